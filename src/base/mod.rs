@@ -1,0 +1,8 @@
+//! Layer 0: words and numbers. No project imports, no I/O.
+pub mod ascii;
+pub mod glob;
+pub mod hash;
+pub mod limits;
+pub mod rng;
+pub mod slab;
+pub mod time;

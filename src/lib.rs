@@ -1,0 +1,2 @@
+//! Corelane: a thread-per-core in-memory data store.
+pub mod base;

@@ -1,0 +1,64 @@
+//! The one view of a command. A socket, a peer lane, the journal, a MULTI queue and a script all hand over the same thing:
+//! raw bytes and where in them the arguments stand. Nothing is copied to make it.
+
+/// One argument's place in the bytes of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub len: u32,
+}
+
+impl Span {
+    #[inline]
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.start as usize + self.len as usize]
+    }
+}
+
+/// The arguments of a command, its name first, borrowed from wherever they lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    bytes: &'a [u8],
+    spans: &'a [Span],
+}
+
+impl<'a> Args<'a> {
+    /// Every span lies inside `bytes`: whoever parses makes it so, and `at` checks it again.
+    #[inline]
+    pub fn new(bytes: &'a [u8], spans: &'a [Span]) -> Self {
+        Self { bytes, spans }
+    }
+
+    /// Number of arguments, the command's name included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// # Panics
+    /// If there is no argument `i`: arity was checked before.
+    #[inline]
+    pub fn at(&self, i: usize) -> &'a [u8] {
+        self.spans[i].of(self.bytes)
+    }
+
+    #[inline]
+    pub fn get(&self, i: usize) -> Option<&'a [u8]> {
+        self.spans.get(i).map(|span| span.of(self.bytes))
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
+        let bytes = self.bytes;
+        self.spans.iter().map(move |span| span.of(bytes))
+    }
+
+    /// The arguments from `first` on, `first` becoming number 0.
+    pub fn from(&self, first: usize) -> Self {
+        Self { bytes: self.bytes, spans: &self.spans[first.min(self.spans.len())..] }
+    }
+}
