@@ -65,6 +65,7 @@ pub fn format_u64(value: u64, buffer: &mut [u8; I64_TEXT_MAX]) -> &[u8] {
 
 /// Returns where the digits start. `u64::MAX` has twenty digits, so that the buffer always fits.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "what is cast is below 200")]
 fn write_digits(mut value: u64, buffer: &mut [u8; I64_TEXT_MAX]) -> usize {
     const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
         2021222324252627282930313233343536373839\

@@ -18,3 +18,31 @@ pub const DATABASES: usize = 16;
 
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 const _: () = assert!(BULK_BYTES_MAX < u32::MAX as usize, "spans are 32-bit");
+
+/// Requests of one connection that run in one turn before the others have theirs: at some 150 ns each a fifth of a millisecond.
+pub const REQUESTS_PER_TURN: u32 = 1024;
+
+/// Requests parsed ahead of their execution, so that the memory they will touch is on its way.
+pub const STAGE_REQUESTS: usize = 32;
+
+/// Arguments after which a stage ends early: a stage of MSETs shall not be a thousand keys deep.
+pub const STAGE_ARGS: usize = 512;
+
+/// Backlogged connections that get another quota in one turn.
+pub const BACKLOG_CONNECTIONS_PER_TURN: usize = 16;
+
+/// Input that may wait behind a connection's quota before its socket is no longer read. TCP then slows the sender down.
+pub const BACKLOG_BYTES_MAX: usize = 256 << 10;
+
+/// Unsent replies after which a connection's requests wait. A client may send its whole pipeline before it reads, so its
+/// input is still accepted, up to `client-query-buffer-limit`.
+pub const OUTPUT_PAUSE_BYTES: usize = 16 << 20;
+
+/// A client that has so much unsent (`OUTPUT_PAUSE_BYTES`) and takes none of it for so long never reads: it is cut off.
+pub const OUTPUT_STALL_MS: u64 = 60_000;
+
+/// Connections looked at in one tick for timeouts and output limits, and how often all have been looked at.
+pub const SWEEP_CONNECTIONS: u32 = 256;
+pub const SWEEP_NS: u64 = 1_000_000_000;
+
+const _: () = assert!(STAGE_REQUESTS <= REQUESTS_PER_TURN as usize);

@@ -1,5 +1,6 @@
 //! Layer 0: words and numbers. No project imports, no I/O.
 pub mod ascii;
+pub mod decimal;
 pub mod glob;
 pub mod hash;
 pub mod limits;

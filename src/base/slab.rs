@@ -33,7 +33,7 @@ impl<T> Slab<T> {
             *place = Place::Taken(value);
             return key;
         }
-        let key = u32::try_from(self.places.len()).expect("a slab's user bounds it");
+        let key = narrow(self.places.len());
         self.places.push(Place::Taken(value));
         key
     }
@@ -69,23 +69,32 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// One above the greatest key ever given out.
+    pub fn places(&self) -> u32 {
+        narrow(self.places.len())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.places.iter().enumerate().filter_map(|(key, place)| match place {
-            Place::Taken(value) => Some((key as u32, value)),
+            Place::Taken(value) => Some((narrow(key), value)),
             Place::Free(_) => None,
         })
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
         self.places.iter_mut().enumerate().filter_map(|(key, place)| match place {
-            Place::Taken(value) => Some((key as u32, value)),
+            Place::Taken(value) => Some((narrow(key), value)),
             Place::Free(_) => None,
         })
     }
+}
+
+fn narrow(key: usize) -> u32 {
+    u32::try_from(key).expect("a slab's user bounds it")
 }
 
 #[cfg(test)]

@@ -62,3 +62,33 @@ impl<'a> Args<'a> {
         Self { bytes: self.bytes, spans: &self.spans[first.min(self.spans.len())..] }
     }
 }
+
+/// A command that owns its bytes: an inline request, a queued one, one on its way to another lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl Request {
+    pub fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.spans)
+    }
+
+    /// # Panics
+    /// If the whole no longer fits 32-bit spans; every source of requests is bounded below that.
+    pub fn push(&mut self, arg: &[u8]) {
+        let start = u32::try_from(self.bytes.len()).expect("requests are bounded below 4 GiB");
+        let len = u32::try_from(arg.len()).expect("requests are bounded below 4 GiB");
+        self.bytes.extend_from_slice(arg);
+        self.spans.push(Span { start, len });
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for Request {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(args: I) -> Self {
+        let mut request = Self::default();
+        args.into_iter().for_each(|arg| request.push(arg));
+        request
+    }
+}

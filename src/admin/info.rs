@@ -1,0 +1,253 @@
+//! INFO: a table of sections, each a function that writes its fields. Field names are Redis's, which exporters and clients
+//! read; fields of ours stand after them.
+
+use std::fmt::Write as _;
+
+use super::gauges::LaneGauges;
+use super::process::Process;
+use super::stats::{CommandStats, Stats};
+use crate::base::time::Now;
+use crate::config::Config;
+use crate::store::Store;
+
+/// Whatever INFO tells comes from here.
+pub struct Facts<'a> {
+    pub config: &'a Config,
+    pub stats: &'a Stats,
+    pub gauges: &'a LaneGauges,
+    pub store: &'a Store,
+    pub process: Process,
+    pub now: Now,
+    pub clients: usize,
+    pub client_memory: usize,
+    pub identity: &'a Identity,
+    pub redis_version: &'static str,
+    /// Name of the command with this number.
+    pub command_names: &'a dyn Fn(u16) -> &'static str,
+}
+
+/// Facts of the process that do not change while it runs.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Forty hexadecimal digits, new in every run.
+    pub run_id: String,
+    pub pid: u32,
+    pub started_ms: u64,
+    pub lane: u16,
+    pub lanes: u16,
+    /// The port this lane's clients connect to.
+    pub port: u16,
+    pub executable: String,
+    pub config_file: String,
+    pub os: String,
+}
+
+struct Section {
+    /// As a client names it, in lower case.
+    name: &'static str,
+    title: &'static str,
+    /// Whether INFO without arguments shows it.
+    default: bool,
+    write: fn(&Facts<'_>, &mut Page),
+}
+
+const SECTIONS: &[Section] = &[
+    Section { name: "server", title: "Server", default: true, write: server },
+    Section { name: "clients", title: "Clients", default: true, write: clients },
+    Section { name: "memory", title: "Memory", default: true, write: memory },
+    Section { name: "persistence", title: "Persistence", default: true, write: persistence },
+    Section { name: "stats", title: "Stats", default: true, write: stats },
+    Section { name: "replication", title: "Replication", default: true, write: replication },
+    Section { name: "cpu", title: "CPU", default: true, write: cpu },
+    Section { name: "modules", title: "Modules", default: true, write: |_, _| {} },
+    Section { name: "commandstats", title: "Commandstats", default: false, write: commandstats },
+    Section { name: "errorstats", title: "Errorstats", default: true, write: errorstats },
+    Section { name: "cluster", title: "Cluster", default: true, write: |_, page| page.line("cluster_enabled", 0) },
+    Section { name: "keyspace", title: "Keyspace", default: true, write: keyspace },
+    Section { name: "lane", title: "Lane", default: true, write: lane },
+];
+
+/// The text of the wanted sections, or of the default ones when none is named.
+pub fn page(facts: &Facts<'_>, wanted: &[&[u8]]) -> String {
+    let named = |name: &str| wanted.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    let everything = named("all") || named("everything");
+    let defaults = wanted.is_empty() || named("default");
+    let mut page = Page(String::new());
+    for section in SECTIONS {
+        if everything || named(section.name) || (defaults && section.default) {
+            page.begin(section.title);
+            (section.write)(facts, &mut page);
+        }
+    }
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn begin(&mut self, title: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\r\n" };
+        write!(self.0, "{gap}# {title}\r\n").expect("writing to a String does not fail");
+    }
+
+    fn line(&mut self, field: &str, value: impl std::fmt::Display) {
+        write!(self.0, "{field}:{value}\r\n").expect("writing to a String does not fail");
+    }
+}
+
+fn server(facts: &Facts<'_>, page: &mut Page) {
+    let identity = facts.identity;
+    let uptime = facts.now.millis().0.saturating_sub(identity.started_ms) / 1000;
+    page.line("redis_version", facts.redis_version);
+    page.line("server_name", "corelane");
+    page.line("corelane_version", env!("CARGO_PKG_VERSION"));
+    page.line("redis_mode", "standalone");
+    page.line("os", &identity.os);
+    page.line("arch_bits", usize::BITS);
+    page.line("multiplexing_api", "io_uring");
+    page.line("process_id", identity.pid);
+    page.line("run_id", &identity.run_id);
+    page.line("tcp_port", identity.port);
+    page.line("server_time_usec", facts.now.unix_us);
+    page.line("uptime_in_seconds", uptime);
+    page.line("uptime_in_days", uptime / 86_400);
+    page.line("hz", facts.config.hz());
+    page.line("executable", &identity.executable);
+    page.line("config_file", &identity.config_file);
+    page.line("lanes", identity.lanes);
+}
+
+fn clients(facts: &Facts<'_>, page: &mut Page) {
+    page.line("connected_clients", facts.clients);
+    page.line("cluster_connections", 0);
+    page.line("maxclients", facts.config.maxclients());
+    page.line("client_memory", facts.client_memory);
+    page.line("blocked_clients", 0);
+    page.line("tracking_clients", 0);
+}
+
+fn memory(facts: &Facts<'_>, page: &mut Page) {
+    let used = facts.store.bytes_used() + facts.client_memory;
+    let process = facts.process;
+    page.line("used_memory", used);
+    page.line("used_memory_human", human(used as u64));
+    page.line("used_memory_rss", process.rss_bytes);
+    page.line("used_memory_rss_human", human(process.rss_bytes));
+    page.line("used_memory_peak_rss", process.rss_peak_bytes);
+    page.line("used_memory_dataset", facts.store.bytes_used());
+    page.line("used_memory_clients_normal", facts.client_memory);
+    page.line("total_system_memory", process.system_bytes);
+    page.line("total_system_memory_human", human(process.system_bytes));
+    page.line("maxmemory", facts.config.maxmemory());
+    page.line("maxmemory_human", human(facts.config.maxmemory()));
+    page.line("maxmemory_policy", facts.config.maxmemory_policy());
+    page.line("mem_fragmentation_ratio", format!("{:.2}", process.rss_bytes as f64 / used.max(1) as f64));
+    page.line("mem_allocator", "mimalloc");
+    page.line("lazyfree_pending_objects", facts.store.freeing());
+}
+
+fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "K", "M", "G", "T"] {
+        if value < 1024.0 || unit == "T" {
+            return if unit == "B" { format!("{bytes}B") } else { format!("{value:.2}{unit}") };
+        }
+        value /= 1024.0;
+    }
+    unreachable!("the last unit takes whatever is left")
+}
+
+/// Fields that clients and exporters expect; there is neither snapshot nor journal yet.
+fn persistence(_: &Facts<'_>, page: &mut Page) {
+    page.line("loading", 0);
+    page.line("async_loading", 0);
+    page.line("rdb_bgsave_in_progress", 0);
+    page.line("aof_enabled", 0);
+    page.line("aof_rewrite_in_progress", 0);
+}
+
+fn stats(facts: &Facts<'_>, page: &mut Page) {
+    let (stats, counters) = (facts.stats, &facts.store.counters);
+    page.line("total_connections_received", stats.connections);
+    page.line("total_commands_processed", stats.processed);
+    page.line("total_net_input_bytes", stats.net_input_bytes);
+    page.line("total_net_output_bytes", stats.net_output_bytes);
+    page.line("rejected_connections", stats.rejected_connections);
+    page.line("expired_keys", counters.expired);
+    page.line("evicted_keys", counters.evicted);
+    page.line("keyspace_hits", counters.hits);
+    page.line("keyspace_misses", counters.misses);
+    page.line("pubsub_channels", 0);
+    page.line("pubsub_patterns", 0);
+    page.line("latest_fork_usec", 0);
+    page.line("total_error_replies", stats.error_replies);
+    page.line("client_query_buffer_limit_disconnections", stats.input_limit_closed);
+    page.line("client_output_buffer_limit_disconnections", stats.output_limit_closed);
+    page.line("idle_disconnections", stats.idle_closed);
+}
+
+fn replication(facts: &Facts<'_>, page: &mut Page) {
+    page.line("role", "master");
+    page.line("connected_slaves", 0);
+    page.line("master_failover_state", "no-failover");
+    page.line("master_replid", &facts.identity.run_id);
+    page.line("master_repl_offset", 0);
+}
+
+fn cpu(facts: &Facts<'_>, page: &mut Page) {
+    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    page.line("used_cpu_sys", seconds(facts.process.cpu_sys_us));
+    page.line("used_cpu_user", seconds(facts.process.cpu_user_us));
+}
+
+fn commandstats(facts: &Facts<'_>, page: &mut Page) {
+    for (i, command) in facts.stats.commands.iter().enumerate() {
+        if *command == CommandStats::default() {
+            continue;
+        }
+        let name = (facts.command_names)(u16::try_from(i).expect("some hundred commands"));
+        let total = command.total_us();
+        let each = total as f64 / command.calls.max(1) as f64;
+        page.line(
+            &format!("cmdstat_{name}"),
+            format!(
+                "calls={},usec={total},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
+                command.calls, command.rejected, command.failed
+            ),
+        );
+    }
+}
+
+fn errorstats(facts: &Facts<'_>, page: &mut Page) {
+    let mut codes: Vec<_> = facts.stats.errors.iter().collect();
+    codes.sort();
+    for (code, count) in codes {
+        page.line(&format!("errorstat_{code}"), format!("count={count}"));
+    }
+}
+
+fn keyspace(facts: &Facts<'_>, page: &mut Page) {
+    for (i, db) in facts.store.open_databases() {
+        page.line(&format!("db{i}"), format!("keys={},expires={},avg_ttl=0", db.len(), db.expires()));
+    }
+}
+
+fn lane(facts: &Facts<'_>, page: &mut Page) {
+    let gauges = facts.gauges;
+    page.line("lane_id", facts.identity.lane);
+    for (field, value) in [
+        ("lane_turns", gauges.turns),
+        ("lane_enters", gauges.enters),
+        ("lane_waits", gauges.waits),
+        ("lane_spins_paid", gauges.spins_paid),
+        ("lane_spins_wasted", gauges.spins_wasted),
+        ("lane_receives", gauges.receives),
+        ("lane_sends", gauges.sends),
+        ("lane_partial_sends", gauges.partial_sends),
+        ("lane_accept_errors", gauges.accept_errors),
+        ("lane_buffers_exhausted", gauges.buffers_exhausted),
+        ("lane_completions_overflowed", gauges.completions_overflowed),
+    ] {
+        page.line(field, value);
+    }
+}

@@ -1,0 +1,5 @@
+//! Layer 2: what the operator sees and steers.
+pub mod gauges;
+pub mod info;
+pub mod process;
+pub mod stats;

@@ -1,0 +1,197 @@
+//! The clients of a lane: everything known of each connection, from its name to its unsent replies.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::order::Order;
+use super::table::CommandId;
+use crate::base::slab::Slab;
+use crate::base::time::Millis;
+use crate::wire::output::Output;
+use crate::wire::reply::Dialect;
+use crate::wire::resp::Parser;
+
+/// A connection's number within its lane: a slab index, dense, reused after the connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId(pub u32);
+
+/// Facts of a freshly accepted socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub fd: i32,
+}
+
+/// CLIENT REPLY: which replies the client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The reply of the next command is left out.
+    SkipNext,
+}
+
+/// How far the end of a connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Closing {
+    #[default]
+    No,
+    /// The peer sends no more; what it has sent is still run.
+    AfterInput,
+    /// No more is run; replies still leave.
+    AfterFlush,
+    Now,
+}
+
+/// Input that has not been run: the head of an incomplete request, or what exceeded the connection's share of a turn.
+#[derive(Debug, Default)]
+pub struct Inbound {
+    pub bytes: Vec<u8>,
+    /// Where the first request begins.
+    pub at: usize,
+}
+
+impl Inbound {
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    pub id: u64,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub fd: i32,
+    pub name: Box<[u8]>,
+    pub lib_name: Box<[u8]>,
+    pub lib_version: Box<[u8]>,
+    pub dialect: Dialect,
+    pub db: u8,
+    pub authenticated: bool,
+    pub reply_mode: ReplyMode,
+    pub closing: Closing,
+    pub created: Millis,
+    /// When its input was last run.
+    pub active: Millis,
+    pub last_command: Option<CommandId>,
+
+    pub parser: Parser,
+    pub inbound: Inbound,
+    pub output: Output,
+    /// Bytes taken for sending that the kernel has not taken yet.
+    pub in_flight: usize,
+    /// Since when the soft output limit is exceeded.
+    pub over_soft_since: Option<Millis>,
+    /// Since when there is more unsent output than a connection may have while its requests are run.
+    pub stalled_since: Option<Millis>,
+    pub flush_ordered: bool,
+    /// Waits in the backlog for its turn.
+    pub queued: bool,
+    pub reading_stopped: bool,
+    /// The turn whose quota `quota_left` is.
+    pub quota_turn: u64,
+    pub quota_left: u32,
+}
+
+impl Client {
+    pub fn new(id: u64, opening: &Opening, authenticated: bool, now: Millis) -> Self {
+        Self {
+            id,
+            peer: opening.peer,
+            local: opening.local,
+            fd: opening.fd,
+            name: Box::default(),
+            lib_name: Box::default(),
+            lib_version: Box::default(),
+            dialect: Dialect::Resp2,
+            db: 0,
+            authenticated,
+            reply_mode: ReplyMode::On,
+            closing: Closing::No,
+            created: now,
+            active: now,
+            last_command: None,
+            parser: Parser::default(),
+            inbound: Inbound::default(),
+            output: Output::default(),
+            in_flight: 0,
+            over_soft_since: None,
+            stalled_since: None,
+            flush_ordered: false,
+            queued: false,
+            reading_stopped: false,
+            quota_turn: 0,
+            quota_left: 0,
+        }
+    }
+
+    /// Replies that the kernel has not taken.
+    pub fn unsent(&self) -> usize {
+        self.output.len() + self.in_flight
+    }
+
+    /// Bytes of memory this connection holds.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.inbound.bytes.capacity()
+            + self.output.bytes.capacity()
+            + self.in_flight
+            + self.name.len()
+            + self.lib_name.len()
+            + self.lib_version.len()
+    }
+}
+
+/// The clients of a lane and what the lane has to do for them.
+#[derive(Debug, Default)]
+pub struct Clients {
+    pub slab: Slab<Client>,
+    pub orders: VecDeque<Order>,
+    pub last_id: u64,
+    /// An option was set: whoever keeps a copy of one reads it again.
+    pub config_changed: bool,
+}
+
+impl Clients {
+    #[inline]
+    pub fn get(&self, conn: ConnId) -> Option<&Client> {
+        self.slab.get(conn.0)
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Client> {
+        self.slab.get_mut(conn.0)
+    }
+
+    /// Sees to it that `conn`'s output is sent at the end of this turn.
+    #[inline]
+    pub fn order_flush(&mut self, conn: ConnId) {
+        let Some(client) = self.slab.get_mut(conn.0) else { return };
+        if !client.flush_ordered && !client.output.is_empty() {
+            client.flush_ordered = true;
+            self.orders.push_back(Order::Flush(conn));
+        }
+    }
+
+    /// Begins or hastens the end of a connection. An end once begun is never taken back.
+    pub fn close(&mut self, conn: ConnId, how: Closing) {
+        let Some(client) = self.slab.get_mut(conn.0) else { return };
+        if client.closing >= how {
+            return;
+        }
+        client.closing = how;
+        match how {
+            Closing::No | Closing::AfterInput => {}
+            Closing::AfterFlush => self.orders.push_back(Order::CloseAfterFlush(conn)),
+            Closing::Now => self.orders.push_back(Order::Close(conn)),
+        }
+    }
+}

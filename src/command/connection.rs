@@ -1,0 +1,469 @@
+//! Commands about the connection itself: PING, HELLO, AUTH, SELECT, CLIENT and their kin.
+
+use super::clients::{Client, Closing, ReplyMode};
+use super::numbers::database;
+use super::{Command, Desk, Flags, Group, Outcome, Run};
+use crate::base::ascii::{is_word, parse_i64};
+use crate::wire::fault::Fault;
+use crate::wire::reply::{Dialect, Reply};
+use crate::wire::request::Args;
+
+const BASE: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
+const FAST: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
+const ROW: Command = Command { group: Group::Connection, ..Command::ROW };
+
+pub const ROWS: &[Command] = &[
+    Command {
+        name: "auth",
+        syntax: "AUTH [username] password",
+        arity: -2,
+        flags: BASE.and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
+        complexity: "O(N) where N is the number of passwords defined for the user",
+        summary: "Proves who the client is by a password.",
+        run: Run::Session(auth),
+        ..ROW
+    },
+    Command {
+        name: "client",
+        syntax: "CLIENT",
+        arity: -2,
+        since: "2.4.0",
+        complexity: "Depends on subcommand.",
+        summary: "Commands about client connections.",
+        children: CLIENT,
+        ..ROW
+    },
+    Command {
+        name: "echo",
+        syntax: "ECHO message",
+        arity: 2,
+        flags: FAST,
+        summary: "Answers its argument.",
+        run: Run::Session(echo),
+        ..ROW
+    },
+    Command {
+        name: "hello",
+        syntax: "HELLO [protover [AUTH username password] [SETNAME clientname]]",
+        arity: -1,
+        flags: BASE.and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
+        since: "6.0.0",
+        summary: "Chooses the protocol version, may log in and name the connection, and tells about the server.",
+        run: Run::Session(hello),
+        ..ROW
+    },
+    Command {
+        name: "ping",
+        syntax: "PING [message]",
+        arity: -1,
+        flags: Flags::FAST,
+        summary: "Answers PONG, or its argument.",
+        run: Run::Session(ping),
+        ..ROW
+    },
+    Command {
+        name: "quit",
+        syntax: "QUIT",
+        arity: 1,
+        flags: BASE.and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
+        summary: "Ends the connection once its replies have left.",
+        run: Run::Session(quit),
+        ..ROW
+    },
+    Command {
+        name: "reset",
+        syntax: "RESET",
+        arity: 1,
+        flags: BASE.and(Flags::FAST).and(Flags::NO_AUTH).and(Flags::ALLOW_BUSY),
+        since: "6.2.0",
+        summary: "Puts the connection back to how it was when it was made.",
+        run: Run::Session(reset),
+        ..ROW
+    },
+    Command {
+        name: "select",
+        syntax: "SELECT index",
+        arity: 2,
+        flags: FAST,
+        summary: "Chooses the database of this connection.",
+        run: Run::Session(select),
+        ..ROW
+    },
+];
+
+const CLIENT: &[Command] = &[
+    Command {
+        name: "client|getname",
+        syntax: "CLIENT GETNAME",
+        arity: 2,
+        flags: BASE,
+        since: "2.6.9",
+        summary: "Answers the name of the connection.",
+        run: Run::Session(client_getname),
+        ..ROW
+    },
+    Command {
+        name: "client|help",
+        syntax: "CLIENT HELP",
+        arity: 2,
+        flags: FAST_HELP,
+        since: "5.0.0",
+        summary: "Lists the subcommands.",
+        run: Run::Session(super::introspect::help),
+        ..ROW
+    },
+    Command {
+        name: "client|id",
+        syntax: "CLIENT ID",
+        arity: 2,
+        flags: BASE,
+        since: "5.0.0",
+        summary: "Answers the number of the connection, which is never used twice.",
+        run: Run::Session(client_id),
+        ..ROW
+    },
+    Command {
+        name: "client|info",
+        syntax: "CLIENT INFO",
+        arity: 2,
+        flags: BASE,
+        since: "6.2.0",
+        summary: "Tells about this connection.",
+        tips: &["nondeterministic_output"],
+        run: Run::Session(client_info),
+        ..ROW
+    },
+    Command {
+        name: "client|list",
+        syntax: "CLIENT LIST [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
+        arity: -2,
+        flags: BASE.and(Flags::ADMIN),
+        since: "2.4.0",
+        complexity: "O(N) where N is the number of client connections",
+        summary: "Tells about every connection.",
+        tips: &["nondeterministic_output"],
+        run: Run::Session(client_list),
+        ..ROW
+    },
+    Command {
+        name: "client|reply",
+        syntax: "CLIENT REPLY <ON | OFF | SKIP>",
+        arity: 3,
+        flags: BASE,
+        since: "3.2.0",
+        summary: "Switches the replies to this connection on or off.",
+        run: Run::Session(client_reply),
+        ..ROW
+    },
+    Command {
+        name: "client|setinfo",
+        syntax: "CLIENT SETINFO <LIB-NAME libname | LIB-VER libver>",
+        arity: 4,
+        flags: BASE,
+        since: "7.2.0",
+        summary: "Notes the client library's name or version.",
+        run: Run::Session(client_setinfo),
+        ..ROW
+    },
+    Command {
+        name: "client|setname",
+        syntax: "CLIENT SETNAME connection-name",
+        arity: 3,
+        flags: BASE,
+        since: "2.6.9",
+        summary: "Names the connection.",
+        run: Run::Session(client_setname),
+        ..ROW
+    },
+];
+
+/// What every HELP subcommand carries.
+pub const FAST_HELP: Flags = Flags::LOADING.and(Flags::STALE);
+
+fn ping(_: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    match args.len() {
+        1 => reply.simple("PONG"),
+        2 => reply.bulk(args.at(1)),
+        _ => return Err(Fault::Arity("ping")),
+    }
+    Ok(())
+}
+
+fn echo(_: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.bulk(args.at(1));
+    Ok(())
+}
+
+fn quit(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.ok();
+    desk.clients.close(desk.me, Closing::AfterFlush);
+    Ok(())
+}
+
+fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let open = desk.config.requirepass().is_empty();
+    let client = desk.client();
+    client.name = Box::default();
+    client.dialect = Dialect::Resp2;
+    client.db = 0;
+    client.reply_mode = ReplyMode::On;
+    client.authenticated = open;
+    reply.set_dialect(Dialect::Resp2);
+    reply.simple("RESET");
+    Ok(())
+}
+
+fn select(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let db = database(args.at(1), desk.store.databases())?;
+    desk.client().db = db;
+    reply.ok();
+    Ok(())
+}
+
+fn auth(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    match args.len() {
+        2 if desk.config.requirepass().is_empty() => return Err(Fault::NoAuthRequired),
+        2 => log_in(desk, b"default", args.at(1))?,
+        3 => log_in(desk, args.at(1), args.at(2))?,
+        _ => return Err(Fault::Syntax),
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// Without `requirepass` the default user takes any password, as Redis's `nopass` does.
+fn log_in(desk: &mut Desk<'_>, user: &[u8], password: &[u8]) -> Outcome {
+    let wanted = desk.config.requirepass();
+    let right = wanted.is_empty() || same_in_constant_time(wanted.as_bytes(), password);
+    if user != b"default" || !right {
+        return Err(Fault::WrongPassword);
+    }
+    desk.client().authenticated = true;
+    Ok(())
+}
+
+/// Compares without telling by its time how much was right.
+fn same_in_constant_time(wanted: &[u8], given: &[u8]) -> bool {
+    let differing = given.iter().enumerate().fold(0, |sum, (i, byte)| sum | (byte ^ wanted[i % wanted.len()]));
+    std::hint::black_box(differing) == 0 && wanted.len() == given.len()
+}
+
+fn hello(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut dialect = None;
+    if let Some(version) = args.get(1) {
+        let not_a_number = Fault::Fixed("ERR Protocol version is not an integer or out of range");
+        dialect = Some(match parse_i64(version).ok_or(not_a_number)? {
+            2 => Dialect::Resp2,
+            3 => Dialect::Resp3,
+            _ => return Err(Fault::NoProto),
+        });
+    }
+    let mut name = None;
+    let mut at = 2;
+    while at < args.len() {
+        let rest = args.len() - at - 1;
+        if is_word(args.at(at), "AUTH") && rest >= 2 {
+            log_in(desk, args.at(at + 1), args.at(at + 2))?;
+            at += 3;
+        } else if is_word(args.at(at), "SETNAME") && rest >= 1 {
+            name = Some(checked_name(args.at(at + 1))?);
+            at += 2;
+        } else {
+            return Err(Fault::text(format!(
+                "ERR Syntax error in HELLO option '{}'",
+                String::from_utf8_lossy(args.at(at)).replace(['\r', '\n'], " ")
+            )));
+        }
+    }
+    let client = desk.client();
+    if !client.authenticated {
+        return Err(Fault::Fixed(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
+             <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        ));
+    }
+    if let Some(name) = name {
+        client.name = name.into();
+    }
+    client.dialect = dialect.unwrap_or(client.dialect);
+    reply.set_dialect(client.dialect);
+    let (id, proto) = (client.id, if client.dialect == Dialect::Resp3 { 3 } else { 2 });
+    reply.map(7);
+    reply.text("server");
+    reply.text("redis");
+    reply.text("version");
+    reply.text(super::server::REDIS_VERSION);
+    reply.text("proto");
+    reply.int(proto);
+    reply.text("id");
+    reply.unsigned(id);
+    reply.text("mode");
+    reply.text("standalone");
+    reply.text("role");
+    reply.text("master");
+    reply.text("modules");
+    reply.array(0);
+    Ok(())
+}
+
+fn client_id(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.unsigned(desk.client().id);
+    Ok(())
+}
+
+fn client_getname(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    match &*desk.client().name {
+        b"" => reply.null(),
+        name => reply.bulk(name),
+    }
+    Ok(())
+}
+
+fn client_setname(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    desk.client().name = checked_name(args.at(2))?.into();
+    reply.ok();
+    Ok(())
+}
+
+fn checked_name(name: &[u8]) -> Result<&[u8], Fault> {
+    if is_printable(name) {
+        return Ok(name);
+    }
+    Err(Fault::Fixed("ERR Client names cannot contain spaces, newlines or special characters."))
+}
+
+/// What may stand in a field of CLIENT LIST: its lines are split at blanks.
+fn is_printable(text: &[u8]) -> bool {
+    text.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+fn client_setinfo(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (option, value) = (args.at(2), args.at(3));
+    let client = desk.client();
+    let (field, shown) = if is_word(option, "LIB-NAME") {
+        (&mut client.lib_name, "lib-name")
+    } else if is_word(option, "LIB-VER") {
+        (&mut client.lib_version, "lib-ver")
+    } else {
+        let option = String::from_utf8_lossy(option).replace(['\r', '\n'], " ");
+        return Err(Fault::text(format!("ERR Unrecognized option '{option}'")));
+    };
+    if !is_printable(value) {
+        return Err(Fault::text(format!("ERR {shown} cannot contain spaces, newlines or special characters.")));
+    }
+    *field = value.into();
+    reply.ok();
+    Ok(())
+}
+
+fn client_reply(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mode = args.at(2);
+    let client = desk.client();
+    if is_word(mode, "ON") {
+        client.reply_mode = ReplyMode::On;
+        reply.ok();
+    } else if is_word(mode, "OFF") {
+        client.reply_mode = ReplyMode::Off;
+    } else if is_word(mode, "SKIP") {
+        if client.reply_mode != ReplyMode::Off {
+            client.reply_mode = ReplyMode::SkipNext;
+        }
+    } else {
+        return Err(Fault::Syntax);
+    }
+    Ok(())
+}
+
+fn client_info(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let client = desk.clients.get(desk.me).expect("the caller's connection outlives its command");
+    reply.verbatim("txt", describe(client, desk).as_bytes());
+    Ok(())
+}
+
+fn client_list(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let wanted = Wanted::parse(args)?;
+    let mut list = String::new();
+    for (_, client) in desk.clients.slab.iter().filter(|(_, client)| wanted.includes(client)) {
+        list.push_str(&describe(client, desk));
+    }
+    reply.verbatim("txt", list.as_bytes());
+    Ok(())
+}
+
+/// Which clients CLIENT LIST is to show.
+enum Wanted {
+    All,
+    /// No client of this type can exist yet.
+    None,
+    Ids(Vec<u64>),
+}
+
+impl Wanted {
+    fn parse(args: Args<'_>) -> Result<Self, Fault> {
+        match (args.len(), args.get(2)) {
+            (2, _) => Ok(Self::All),
+            (4, Some(word)) if is_word(word, "TYPE") => Self::of_type(args.at(3)),
+            (4.., Some(word)) if is_word(word, "ID") => args
+                .from(3)
+                .iter()
+                .map(|id| {
+                    let id = parse_i64(id).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
+                    id.ok_or(Fault::Fixed("ERR Invalid client ID"))
+                })
+                .collect::<Result<_, _>>()
+                .map(Self::Ids),
+            _ => Err(Fault::Syntax),
+        }
+    }
+
+    fn of_type(name: &[u8]) -> Result<Self, Fault> {
+        if is_word(name, "NORMAL") {
+            return Ok(Self::All);
+        }
+        if ["MASTER", "REPLICA", "SLAVE", "PUBSUB"].iter().any(|other| is_word(name, other)) {
+            return Ok(Self::None);
+        }
+        let name = String::from_utf8_lossy(name).replace(['\r', '\n'], " ");
+        Err(Fault::text(format!("ERR Unknown client type '{name}'")))
+    }
+
+    fn includes(&self, client: &Client) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Ids(ids) => ids.contains(&client.id),
+        }
+    }
+}
+
+/// A line of CLIENT LIST, with Redis's fields in Redis's order.
+fn describe(client: &Client, desk: &Desk<'_>) -> String {
+    let now = desk.now.millis();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let command = client.last_command.map_or("NULL", |id| desk.table.row(id).name);
+    format!(
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} qbuf-free={} \
+         argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events=r cmd={} user=default redir=-1 \
+         resp={} lib-name={} lib-ver={}\n",
+        client.id,
+        client.peer,
+        client.local,
+        client.fd,
+        text(&client.name),
+        now.since(client.created) / 1000,
+        now.since(client.active) / 1000,
+        client.db,
+        client.inbound.len(),
+        client.inbound.bytes.capacity() - client.inbound.bytes.len(),
+        client.output.bytes.capacity(),
+        client.output.bytes.capacity(),
+        client.output.bytes.len(),
+        client.output.shared.len(),
+        client.unsent(),
+        client.memory(),
+        command,
+        if client.dialect == Dialect::Resp3 { 3 } else { 2 },
+        text(&client.lib_name),
+        text(&client.lib_version),
+    )
+}

@@ -1,0 +1,364 @@
+//! COMMAND and the HELPs: the table, told to clients.
+
+use super::connection::FAST_HELP;
+use super::flags::categories;
+use super::table::Found;
+use super::{Command, Desk, Flags, Group, Merge, Outcome, Policy, Run};
+use crate::base::ascii::is_word;
+use crate::base::glob::{self, Case};
+use crate::wire::fault::Fault;
+use crate::wire::reply::Reply;
+use crate::wire::request::Args;
+
+const BASE: Flags = Flags::LOADING.and(Flags::STALE);
+const ROW: Command = Command { group: Group::Server, ..Command::ROW };
+
+pub const ROWS: &[Command] = &[Command {
+    name: "command",
+    syntax: "COMMAND",
+    arity: -1,
+    flags: BASE,
+    since: "2.8.13",
+    complexity: "O(N) where N is the total number of commands",
+    summary: "Tells about every command.",
+    tips: &["nondeterministic_output_order"],
+    run: Run::Session(command),
+    children: COMMAND,
+    ..ROW
+}];
+
+const COMMAND: &[Command] = &[
+    Command {
+        name: "command|count",
+        syntax: "COMMAND COUNT",
+        arity: 2,
+        flags: BASE,
+        since: "2.8.13",
+        summary: "Answers how many commands there are.",
+        run: Run::Session(count),
+        ..ROW
+    },
+    Command {
+        name: "command|docs",
+        syntax: "COMMAND DOCS [command-name [command-name ...]]",
+        arity: -2,
+        flags: BASE,
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of commands to look up",
+        summary: "Tells what commands do and how they are written.",
+        tips: &["nondeterministic_output_order"],
+        run: Run::Session(docs),
+        ..ROW
+    },
+    Command {
+        name: "command|getkeys",
+        syntax: "COMMAND GETKEYS command [arg [arg ...]]",
+        arity: -3,
+        flags: BASE,
+        since: "2.8.13",
+        complexity: "O(N) where N is the number of arguments to the command",
+        summary: "Answers the keys of a request.",
+        run: Run::Session(getkeys),
+        ..ROW
+    },
+    Command {
+        name: "command|getkeysandflags",
+        syntax: "COMMAND GETKEYSANDFLAGS command [arg [arg ...]]",
+        arity: -3,
+        flags: BASE,
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of arguments to the command",
+        summary: "Answers the keys of a request and what is done with each.",
+        run: Run::Session(getkeysandflags),
+        ..ROW
+    },
+    Command {
+        name: "command|help",
+        syntax: "COMMAND HELP",
+        arity: 2,
+        flags: FAST_HELP,
+        since: "5.0.0",
+        summary: "Lists the subcommands.",
+        run: Run::Session(help),
+        ..ROW
+    },
+    Command {
+        name: "command|info",
+        syntax: "COMMAND INFO [command-name [command-name ...]]",
+        arity: -2,
+        flags: BASE,
+        since: "2.8.13",
+        complexity: "O(N) where N is the number of commands to look up",
+        summary: "Answers flags, arity and key positions of commands.",
+        tips: &["nondeterministic_output_order"],
+        run: Run::Session(info),
+        ..ROW
+    },
+    Command {
+        name: "command|list",
+        syntax: "COMMAND LIST [FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
+        arity: -2,
+        flags: BASE,
+        since: "7.0.0",
+        complexity: "O(N) where N is the total number of commands",
+        summary: "Answers the names of commands.",
+        tips: &["nondeterministic_output_order"],
+        run: Run::Session(list),
+        ..ROW
+    },
+];
+
+/// Any container's HELP, from its rows.
+pub fn help(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let container = desk.table.find(args.at(0)).expect("HELP is the child of a container").row;
+    let name = container.name.to_ascii_uppercase();
+    reply.array(1 + container.children.len() * 2);
+    reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for child in container.children {
+        reply.simple(child.syntax[name.len()..].trim_start());
+        reply.simple(&format!("    {}", child.summary));
+    }
+    Ok(())
+}
+
+fn command(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.array(desk.table.top().count());
+    desk.table.top().for_each(|row| describe(row, reply));
+    Ok(())
+}
+
+fn count(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.count(desk.table.top().count());
+    Ok(())
+}
+
+fn info(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len() == 2 {
+        return command(desk, args, reply);
+    }
+    reply.array(args.len() - 2);
+    for name in args.from(2).iter() {
+        match desk.table.find_full(name) {
+            Some(found) => describe(found.row, reply),
+            None => reply.null_array(),
+        }
+    }
+    Ok(())
+}
+
+/// The ten fields of COMMAND INFO.
+fn describe(row: &Command, reply: &mut Reply<'_>) {
+    reply.array(10);
+    reply.text(row.name);
+    reply.int(row.arity.into());
+    let flags: Vec<&str> = row.flags.names().collect();
+    reply.set(flags.len());
+    flags.into_iter().for_each(|flag| reply.simple(flag));
+    reply.int(row.keys.first.into());
+    reply.int(row.keys.last.into());
+    reply.int(if row.keys.first == 0 { 0 } else { row.keys.step.into() });
+    let labels: Vec<String> = categories(row.flags, row.group).map(|name| format!("@{name}")).collect();
+    reply.set(labels.len());
+    labels.iter().for_each(|label| reply.simple(label));
+    let tips = tips(row);
+    reply.set(tips.len());
+    tips.iter().for_each(|tip| reply.text(tip));
+    key_specifications(row, reply);
+    reply.array(row.children.len());
+    row.children.iter().for_each(|child| describe(child, reply));
+}
+
+/// Hints for clients and proxies, the routing policies among them.
+fn tips(row: &Command) -> Vec<String> {
+    let (request, merge) = match row.policy {
+        Policy::Default => (None, None),
+        Policy::MultiShard(merge) => (Some("multi_shard"), Some(merge)),
+        Policy::AllShards(merge) => (Some("all_shards"), Some(merge)),
+        Policy::AllNodes(merge) => (Some("all_nodes"), Some(merge)),
+        Policy::Special => (Some("special"), None),
+    };
+    let response = merge.and_then(|merge| match merge {
+        Merge::AllSucceeded => Some("all_succeeded"),
+        Merge::Sum => Some("agg_sum"),
+        Merge::Special => Some("special"),
+        Merge::KeyOrder => None,
+    });
+    let policies = request.map(|name| format!("request_policy:{name}"));
+    let merges = response.map(|name| format!("response_policy:{name}"));
+    row.tips.iter().map(|tip| (*tip).to_owned()).chain(policies).chain(merges).collect()
+}
+
+fn key_specifications(row: &Command, reply: &mut Reply<'_>) {
+    let keys = row.keys;
+    if keys.first == 0 {
+        return reply.array(0);
+    }
+    reply.array(1);
+    reply.map(3);
+    reply.text("flags");
+    reply.set(keys.access.len());
+    keys.access.iter().for_each(|word| reply.simple(word));
+    reply.text("begin_search");
+    reply.map(2);
+    reply.text("type");
+    reply.text("index");
+    reply.text("spec");
+    reply.map(1);
+    reply.text("index");
+    reply.int(keys.first.into());
+    reply.text("find_keys");
+    reply.map(2);
+    reply.text("type");
+    reply.text("range");
+    reply.text("spec");
+    reply.map(3);
+    reply.text("lastkey");
+    // Relative to the first key, as Redis's specifications are.
+    reply.int(if keys.last < 0 { keys.last.into() } else { i64::from(keys.last) - i64::from(keys.first) });
+    reply.text("keystep");
+    reply.int(keys.step.into());
+    reply.text("limit");
+    reply.int(0);
+}
+
+fn docs(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let rows: Vec<&Command> = if args.len() == 2 {
+        desk.table.top().collect()
+    } else {
+        args.from(2).iter().filter_map(|name| desk.table.find_full(name)).map(|found| found.row).collect()
+    };
+    reply.map(rows.len());
+    rows.into_iter().for_each(|row| document(row, reply));
+    Ok(())
+}
+
+fn document(row: &Command, reply: &mut Reply<'_>) {
+    reply.text(row.name);
+    let arguments = arguments(row);
+    let fields = 4 + usize::from(!arguments.is_empty()) + usize::from(!row.children.is_empty());
+    reply.map(fields);
+    for (field, value) in
+        [("summary", row.summary), ("since", row.since), ("group", row.group.name()), ("complexity", row.complexity)]
+    {
+        reply.text(field);
+        reply.text(value);
+    }
+    if !arguments.is_empty() {
+        reply.text("arguments");
+        reply.array(arguments.len());
+        arguments.iter().for_each(|argument| argument.write(reply));
+    }
+    if !row.children.is_empty() {
+        reply.text("subcommands");
+        reply.map(row.children.len());
+        row.children.iter().for_each(|child| document(child, reply));
+    }
+}
+
+/// An argument as COMMAND DOCS tells it: enough for a client to draw a hint.
+struct Argument {
+    name: String,
+    display: String,
+    optional: bool,
+    multiple: bool,
+}
+
+impl Argument {
+    fn write(&self, reply: &mut Reply<'_>) {
+        let flags: Vec<&str> =
+            [(self.optional, "optional"), (self.multiple, "multiple")].iter().filter(|f| f.0).map(|f| f.1).collect();
+        reply.map(if flags.is_empty() { 3 } else { 4 });
+        reply.text("name");
+        reply.text(&self.name);
+        reply.text("type");
+        reply.text("string");
+        reply.text("display_text");
+        reply.text(&self.display);
+        if !flags.is_empty() {
+            reply.text("flags");
+            reply.array(flags.len());
+            flags.iter().for_each(|flag| reply.simple(flag));
+        }
+    }
+}
+
+/// Reads the arguments off the syntax line: each outermost word or bracket is one.
+fn arguments(row: &Command) -> Vec<Argument> {
+    let names = row.name.split('|').count();
+    super::syntax::tokens(row.syntax)
+        .skip(names)
+        .map(|token| {
+            let optional = token.starts_with('[');
+            let inner = token.trim_start_matches(['[', '<']).trim_end_matches([']', '>']);
+            let multiple = inner.ends_with("...");
+            let display = inner.split(" [").next().unwrap_or(inner).to_owned();
+            Argument { name: display.to_ascii_lowercase(), display, optional, multiple }
+        })
+        .collect()
+}
+
+fn getkeys(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (found, words) = keyed_request(desk, args)?;
+    let keys: Vec<usize> = found.row.keys.positions(words.len()).collect();
+    reply.array(keys.len());
+    keys.into_iter().for_each(|at| reply.bulk(words.at(at)));
+    Ok(())
+}
+
+fn getkeysandflags(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (found, words) = keyed_request(desk, args)?;
+    let keys: Vec<usize> = found.row.keys.positions(words.len()).collect();
+    reply.array(keys.len());
+    for at in keys {
+        reply.array(2);
+        reply.bulk(words.at(at));
+        reply.set(found.row.keys.access.len());
+        found.row.keys.access.iter().for_each(|word| reply.simple(word));
+    }
+    Ok(())
+}
+
+/// The request inside COMMAND GETKEYS, known, of the right length, and with keys.
+fn keyed_request<'a>(desk: &Desk<'_>, args: Args<'a>) -> Result<(Found, Args<'a>), Fault> {
+    let words = args.from(2);
+    let top = desk.table.find(words.at(0)).ok_or(Fault::Fixed("ERR Invalid command specified"))?;
+    let child = words.get(1).and_then(|word| desk.table.find_child(top, word));
+    let found = child.unwrap_or(top);
+    if found.row.keys.first == 0 {
+        return Err(Fault::Fixed("ERR The command has no key arguments"));
+    }
+    if !found.row.arity_fits(words.len()) {
+        return Err(Fault::Fixed("ERR Invalid number of arguments specified for command"));
+    }
+    Ok((found, words))
+}
+
+fn list(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let names: Vec<&str> = match (args.len(), args.get(2), args.get(3)) {
+        (2, ..) => desk.table.top().map(|row| row.name).collect(),
+        (5, Some(word), Some(by)) if is_word(word, "FILTERBY") => filtered(desk, by, args.at(4))?,
+        _ => return Err(Fault::Syntax),
+    };
+    reply.set(names.len());
+    names.into_iter().for_each(|name| reply.text(name));
+    Ok(())
+}
+
+fn filtered(desk: &Desk<'_>, by: &[u8], value: &[u8]) -> Result<Vec<&'static str>, Fault> {
+    let all = desk.table.all().map(|found| found.row);
+    if is_word(by, "MODULE") {
+        return Ok(Vec::new());
+    }
+    if is_word(by, "ACLCAT") {
+        let fits =
+            |row: &&Command| categories(row.flags, row.group).any(|name| name.as_bytes().eq_ignore_ascii_case(value));
+        return Ok(all.filter(fits).map(|row| row.name).collect());
+    }
+    if is_word(by, "PATTERN") {
+        return Ok(all
+            .filter(|row| glob::matches(value, row.name.as_bytes(), Case::Ignore))
+            .map(|row| row.name)
+            .collect());
+    }
+    Err(Fault::Syntax)
+}

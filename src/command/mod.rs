@@ -1,0 +1,204 @@
+//! Layer 3: what a command is, and the table of all of them.
+//!
+//! One row says everything about a command. Dispatch, arity, COMMAND and its subcommands, HELP, ACL categories, the refusals of
+//! the gate, statistics, journalling, routing and COMMANDS.md are read from it; nothing is said twice. Rows stand at the top of
+//! the file of their family, their handlers below them.
+
+pub mod caller;
+pub mod clients;
+pub mod connection;
+pub mod docs;
+pub mod expire;
+pub mod flags;
+pub mod introspect;
+pub mod keys;
+pub mod numbers;
+pub mod order;
+pub mod server;
+pub mod string;
+pub mod syntax;
+pub mod table;
+
+pub use caller::{Caller, Ctx, Desk};
+pub use flags::{Flags, Group};
+pub use table::Table;
+
+use crate::wire::fault::Fault;
+use crate::wire::reply::Reply;
+use crate::wire::request::Args;
+
+/// Outcome of a handler: `Err` becomes the whole reply, whatever the handler had written before.
+pub type Outcome = Result<(), Fault>;
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Command {
+    /// Lower case; a subcommand's is `container|name`, as COMMAND INFO shows it.
+    pub name: &'static str,
+    /// The syntax line of the manual, in Redis's notation. `arity` follows from it, and a test re-derives it.
+    pub syntax: &'static str,
+    /// Number of words with the name (and the container's); negative: at least so many.
+    pub arity: i16,
+    pub keys: Keys,
+    pub flags: Flags,
+    pub group: Group,
+    /// The Redis (or Valkey) version that brought it.
+    pub since: &'static str,
+    pub complexity: &'static str,
+    /// One sentence, our own words.
+    pub summary: &'static str,
+    pub log: Log,
+    pub policy: Policy,
+    /// Hints for clients beyond the policies, in Redis's words.
+    pub tips: &'static [&'static str],
+    pub run: Run,
+    pub children: &'static [Self],
+}
+
+impl Command {
+    /// What a row need not say.
+    pub const ROW: Self = Self {
+        name: "",
+        syntax: "",
+        arity: 0,
+        keys: Keys::NONE,
+        flags: Flags::NONE,
+        group: Group::Generic,
+        since: "1.0.0",
+        complexity: "O(1)",
+        summary: "",
+        log: Log::Never("reads only"),
+        policy: Policy::Default,
+        tips: &[],
+        run: Run::Container,
+        children: &[],
+    };
+
+    pub fn arity_fits(&self, words: usize) -> bool {
+        let wanted = usize::from(self.arity.unsigned_abs());
+        if self.arity >= 0 { words == wanted } else { words >= wanted }
+    }
+
+    /// Whether the manual gives its cost as constant.
+    #[inline]
+    pub fn is_constant_time(&self) -> bool {
+        self.complexity == "O(1)"
+    }
+
+    /// Whether it can change its connection: then whoever runs requests looks at it again.
+    #[inline]
+    pub fn concerns_session(&self) -> bool {
+        matches!(self.run, Run::Session(_) | Run::Container)
+    }
+
+    pub fn is_write(&self) -> bool {
+        self.flags.has(Flags::WRITE)
+    }
+}
+
+/// Where the keys stand among the words of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Index of the first key; 0: none.
+    pub first: u8,
+    /// Index of the last one; negative counts from the end.
+    pub last: i8,
+    pub step: u8,
+    /// What is done with them, in the words of Redis's key specifications.
+    pub access: &'static [&'static str],
+}
+
+impl Keys {
+    pub const NONE: Self = Self { first: 0, last: 0, step: 0, access: &[] };
+    pub const READ: &'static [&'static str] = &["RO", "access"];
+    pub const LOOK: &'static [&'static str] = &["RO"];
+    pub const UPDATE: &'static [&'static str] = &["RW", "update"];
+    pub const MODIFY: &'static [&'static str] = &["RW", "access", "update"];
+    pub const REMOVE: &'static [&'static str] = &["RM", "delete"];
+    pub const TAKE: &'static [&'static str] = &["RW", "access", "delete"];
+    pub const OVERWRITE: &'static [&'static str] = &["OW", "update"];
+    pub const INSERT: &'static [&'static str] = &["OW", "insert"];
+    pub const INSERT_MODIFY: &'static [&'static str] = &["RW", "insert"];
+    pub const SET: &'static [&'static str] = &["RW", "access", "update", "variable_flags"];
+
+    pub const fn one(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: 1, step: 1, access }
+    }
+
+    pub const fn two(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: 2, step: 1, access }
+    }
+
+    pub const fn all(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: -1, step: 1, access }
+    }
+
+    /// Keys with one argument between them, as in MSET.
+    pub const fn pairs(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: -1, step: 2, access }
+    }
+
+    pub const fn second(access: &'static [&'static str]) -> Self {
+        Self { first: 2, last: 2, step: 1, access }
+    }
+
+    /// The indices of the keys in a request of `words` words that passed the arity check.
+    pub fn positions(self, words: usize) -> impl Iterator<Item = usize> {
+        let first = usize::from(self.first);
+        let last = match self.last {
+            last @ 0.. => usize::from(last.unsigned_abs()),
+            back => words.saturating_sub(usize::from(back.unsigned_abs())),
+        };
+        let end = if first == 0 { 0 } else { last.min(words.saturating_sub(1)) + 1 };
+        (first..end.max(first)).step_by(usize::from(self.step.max(1)))
+    }
+}
+
+/// Whether and how a command's effect is journalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// The request itself is its deterministic effect: the same bytes are appended.
+    Verbatim,
+    /// The handler states the effect: absolute times, chosen members, results of arithmetic on floats.
+    Effect,
+    /// Nothing is ever written, and why.
+    Never(&'static str),
+}
+
+/// How a proxy, and so our lanes, must treat a command whose keys live on several of them: Redis's published
+/// request and response policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// All keys on one lane, or no key at all.
+    Default,
+    MultiShard(Merge),
+    AllShards(Merge),
+    AllNodes(Merge),
+    Special,
+}
+
+/// How the parts of an answer become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    AllSucceeded,
+    Sum,
+    /// Values in the order of the keys in the request.
+    KeyOrder,
+    Special,
+}
+
+pub type SessionFn = fn(&mut Desk<'_>, Args<'_>, &mut Reply<'_>) -> Outcome;
+pub type KeysFn = fn(&mut Ctx<'_>, Args<'_>, &mut Reply<'_>) -> Outcome;
+
+/// How a command runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// No keys: it concerns the connection or the server.
+    Session(SessionFn),
+    /// All keys on one shard: nine commands in ten.
+    Keys(KeysFn),
+    /// Keys of several shards, each of which runs `part` on those it owns; `policy` says how the answers merge.
+    Split { part: KeysFn },
+    /// Only its subcommands run.
+    Container,
+}

@@ -1,0 +1,287 @@
+//! Commands about the server: INFO, CONFIG, TIME, SHUTDOWN, DEBUG and those over the whole keyspace.
+
+use std::time::Duration;
+
+use super::connection::FAST_HELP;
+use super::order::Order;
+use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Outcome, Policy, Run};
+use crate::admin::info::{self, Facts};
+use crate::base::ascii::is_word;
+use crate::wire::fault::Fault;
+use crate::wire::reply::Reply;
+use crate::wire::request::Args;
+
+/// The Redis version whose behaviour clients may expect.
+pub const REDIS_VERSION: &str = "7.2.4";
+
+const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+const ROW: Command = Command { group: Group::Server, ..Command::ROW };
+
+pub const ROWS: &[Command] = &[
+    Command {
+        name: "config",
+        syntax: "CONFIG",
+        arity: -2,
+        since: "2.0.0",
+        complexity: "Depends on subcommand.",
+        summary: "Commands about the configuration.",
+        children: CONFIG,
+        ..ROW
+    },
+    Command {
+        name: "dbsize",
+        syntax: "DBSIZE",
+        arity: 1,
+        flags: Flags::READONLY.and(Flags::FAST).and(Flags::KEYSPACE),
+        summary: "Answers how many keys the database holds.",
+        policy: Policy::AllShards(Merge::Sum),
+        run: Run::Split { part: dbsize },
+        ..ROW
+    },
+    Command {
+        name: "debug",
+        syntax: "DEBUG",
+        arity: -2,
+        flags: ADMIN,
+        complexity: "Depends on subcommand.",
+        summary: "Commands for testing.",
+        children: DEBUG,
+        ..ROW
+    },
+    Command {
+        name: "flushall",
+        syntax: "FLUSHALL [ASYNC | SYNC]",
+        arity: -1,
+        flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::KEYSPACE),
+        complexity: "O(1); the memory is freed in the background",
+        summary: "Removes all keys of all databases.",
+        log: Log::Verbatim,
+        policy: Policy::AllShards(Merge::AllSucceeded),
+        run: Run::Split { part: flushall },
+        ..ROW
+    },
+    Command {
+        name: "flushdb",
+        syntax: "FLUSHDB [ASYNC | SYNC]",
+        arity: -1,
+        flags: Flags::WRITE.and(Flags::DANGEROUS).and(Flags::KEYSPACE),
+        complexity: "O(1); the memory is freed in the background",
+        summary: "Removes all keys of the database.",
+        log: Log::Verbatim,
+        policy: Policy::AllShards(Merge::AllSucceeded),
+        run: Run::Split { part: flushdb },
+        ..ROW
+    },
+    Command {
+        name: "info",
+        syntax: "INFO [section [section ...]]",
+        arity: -1,
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::DANGEROUS),
+        summary: "Tells how the server does.",
+        policy: Policy::AllShards(Merge::Special),
+        tips: &["nondeterministic_output"],
+        run: Run::Session(info),
+        ..ROW
+    },
+    Command {
+        name: "shutdown",
+        syntax: "SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        arity: -1,
+        flags: ADMIN.and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY),
+        summary: "Answers what was read and ends the server.",
+        run: Run::Session(shutdown),
+        ..ROW
+    },
+    Command {
+        name: "time",
+        syntax: "TIME",
+        arity: 1,
+        flags: Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        since: "2.6.0",
+        summary: "Answers the server's time in seconds and microseconds.",
+        tips: &["nondeterministic_output"],
+        run: Run::Session(time),
+        ..ROW
+    },
+];
+
+const CONFIG: &[Command] = &[
+    Command {
+        name: "config|get",
+        syntax: "CONFIG GET parameter [parameter ...]",
+        arity: -3,
+        flags: ADMIN,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of options that match",
+        summary: "Answers the values of options, which may be patterns.",
+        run: Run::Session(config_get),
+        ..ROW
+    },
+    Command {
+        name: "config|help",
+        syntax: "CONFIG HELP",
+        arity: 2,
+        flags: FAST_HELP,
+        since: "5.0.0",
+        summary: "Lists the subcommands.",
+        run: Run::Session(super::introspect::help),
+        ..ROW
+    },
+    Command {
+        name: "config|resetstat",
+        syntax: "CONFIG RESETSTAT",
+        arity: 2,
+        flags: ADMIN,
+        since: "2.0.0",
+        summary: "Sets the counters of INFO back to zero.",
+        policy: Policy::AllNodes(Merge::AllSucceeded),
+        run: Run::Session(config_resetstat),
+        ..ROW
+    },
+    Command {
+        name: "config|set",
+        syntax: "CONFIG SET parameter value [parameter value ...]",
+        arity: -4,
+        flags: ADMIN,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of options given",
+        summary: "Sets options, all of them or none.",
+        policy: Policy::AllNodes(Merge::AllSucceeded),
+        run: Run::Session(config_set),
+        ..ROW
+    },
+];
+
+const DEBUG: &[Command] = &[
+    Command {
+        name: "debug|help",
+        syntax: "DEBUG HELP",
+        arity: 2,
+        flags: FAST_HELP,
+        summary: "Lists the subcommands.",
+        run: Run::Session(super::introspect::help),
+        ..ROW
+    },
+    Command {
+        name: "debug|sleep",
+        syntax: "DEBUG SLEEP seconds",
+        arity: 3,
+        flags: ADMIN,
+        summary: "Holds every lane for so many seconds.",
+        run: Run::Session(debug_sleep),
+        ..ROW
+    },
+];
+
+fn info(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let sections: Vec<&[u8]> = args.from(1).iter().collect();
+    let facts = Facts {
+        config: desk.config,
+        stats: desk.stats,
+        gauges: desk.gauges,
+        store: desk.store,
+        process: (desk.process)(),
+        now: desk.now,
+        clients: desk.clients.slab.len(),
+        client_memory: desk.clients.slab.iter().map(|(_, client)| client.memory()).sum(),
+        identity: desk.identity,
+        redis_version: REDIS_VERSION,
+        command_names: &|i| desk.table.row(super::table::CommandId(i)).name,
+    };
+    reply.verbatim("txt", info::page(&facts, &sections).as_bytes());
+    Ok(())
+}
+
+fn config_get(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let patterns: Vec<&[u8]> = args.from(2).iter().collect();
+    let found = desk.config.get(&patterns);
+    reply.map(found.len());
+    for (name, value) in found {
+        reply.text(&name);
+        reply.text(&value);
+    }
+    Ok(())
+}
+
+fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let words = args.from(2);
+    if !words.len().is_multiple_of(2) {
+        return Err(Fault::Arity("config|set"));
+    }
+    let pairs: Vec<(&[u8], &[u8])> = (0..words.len()).step_by(2).map(|i| (words.at(i), words.at(i + 1))).collect();
+    desk.config.set_all(&pairs).map_err(|error| Fault::text(error.to_string()))?;
+    desk.clients.config_changed = true;
+    reply.ok();
+    Ok(())
+}
+
+fn config_resetstat(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    desk.stats.reset();
+    desk.store.counters = Default::default();
+    reply.ok();
+    Ok(())
+}
+
+fn time(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.array(2);
+    reply.text(&(desk.now.unix_us / 1_000_000).to_string());
+    reply.text(&(desk.now.unix_us % 1_000_000).to_string());
+    Ok(())
+}
+
+fn dbsize(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.count(ctx.keyspace().len());
+    Ok(())
+}
+
+/// ASYNC and SYNC are one: the keys are gone at once and their memory follows in slices.
+fn flush_option(args: Args<'_>) -> Outcome {
+    match args.get(1) {
+        None => Ok(()),
+        Some(word) if args.len() == 2 && (is_word(word, "ASYNC") || is_word(word, "SYNC")) => Ok(()),
+        Some(_) => Err(Fault::Syntax),
+    }
+}
+
+fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    flush_option(args)?;
+    for db in 0..ctx.store.databases() {
+        ctx.store.flush(u8::try_from(db).expect("at most 256 databases"));
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn flushdb(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    flush_option(args)?;
+    ctx.store.flush(ctx.db);
+    reply.ok();
+    Ok(())
+}
+
+/// SAVE is refused, since there are no snapshots to write yet: a server must not end as if it had saved. FORCE overrides.
+fn shutdown(desk: &mut Desk<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Outcome {
+    let words: Vec<&[u8]> = args.from(1).iter().collect();
+    let given = |name| words.iter().any(|word| is_word(word, name));
+    let known = ["SAVE", "NOSAVE", "NOW", "FORCE", "ABORT"];
+    let unknown = words.iter().any(|word| !known.iter().any(|name| is_word(word, name)));
+    if unknown || (given("SAVE") && given("NOSAVE")) || (given("ABORT") && words.len() > 1) {
+        return Err(Fault::Syntax);
+    }
+    if given("ABORT") {
+        return Err(Fault::Fixed("ERR No shutdown in progress."));
+    }
+    if given("SAVE") && !given("FORCE") {
+        return Err(Fault::Fixed("ERR Errors trying to SHUTDOWN. Snapshots are not available: use SHUTDOWN NOSAVE."));
+    }
+    desk.clients.orders.push_back(Order::Stop);
+    Ok(())
+}
+
+fn debug_sleep(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let seconds = std::str::from_utf8(args.at(2)).ok().and_then(|text| text.parse::<f64>().ok());
+    let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or(Fault::NotFloat)?;
+    desk.clients.orders.push_back(Order::Hold(pause));
+    reply.ok();
+    Ok(())
+}

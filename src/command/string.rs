@@ -1,0 +1,350 @@
+//! Strings. SET, SETEX, PSETEX, SETNX and GETSET are option parsing over one `store`; the counters are arithmetic over one
+//! read-modify-write.
+
+use super::numbers::{Moment, integer};
+use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
+use crate::base::ascii::{I64_TEXT_MAX, format_i64, is_word};
+use crate::base::decimal::Decimal;
+use crate::base::time::Millis;
+use crate::store::keyspace::Ttl;
+use crate::wire::fault::Fault;
+use crate::wire::reply::Reply;
+use crate::wire::request::Args;
+
+const READ: Flags = Flags::READONLY.and(Flags::FAST);
+const GROW: Flags = Flags::WRITE.and(Flags::DENYOOM);
+const ROW: Command = Command { group: Group::String, ..Command::ROW };
+
+pub const ROWS: &[Command] = &[
+    Command {
+        name: "append",
+        syntax: "APPEND key value",
+        arity: 3,
+        keys: Keys::one(Keys::INSERT_MODIFY),
+        flags: GROW.and(Flags::FAST),
+        since: "2.0.0",
+        summary: "Appends to a string, or makes it.",
+        log: Log::Verbatim,
+        run: Run::Keys(append),
+        ..ROW
+    },
+    Command {
+        name: "decr",
+        syntax: "DECR key",
+        arity: 2,
+        keys: Keys::one(Keys::MODIFY),
+        flags: GROW.and(Flags::FAST),
+        summary: "Subtracts one from a number.",
+        log: Log::Verbatim,
+        run: Run::Keys(decr),
+        ..ROW
+    },
+    Command {
+        name: "decrby",
+        syntax: "DECRBY key decrement",
+        arity: 3,
+        keys: Keys::one(Keys::MODIFY),
+        flags: GROW.and(Flags::FAST),
+        summary: "Subtracts from a number.",
+        log: Log::Verbatim,
+        run: Run::Keys(decrby),
+        ..ROW
+    },
+    Command {
+        name: "get",
+        syntax: "GET key",
+        arity: 2,
+        keys: Keys::one(Keys::READ),
+        flags: READ,
+        summary: "Answers the string.",
+        run: Run::Keys(get),
+        ..ROW
+    },
+    Command {
+        name: "incr",
+        syntax: "INCR key",
+        arity: 2,
+        keys: Keys::one(Keys::MODIFY),
+        flags: GROW.and(Flags::FAST),
+        summary: "Adds one to a number.",
+        log: Log::Verbatim,
+        run: Run::Keys(incr),
+        ..ROW
+    },
+    Command {
+        name: "incrby",
+        syntax: "INCRBY key increment",
+        arity: 3,
+        keys: Keys::one(Keys::MODIFY),
+        flags: GROW.and(Flags::FAST),
+        summary: "Adds to a number.",
+        log: Log::Verbatim,
+        run: Run::Keys(incrby),
+        ..ROW
+    },
+    Command {
+        name: "incrbyfloat",
+        syntax: "INCRBYFLOAT key increment",
+        arity: 3,
+        keys: Keys::one(Keys::MODIFY),
+        flags: GROW.and(Flags::FAST),
+        since: "2.6.0",
+        summary: "Adds to a number that may have a fraction.",
+        log: Log::Effect,
+        run: Run::Keys(incrbyfloat),
+        ..ROW
+    },
+    Command {
+        name: "mget",
+        syntax: "MGET key [key ...]",
+        arity: -2,
+        keys: Keys::all(Keys::READ),
+        flags: READ,
+        complexity: "O(N) where N is the number of keys",
+        summary: "Answers several strings, null for a key that holds none.",
+        policy: Policy::MultiShard(Merge::KeyOrder),
+        run: Run::Split { part: mget },
+        ..ROW
+    },
+    Command {
+        name: "mset",
+        syntax: "MSET key value [key value ...]",
+        arity: -3,
+        keys: Keys::pairs(Keys::OVERWRITE),
+        flags: GROW,
+        since: "1.0.1",
+        complexity: "O(N) where N is the number of keys",
+        summary: "Sets several strings at once.",
+        log: Log::Verbatim,
+        policy: Policy::MultiShard(Merge::AllSucceeded),
+        run: Run::Split { part: mset },
+        ..ROW
+    },
+    Command {
+        name: "set",
+        syntax: "SET key value [NX | XX | IFEQ comparison-value] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
+                 PXAT unix-time-milliseconds | KEEPTTL]",
+        arity: -3,
+        keys: Keys::one(Keys::SET),
+        flags: GROW,
+        summary: "Sets a string, whatever the key held before.",
+        log: Log::Effect,
+        run: Run::Keys(set),
+        ..ROW
+    },
+    Command {
+        name: "strlen",
+        syntax: "STRLEN key",
+        arity: 2,
+        keys: Keys::one(Keys::LOOK),
+        flags: READ,
+        since: "2.2.0",
+        summary: "Answers the length of a string in bytes.",
+        run: Run::Keys(strlen),
+        ..ROW
+    },
+];
+
+fn get(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    match ctx.string(ctx.first(args))? {
+        Some(value) => reply.bulk(value),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let len = ctx.string(ctx.first(args))?.map_or(0, <[u8]>::len);
+    reply.count(len);
+    Ok(())
+}
+
+/// A key of another type is null here, not an error.
+fn mget(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.array(args.len() - 1);
+    for name in args.from(1).iter() {
+        match ctx.string(ctx.key(name)) {
+            Ok(Some(value)) => reply.bulk(value),
+            Ok(None) | Err(_) => reply.null(),
+        }
+    }
+    Ok(())
+}
+
+fn mset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len().is_multiple_of(2) {
+        return Err(Fault::Arity("mset"));
+    }
+    for i in (1..args.len()).step_by(2) {
+        let key = ctx.key(args.at(i));
+        ctx.store_string(key, args.at(i + 1), Ttl::Clear);
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// What SET's options ask for.
+#[derive(Debug, Default)]
+struct SetOptions<'a> {
+    only: Only<'a>,
+    get: bool,
+    ttl: Option<Ttl>,
+}
+
+/// The condition under which a value is set.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Only<'a> {
+    #[default]
+    Always,
+    Missing,
+    Present,
+    /// The string equals this one (Valkey's IFEQ).
+    Equals(&'a [u8]),
+}
+
+fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let value = args.at(2);
+    if args.len() == 3 {
+        ctx.store_string(key, value, Ttl::Clear);
+        reply.ok();
+        return Ok(());
+    }
+    let options = SetOptions::parse(args.from(3), ctx.now)?;
+    let allowed = if options.get || matches!(options.only, Only::Equals(_)) {
+        // Only these look at the value, so only they mind its type.
+        let old = ctx.string(key)?;
+        let allowed = options.only.allows(old);
+        if options.get {
+            answer_old(old, reply);
+        }
+        allowed
+    } else {
+        match options.only {
+            Only::Always => true,
+            Only::Missing => !ctx.exists(key),
+            Only::Present => ctx.exists(key),
+            Only::Equals(_) => unreachable!("looked at above"),
+        }
+    };
+    if allowed {
+        ctx.set_stating_effect(key, value, options.ttl.unwrap_or(Ttl::Clear));
+    }
+    match (options.get, allowed) {
+        (true, _) => {}
+        (false, true) => reply.ok(),
+        (false, false) => reply.null(),
+    }
+    Ok(())
+}
+
+fn answer_old(old: Option<&[u8]>, reply: &mut Reply<'_>) {
+    match old {
+        Some(value) => reply.bulk(value),
+        None => reply.null(),
+    }
+}
+
+impl<'a> SetOptions<'a> {
+    fn parse(words: Args<'a>, now: Millis) -> Result<Self, Fault> {
+        let mut options = Self::default();
+        let mut i = 0;
+        while let Some(word) = words.get(i) {
+            let next = words.get(i + 1);
+            if is_word(word, "NX") {
+                options.restrict(Only::Missing)?;
+            } else if is_word(word, "XX") {
+                options.restrict(Only::Present)?;
+            } else if is_word(word, "IFEQ") {
+                options.restrict(Only::Equals(next.ok_or(Fault::Syntax)?))?;
+                i += 1;
+            } else if is_word(word, "GET") {
+                options.get = true;
+            } else if is_word(word, "KEEPTTL") {
+                options.limit(Ttl::Keep)?;
+            } else {
+                let moment = Moment::named(word).ok_or(Fault::Syntax)?;
+                let number = next.ok_or(Fault::Syntax)?;
+                options.limit(Ttl::Keep)?;
+                options.ttl = Some(Ttl::At(moment.parse(number, now, "set")?));
+                i += 1;
+            }
+            i += 1;
+        }
+        Ok(options)
+    }
+
+    fn restrict(&mut self, only: Only<'a>) -> Outcome {
+        if self.only != Only::Always && self.only != only {
+            return Err(Fault::Syntax);
+        }
+        self.only = only;
+        Ok(())
+    }
+
+    fn limit(&mut self, ttl: Ttl) -> Outcome {
+        if self.ttl.replace(ttl).is_some() { Err(Fault::Syntax) } else { Ok(()) }
+    }
+}
+
+impl Only<'_> {
+    fn allows(&self, old: Option<&[u8]>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Missing => old.is_none(),
+            Self::Present => old.is_some(),
+            Self::Equals(wanted) => old == Some(*wanted),
+        }
+    }
+}
+
+fn append(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let tail = args.at(2);
+    let old = ctx.string(key)?.unwrap_or_default();
+    let whole = [old, tail].concat();
+    ctx.check_length(whole.len())?;
+    ctx.store_string(key, &whole, Ttl::Keep);
+    reply.count(whole.len());
+    Ok(())
+}
+
+fn incr(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    add(ctx, args, 1, reply)
+}
+
+fn decr(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    add(ctx, args, -1, reply)
+}
+
+fn incrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let by = integer(args.at(2))?;
+    add(ctx, args, by, reply)
+}
+
+fn decrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let by = integer(args.at(2))?;
+    let by = by.checked_neg().ok_or(Fault::Fixed("ERR decrement would overflow"))?;
+    add(ctx, args, by, reply)
+}
+
+fn add(ctx: &mut Ctx<'_>, args: Args<'_>, by: i64, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let old = ctx.string(key)?.map_or(Ok(0), integer)?;
+    let new = old.checked_add(by).ok_or(Fault::Overflow)?;
+    let mut digits = [0; I64_TEXT_MAX];
+    ctx.store_string(key, format_i64(new, &mut digits), Ttl::Keep);
+    reply.int(new);
+    Ok(())
+}
+
+/// Its effect is a SET of the result, so that no other machine's arithmetic can differ.
+fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let old = ctx.string(key)?.map_or(Some(Decimal::ZERO), Decimal::parse).ok_or(Fault::NotFloat)?;
+    let by = Decimal::parse(args.at(2)).ok_or(Fault::NotFloat)?;
+    let text = old.checked_add(by).ok_or(Fault::NanOrInfinity)?.to_string();
+    ctx.set_stating_effect(key, text.as_bytes(), Ttl::Keep);
+    reply.text(&text);
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! What follows from a syntax line. The line is the source; arity and key positions of a row are checked against it.
+//!
+//! ```text
+//!  SET key value [NX | XX] [EX seconds | PX milliseconds]      at least 3 words, first key 1, last key 1
+//!  DEL key [key ...]                                            at least 2 words, keys 1 to the last
+//!  MSET key value [key value ...]                               at least 3 words, keys 1 to the last, every second
+//! ```
+//!
+//! `[...]` may be left out, `<a | b>` is a choice, `...` repeats what stands before it in its brackets.
+
+/// Words that stand for a key, in the names the manual uses.
+const KEY_WORDS: &[&str] = &["key", "key1", "key2", "newkey", "source", "destination"];
+
+/// Arity as Redis counts it: with the name, negative when more may follow.
+pub fn arity(syntax: &str) -> i16 {
+    let parts = parts(syntax);
+    let least: usize = parts.iter().map(|part| part.least()).sum();
+    let least = i16::try_from(least).expect("a syntax line has some words");
+    if parts.iter().all(|part| part.is_fixed()) { least } else { -least }
+}
+
+/// First key, last key and step, as in COMMAND INFO; zeros without keys.
+pub fn keys(syntax: &str) -> (u8, i8, u8) {
+    let parts = parts(syntax);
+    let narrow = |at: usize| u8::try_from(at).expect("a syntax line has some words");
+    let is_key = |part: &Part<'_>| matches!(part, Part::Word(word) if KEY_WORDS.contains(word));
+    let Some(first) = parts.iter().position(is_key) else { return (0, 0, 0) };
+    for part in &parts[first..] {
+        let Part::Optional(inner) = part else { continue };
+        let words: Vec<&str> = inner.split(' ').collect();
+        if KEY_WORDS.contains(&words[0]) && words.last() == Some(&"...") {
+            return (narrow(first), -1, narrow(words.len() - 1));
+        }
+    }
+    let last = parts.iter().take_while(|part| matches!(part, Part::Word(_))).count();
+    let last = (first..last).rev().find(|at| is_key(&parts[*at])).unwrap_or(first);
+    (narrow(first), i8::try_from(last).expect("a syntax line has some words"), 1)
+}
+
+#[derive(Debug)]
+enum Part<'a> {
+    Word(&'a str),
+    Optional(&'a str),
+    Choice(&'a str),
+}
+
+impl<'a> Part<'a> {
+    fn of(token: &'a str) -> Self {
+        match token.as_bytes()[0] {
+            b'[' => Self::Optional(&token[1..token.len() - 1]),
+            b'<' => Self::Choice(&token[1..token.len() - 1]),
+            _ => Self::Word(token),
+        }
+    }
+
+    fn least(&self) -> usize {
+        match self {
+            Self::Word(_) => 1,
+            Self::Optional(_) => 0,
+            Self::Choice(inner) => alternatives(inner).map(|one| arity(one).unsigned_abs()).min().unwrap_or(0).into(),
+        }
+    }
+
+    fn is_fixed(&self) -> bool {
+        match self {
+            Self::Word(_) => true,
+            Self::Optional(_) => false,
+            Self::Choice(inner) => {
+                let mut arities = alternatives(inner).map(arity);
+                let first = arities.next().unwrap_or(0);
+                first >= 0 && arities.all(|other| other == first)
+            }
+        }
+    }
+}
+
+fn alternatives(inner: &str) -> impl Iterator<Item = &str> {
+    inner.split(" | ")
+}
+
+fn parts(line: &str) -> Vec<Part<'_>> {
+    tokens(line).map(Part::of).collect()
+}
+
+/// Splits a line at its blanks, brackets kept together.
+pub fn tokens(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = line.trim();
+    std::iter::from_fn(move || {
+        let (token, tail) = rest.split_at(token_end(rest));
+        rest = tail.trim_start();
+        (!token.is_empty()).then_some(token)
+    })
+}
+
+fn token_end(line: &str) -> usize {
+    let mut depth = 0;
+    for (at, byte) in line.bytes().enumerate() {
+        match byte {
+            b'[' | b'<' => depth += 1,
+            b']' | b'>' => depth -= 1,
+            b' ' if depth == 0 => return at,
+            _ => {}
+        }
+    }
+    line.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Table;
+
+    #[test]
+    fn arity_and_keys_follow_from_lines() {
+        for (line, wanted, places) in [
+            ("GET key", 2, (1, 1, 1)),
+            ("SET key value [NX | XX] [EX seconds]", -3, (1, 1, 1)),
+            ("DEL key [key ...]", -2, (1, -1, 1)),
+            ("MSET key value [key value ...]", -3, (1, -1, 2)),
+            ("RENAME key newkey", 3, (1, 2, 1)),
+            ("LMOVE source destination <LEFT | RIGHT> <LEFT | RIGHT>", 5, (1, 2, 1)),
+            ("PING [message]", -1, (0, 0, 0)),
+            ("CONFIG GET parameter [parameter ...]", -3, (0, 0, 0)),
+            ("OBJECT ENCODING key", 3, (2, 2, 1)),
+        ] {
+            assert_eq!((arity(line), keys(line)), (wanted, places), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_row_states_what_its_line_gives() {
+        for found in Table::new().all() {
+            let row = found.row;
+            if !row.children.is_empty() {
+                continue;
+            }
+            assert_eq!(row.arity, arity(row.syntax), "{}: {}", row.name, row.syntax);
+            let stated = (row.keys.first, row.keys.last, if row.keys.first == 0 { 0 } else { row.keys.step });
+            assert_eq!(stated, keys(row.syntax), "{}: {}", row.name, row.syntax);
+            let words = row.name.to_ascii_uppercase().replace('|', " ");
+            assert!(row.syntax.starts_with(&words), "{}: the line begins with the name", row.name);
+        }
+    }
+}

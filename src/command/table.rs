@@ -1,0 +1,193 @@
+//! The table: every row, sorted by name, and the index by which a request finds its row.
+//!
+//! Names are matched without regard to case in two steps: eight lower-cased bytes and the length select a slot, one comparison
+//! confirms it. Subcommands are found in their container's few children.
+
+use crate::wire::request::Args;
+
+use super::{Command, Flags, Run, connection, expire, introspect, keys, server, string};
+
+/// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandId(pub u16);
+
+impl CommandId {
+    fn at(place: usize) -> Self {
+        Self(u16::try_from(place).expect("some hundred rows"))
+    }
+}
+
+/// A row and its number.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    pub id: CommandId,
+    pub row: &'static Command,
+}
+
+/// All rows. Built once per shard: it is data, not state.
+#[derive(Debug)]
+pub struct Table {
+    /// Sorted by name; a container is followed by its children.
+    rows: Vec<&'static Command>,
+    /// Open addressing over `hash_name`; `EMPTY` or an index into `rows`.
+    index: Box<[u16; INDEX_SLOTS]>,
+}
+
+const INDEX_SLOTS: usize = 4096;
+const EMPTY: u16 = u16::MAX;
+
+const FAMILIES: &[&[Command]] =
+    &[connection::ROWS, expire::ROWS, introspect::ROWS, keys::ROWS, server::ROWS, string::ROWS];
+
+impl Default for Table {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Table {
+    pub fn new() -> Self {
+        let mut top: Vec<&'static Command> = FAMILIES.iter().copied().flatten().collect();
+        top.sort_by_key(|row| row.name);
+        let rows: Vec<&'static Command> =
+            top.iter().flat_map(|row| std::iter::once(*row).chain(row.children)).collect();
+        assert!(rows.len() * 4 < INDEX_SLOTS, "the index must stay sparse");
+        let mut index = Box::new([EMPTY; INDEX_SLOTS]);
+        for (i, row) in rows.iter().enumerate().filter(|(_, row)| !row.name.contains('|')) {
+            let mut slot = hash_name(row.name.as_bytes());
+            while index[slot] != EMPTY {
+                slot = (slot + 1) % INDEX_SLOTS;
+            }
+            index[slot] = CommandId::at(i).0;
+        }
+        Self { rows, index }
+    }
+
+    /// Rows with their subcommands.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub fn row(&self, id: CommandId) -> &'static Command {
+        self.rows[usize::from(id.0)]
+    }
+
+    /// Every row that is not a subcommand, sorted by name.
+    pub fn top(&self) -> impl Iterator<Item = &'static Command> {
+        self.rows.iter().copied().filter(|row| !row.name.contains('|'))
+    }
+
+    /// Every row, subcommands after their container.
+    pub fn all(&self) -> impl Iterator<Item = Found> {
+        self.rows.iter().enumerate().map(|(i, row)| Found { id: CommandId::at(i), row })
+    }
+
+    /// The row of a command by the first word of a request.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<Found> {
+        let mut slot = hash_name(name);
+        loop {
+            let i = self.index[slot];
+            if i == EMPTY {
+                return None;
+            }
+            let row = self.rows[usize::from(i)];
+            if row.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(Found { id: CommandId(i), row });
+            }
+            slot = (slot + 1) % INDEX_SLOTS;
+        }
+    }
+
+    /// The row that a request's second word names inside a container.
+    pub fn find_child(&self, container: Found, word: &[u8]) -> Option<Found> {
+        let prefix = container.row.name.len() + 1;
+        let first = usize::from(container.id.0) + 1;
+        (first..first + container.row.children.len())
+            .find(|i| self.rows[*i].name.as_bytes()[prefix..].eq_ignore_ascii_case(word))
+            .map(|i| Found { id: CommandId::at(i), row: self.rows[i] })
+    }
+
+    /// The subcommand's row when `args` name one, else the row itself.
+    pub fn innermost(&self, found: Found, args: Args<'_>) -> Found {
+        args.get(1).and_then(|word| self.find_child(found, word)).unwrap_or(found)
+    }
+
+    /// By the name COMMAND INFO takes: `get`, `config|get`.
+    pub fn find_full(&self, name: &[u8]) -> Option<Found> {
+        match memchr::memchr(b'|', name) {
+            None => self.find(name),
+            Some(bar) => self.find_child(self.find(&name[..bar])?, &name[bar + 1..]),
+        }
+    }
+}
+
+/// Folds up to eight bytes at each end of the name to lower case and mixes them with the length.
+#[inline]
+fn hash_name(name: &[u8]) -> usize {
+    let (head, tail) = if name.len() >= 8 {
+        let word = |at: usize| name[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        (word(0), word(name.len() - 8))
+    } else {
+        (name.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0)
+    };
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let mixed =
+        ((head | LOWER) ^ (tail | LOWER).rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 52) as usize
+}
+
+const _: () = assert!(INDEX_SLOTS == 1 << 12, "hash_name gives twelve bits");
+
+/// Rules that each row must keep; the table test walks them.
+pub fn complaints(row: &Command) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rule = |broken: bool, what: &str| {
+        if broken {
+            found.push(format!("{}: {what}", row.name));
+        }
+    };
+    let write = row.flags.has(Flags::WRITE);
+    rule(row.name.bytes().any(|b| b.is_ascii_uppercase()), "the name is written in lower case");
+    rule(row.summary.is_empty() || row.complexity.is_empty(), "summary and complexity are stated");
+    rule(write && row.flags.has(Flags::READONLY), "a command reads or writes");
+    rule(write && matches!(row.log, super::Log::Never("reads only")), "a write is journalled or says why not");
+    rule(!write && !matches!(row.log, super::Log::Never(_)), "only writes are journalled");
+    rule(matches!(row.run, Run::Container) != (!row.children.is_empty() && row.arity == -2), "containers run children");
+    rule(row.keys.first > 0 && row.keys.access.is_empty(), "key access is stated");
+    rule(row.policy != super::Policy::Default && matches!(row.run, Run::Keys(_)), "policies belong to split rows");
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_row_is_found_in_any_case() {
+        let table = Table::new();
+        let mut names: Vec<&str> = table.all().map(|found| found.row.name).collect();
+        for found in table.all() {
+            let upper = found.row.name.to_ascii_uppercase();
+            let again = table.find_full(upper.as_bytes()).expect(found.row.name);
+            assert_eq!(again.row.name, found.row.name);
+            assert_eq!(again.id, found.id);
+        }
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(table.find(b"nosuch").is_none());
+        assert!(table.find(b"").is_none());
+    }
+
+    #[test]
+    fn every_row_keeps_the_rules() {
+        let broken: Vec<String> = Table::new().all().flat_map(|found| complaints(found.row)).collect();
+        assert_eq!(broken, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,431 @@
+//! From settings to running lanes, and back.
+//!
+//! ```text
+//!   main thread                              each lane's thread
+//!   check cpus, bind all ports
+//!   start threads ------------------------>  pin, make ring (proving each feature), executor, first park
+//!   collect: all ready, or the first refusal <---
+//!   listen on all ports
+//!   say go, with all rings' descriptors ---->  turn, turn, turn ... until the Stopper
+//!   collect: all left                        <---
+//! ```
+//!
+//! Ports are bound before any thread starts and listen only after every lane is ready: whoever can connect is served at once.
+//! No port is shared (no SO_REUSEPORT): a port in use is refused. Until lanes forward to each other, lane i is a store of its
+//! own on port + i. Every refusal is one line that says what to do.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use core_affinity::CoreId;
+use glommio::{LocalExecutorBuilder, Placement};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use super::clock::Clock;
+use super::log::{Level, say};
+use super::ring::{Ring, RingRefusal, RingSizes};
+use super::spin::{Poll, Spin};
+use super::stop::Stopper;
+use super::sys;
+use super::turn::Lane;
+use crate::shard::{Shard, ShardId};
+
+/// glommio registers this much for file I/O per lane; lanes leave files to the keeper.
+const GLOMMIO_IO_BYTES: usize = 64 << 10;
+
+/// Receive buffers of a lane. The kernel cycles through all of them, so they should stay in the second-level cache.
+const BUFFERS: u16 = 64;
+const BUFFER_BYTES: u32 = 16 << 10;
+
+/// What the runtime needs to know. The configuration file's words for it are the configuration's business.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub lanes: usize,
+    /// The CPU of each lane in order; empty: the first ones this process may use.
+    pub cpus: Vec<usize>,
+    pub bind: Vec<IpAddr>,
+    /// Addresses whose absence is no error (`-::1` in redis.conf).
+    pub bind_if_there: Vec<IpAddr>,
+    pub port: u16,
+    pub tcp_backlog: u32,
+    /// Seconds; 0: no keepalive.
+    pub tcp_keepalive_secs: u32,
+    /// For the sizes of the rings.
+    pub connections_max: usize,
+    pub poll: Poll,
+    pub pidfile: Option<PathBuf>,
+}
+
+/// Why the server did not start (or stopped): one line that says what to do.
+#[derive(Debug)]
+pub enum BootError {
+    RingBlocked(io::Error),
+    RingMemory(io::Error),
+    FeatureMissing { feature: &'static str, since: &'static str },
+    Cpu { cpu: usize, allowed: Vec<usize> },
+    TooFewCpus { lanes: usize, allowed: usize },
+    Lanes,
+    PortsBeyondEnd { port: u16, lanes: usize },
+    PortInUse { address: SocketAddr },
+    Bind { address: SocketAddr, error: io::Error },
+    NoAddress,
+    Executor(String),
+    Pidfile { path: PathBuf, error: io::Error },
+    Failed { what: &'static str, error: io::Error },
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RingBlocked(error) => write!(
+                f,
+                "io_uring is blocked ({error}): set sysctl kernel.io_uring_disabled=0; in a container, allow the io_uring \
+                 system calls (docker run --security-opt seccomp=unconfined, or a profile that adds io_uring_setup, \
+                 io_uring_enter and io_uring_register)"
+            ),
+            Self::RingMemory(error) => write!(
+                f,
+                "not enough lockable memory for io_uring ({error}): raise the memlock limit to 8 MiB or more (ulimit -l 8192, \
+                 LimitMEMLOCK=8M in the systemd unit, docker run --ulimit memlock=8388608)"
+            ),
+            Self::FeatureMissing { feature, since } => {
+                write!(
+                    f,
+                    "this kernel lacks {feature} of io_uring: use Linux {since} or later (6.1 has all that is needed)"
+                )
+            }
+            Self::Cpu { cpu, allowed } => {
+                write!(f, "CPU {cpu} is not one this process may use: give --cpus a list out of {allowed:?}")
+            }
+            Self::TooFewCpus { lanes, allowed } => write!(
+                f,
+                "{lanes} lanes need {lanes} different CPUs but {allowed} are given or allowed: lower --lanes or extend --cpus"
+            ),
+            Self::Lanes => write!(f, "a server needs at least one lane: give --lanes 1 or more"),
+            Self::PortsBeyondEnd { port, lanes } => {
+                write!(f, "{lanes} lanes need the ports from {port} on, which end at 65535: choose a lower --port")
+            }
+            Self::PortInUse { address } => {
+                write!(f, "{address} is in use: stop the server that listens there or choose another --port")
+            }
+            Self::Bind { address, error } => {
+                write!(f, "cannot listen on {address} ({error}): check bind and port in the configuration")
+            }
+            Self::NoAddress => {
+                write!(f, "no address to listen on: give bind at least one address and a port other than 0")
+            }
+            Self::Executor(error) => write!(f, "cannot start the executor of a lane: {error}"),
+            Self::Pidfile { path, error } => {
+                write!(f, "cannot write the pidfile {} ({error}): check the directory and its owner", path.display())
+            }
+            Self::Failed { what, error } => write!(f, "{what} failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BootError {}
+
+impl From<RingRefusal> for BootError {
+    fn from(refusal: RingRefusal) -> Self {
+        match refusal {
+            RingRefusal::Blocked(error) => Self::RingBlocked(error),
+            RingRefusal::Memlock(error) => Self::RingMemory(error),
+            RingRefusal::Missing { feature, since } => Self::FeatureMissing { feature, since },
+            RingRefusal::Failed { what, error } => Self::Failed { what, error },
+        }
+    }
+}
+
+/// Serves until SIGTERM, SIGINT or a shard's `Order::Stop`. In effect from here on: the two signals are blocked, a panic in any
+/// thread ends the process.
+///
+/// # Errors
+/// Each [`BootError`], before the first connection; after that only what breaks a lane's ring.
+pub fn boot(
+    settings: Settings,
+    make_shard: impl Fn(ShardId) -> Shard + Send + Sync + 'static,
+) -> Result<(), BootError> {
+    let signals = sys::signalfd().map_err(|error| BootError::Failed { what: "making a signalfd", error })?;
+    abort_on_panic();
+    let stopper = stopper()?;
+    serve(settings, make_shard, stopper, Some(signals))
+}
+
+/// Serves until `stopper` is told, without touching the process's signals: for tests and for whoever embeds a server.
+///
+/// # Errors
+/// As [`boot`].
+pub fn boot_until(
+    settings: Settings,
+    stopper: Stopper,
+    make_shard: impl Fn(ShardId) -> Shard + Send + Sync + 'static,
+) -> Result<(), BootError> {
+    serve(settings, make_shard, stopper, None)
+}
+
+fn stopper() -> Result<Stopper, BootError> {
+    Stopper::new().map_err(|error| BootError::Failed { what: "making an eventfd", error })
+}
+
+/// A lane that is gone takes its keys with it: better no server than one that answers for half of them.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// What a lane's thread needs to begin.
+struct Birth {
+    id: ShardId,
+    cpu: Option<CoreId>,
+    sizes: RingSizes,
+    poll: Poll,
+    clock: Clock,
+    stopper: Stopper,
+    signals: Option<std::fs::File>,
+    listeners: Vec<TcpListener>,
+}
+
+/// From a lane to the main thread.
+enum Report {
+    Ready { ring: RawFd },
+    Over(Result<(), BootError>),
+}
+
+fn serve(
+    settings: Settings,
+    make_shard: impl Fn(ShardId) -> Shard + Send + Sync + 'static,
+    stopper: Stopper,
+    mut signals: Option<std::fs::File>,
+) -> Result<(), BootError> {
+    let cpus = choose_cpus(&settings)?;
+    let sockets = bind_all(&settings)?;
+    let make_shard = Arc::new(make_shard);
+    let clock = Clock::start();
+    let sizes = RingSizes { completions: completions(&settings), buffers: BUFFERS, buffer_bytes: BUFFER_BYTES };
+    let (report, reports) = channel();
+    let mut starts = Vec::new();
+    for (lane, (cpu, sockets)) in cpus.into_iter().zip(&sockets).enumerate() {
+        let birth = Birth {
+            id: ShardId(u16::try_from(lane).expect("lanes are bounded by CPUs")),
+            cpu: Some(cpu),
+            sizes,
+            poll: settings.poll,
+            clock,
+            stopper: stopper.clone(),
+            signals: signals.take(),
+            listeners: clone_all(sockets)?,
+        };
+        let (start, started) = channel();
+        starts.push(start);
+        start_lane(birth, Arc::clone(&make_shard), report.clone(), started)?;
+    }
+    drop(report);
+    let rings = collect_ready(&reports, starts.len())?;
+    listen_all(&sockets, &settings)?;
+    drop(sockets);
+    write_pidfile(&settings)?;
+    for start in &starts {
+        // A lane that is gone has reported why.
+        let _ = start.send(rings.clone());
+    }
+    say(Level::Notice, &format!("Ready to accept connections on port {}, {} lanes", settings.port, starts.len()));
+    let outcome = collect_over(&reports, &stopper);
+    if let Some(path) = &settings.pidfile {
+        let _ = std::fs::remove_file(path);
+    }
+    say(Level::Notice, "Bye");
+    outcome
+}
+
+/// The ring of each lane, or the first refusal. On a refusal the other lanes end with the process or when their channel closes.
+fn collect_ready(reports: &Receiver<Report>, lanes: usize) -> Result<Vec<RawFd>, BootError> {
+    let mut rings = Vec::new();
+    while rings.len() < lanes {
+        match reports.recv() {
+            Ok(Report::Ready { ring }) => rings.push(ring),
+            Ok(Report::Over(Err(error))) => return Err(error),
+            Ok(Report::Over(Ok(()))) | Err(_) => {
+                return Err(BootError::Executor("a lane ended before it began".into()));
+            }
+        }
+    }
+    Ok(rings)
+}
+
+/// Waits for every lane; one that breaks stops the others.
+fn collect_over(reports: &Receiver<Report>, stopper: &Stopper) -> Result<(), BootError> {
+    let mut outcome = Ok(());
+    while let Ok(report) = reports.recv() {
+        if let Report::Over(Err(error)) = report {
+            outcome = Err(error);
+            stopper.stop();
+        }
+    }
+    outcome
+}
+
+fn start_lane(
+    birth: Birth,
+    make_shard: Arc<impl Fn(ShardId) -> Shard + Send + Sync + 'static>,
+    report: Sender<Report>,
+    started: Receiver<Vec<RawFd>>,
+) -> Result<(), BootError> {
+    let name = format!("lane-{}", birth.id.0);
+    let live = move || {
+        let outcome = live(birth, &*make_shard, &report, &started);
+        // The main thread may have left already, after another lane's refusal.
+        let _ = report.send(Report::Over(outcome));
+    };
+    let started = std::thread::Builder::new().name(name).spawn(live);
+    started.map(drop).map_err(|error| BootError::Failed { what: "starting a lane's thread", error })
+}
+
+/// A lane's life on its own thread.
+fn live(
+    birth: Birth,
+    make_shard: &impl Fn(ShardId) -> Shard,
+    report: &Sender<Report>,
+    started: &Receiver<Vec<RawFd>>,
+) -> Result<(), BootError> {
+    if let Some(cpu) = birth.cpu
+        && !core_affinity::set_for_current(cpu)
+    {
+        return Err(BootError::Cpu { cpu: cpu.id, allowed: allowed_cpus() });
+    }
+    let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(GLOMMIO_IO_BYTES).make();
+    let executor = executor.map_err(|error: glommio::GlommioError<()>| BootError::Executor(error.to_string()))?;
+    executor.run(async move {
+        // The executor's first park is slow by tens of milliseconds: have it over before anybody can connect.
+        glommio::timer::sleep(Duration::from_millis(1)).await;
+        let ring = Ring::new(birth.sizes)?;
+        let ready = Report::Ready { ring: ring.fd() };
+        let mut lane = Lane::new(ring, make_shard(birth.id), birth.clock, Spin::new(birth.poll), birth.stopper);
+        if report.send(ready).is_err() || started.recv().is_err() {
+            return Ok(());
+        }
+        lane.run(birth.listeners, birth.signals).map_err(|error| BootError::Failed { what: "a lane's ring", error })
+    })
+}
+
+/// Enough completion slots that a burst from every connection at once does not overflow.
+fn completions(settings: &Settings) -> u32 {
+    let per_lane = settings.connections_max / settings.lanes;
+    u32::try_from((per_lane * 2).next_power_of_two().clamp(1 << 12, 1 << 16)).expect("clamped")
+}
+
+fn allowed_cpus() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+}
+
+fn choose_cpus(settings: &Settings) -> Result<Vec<CoreId>, BootError> {
+    if settings.lanes == 0 {
+        return Err(BootError::Lanes);
+    }
+    let allowed = allowed_cpus();
+    if let Some(&cpu) = settings.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        return Err(BootError::Cpu { cpu, allowed });
+    }
+    let mut cpus = if settings.cpus.is_empty() { allowed } else { settings.cpus.clone() };
+    let mut seen = Vec::new();
+    cpus.retain(|cpu| {
+        !seen.contains(cpu) && {
+            seen.push(*cpu);
+            true
+        }
+    });
+    if cpus.len() < settings.lanes {
+        return Err(BootError::TooFewCpus { lanes: settings.lanes, allowed: cpus.len() });
+    }
+    Ok(cpus.into_iter().take(settings.lanes).map(|id| CoreId { id }).collect())
+}
+
+/// The bound sockets of each lane, not yet listening.
+fn bind_all(settings: &Settings) -> Result<Vec<Vec<Socket>>, BootError> {
+    let beyond = BootError::PortsBeyondEnd { port: settings.port, lanes: settings.lanes };
+    let last = settings.lanes - 1;
+    if settings.port != 0 && usize::from(settings.port) + last > usize::from(u16::MAX) {
+        return Err(beyond);
+    }
+    let mut lanes = Vec::new();
+    for lane in 0..settings.lanes {
+        let port = settings.port + u16::try_from(lane).expect("just checked");
+        let mut sockets = Vec::new();
+        for &ip in &settings.bind {
+            sockets.push(bind(SocketAddr::new(ip, port), settings)?);
+        }
+        for &ip in &settings.bind_if_there {
+            match bind(SocketAddr::new(ip, port), settings) {
+                Err(BootError::Bind { .. }) => {}
+                bound => sockets.push(bound?),
+            }
+        }
+        if sockets.is_empty() || port == 0 {
+            return Err(BootError::NoAddress);
+        }
+        lanes.push(sockets);
+    }
+    Ok(lanes)
+}
+
+/// Accepted sockets inherit what is set here, so that an accept costs no further system call.
+fn bind(address: SocketAddr, settings: &Settings) -> Result<Socket, BootError> {
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        if settings.tcp_keepalive_secs > 0 {
+            socket.set_keepalive(true)?;
+            socket.set_tcp_keepalive(&keepalive(settings.tcp_keepalive_secs))?;
+        }
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    bound().map_err(|error| refused(address, error))
+}
+
+/// First probe after the interval, then three at a third of it, as Redis sets them.
+fn keepalive(secs: u32) -> TcpKeepalive {
+    let interval = Duration::from_secs(u64::from(secs));
+    TcpKeepalive::new().with_time(interval).with_interval((interval / 3).max(Duration::from_secs(1))).with_retries(3)
+}
+
+fn refused(address: SocketAddr, error: io::Error) -> BootError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => BootError::PortInUse { address },
+        _ => BootError::Bind { address, error },
+    }
+}
+
+fn listen_all(sockets: &[Vec<Socket>], settings: &Settings) -> Result<(), BootError> {
+    let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
+    for socket in sockets.iter().flatten() {
+        socket.listen(backlog).map_err(|error| {
+            let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+            refused(address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], settings.port))), error)
+        })?;
+    }
+    Ok(())
+}
+
+fn clone_all(sockets: &[Socket]) -> Result<Vec<TcpListener>, BootError> {
+    let failed = |error| BootError::Failed { what: "handing a socket to its lane", error };
+    sockets.iter().map(|socket| socket.try_clone().map(TcpListener::from).map_err(failed)).collect()
+}
+
+fn write_pidfile(settings: &Settings) -> Result<(), BootError> {
+    let Some(path) = &settings.pidfile else { return Ok(()) };
+    let written = std::fs::write(path, format!("{}\n", std::process::id()));
+    written.map_err(|error| BootError::Pidfile { path: path.clone(), error })
+}

@@ -1,0 +1,17 @@
+//! Layer 5, the driver: the only folder that names glommio, io_uring, core_affinity, that reads a clock, starts a thread,
+//! touches a socket or a file. Everything below it takes bytes and time as arguments.
+#![expect(clippy::disallowed_methods, reason = "this is the layer that may start threads, read clocks and wait")]
+
+mod boot;
+mod clock;
+mod conn;
+pub mod log;
+mod ring;
+mod spin;
+mod stop;
+mod sys;
+mod turn;
+
+pub use boot::{BootError, Settings, boot, boot_until};
+pub use spin::Poll;
+pub use stop::Stopper;

@@ -1,0 +1,66 @@
+//! The few system calls that neither the standard library nor the ring offers: signals and events as descriptors, the
+//! monotonic clock, the scheduler's count. Each a safe function of one call.
+#![expect(unsafe_code, reason = "libc calls; each block says why it is sound")]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::FromRawFd;
+
+/// An eventfd that every lane watches: once it is readable it stays so, and each lane sees it.
+pub(super) fn eventfd() -> io::Result<File> {
+    // SAFETY: no pointers; a non-negative result is a new descriptor that nobody else has.
+    unsafe {
+        let fd = libc::eventfd(0, libc::EFD_CLOEXEC);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(File::from_raw_fd(fd)) }
+    }
+}
+
+/// Blocks SIGTERM and SIGINT for this thread and all it starts, and turns them into a readable descriptor.
+pub(super) fn signalfd() -> io::Result<File> {
+    // SAFETY: the set is initialised by sigemptyset before use; a non-negative result is a new descriptor of ours alone.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        libc::sigaddset(&raw mut set, libc::SIGINT);
+        let refused = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        if refused != 0 {
+            return Err(io::Error::from_raw_os_error(refused));
+        }
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(File::from_raw_fd(fd)) }
+    }
+}
+
+/// Which signal a readable signalfd holds.
+pub(super) fn signal_name(signals: &mut File) -> &'static str {
+    let mut record = [0_u8; size_of::<libc::signalfd_siginfo>()];
+    let number = match signals.read(&mut record) {
+        Ok(_) => u32::from_ne_bytes([record[0], record[1], record[2], record[3]]),
+        Err(_) => 0,
+    };
+    match i32::try_from(number) {
+        Ok(libc::SIGINT) => "SIGINT",
+        Ok(libc::SIGTERM) => "SIGTERM",
+        _ => "a signal",
+    }
+}
+
+/// Times this thread was put off its core although it wanted to run.
+pub(super) fn involuntary_switches() -> u64 {
+    // SAFETY: the kernel fills the record, which outlives the call.
+    unsafe {
+        let mut usage = std::mem::zeroed::<libc::rusage>();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        u64::try_from(usage.ru_nivcsw).unwrap_or(0)
+    }
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub(super) fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel fills the record, which outlives the call.
+    let refused = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    assert_eq!(refused, 0, "CLOCK_MONOTONIC exists");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

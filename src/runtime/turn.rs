@@ -1,0 +1,472 @@
+//! A lane and its turn: the loop that moves bytes between the ring and the shard.
+//!
+//! ```text
+//!        +----------------------------------- one io_uring_enter: submits all sends, waits -------------+
+//!        v                                                                                              |
+//!   read clock -> shard.begin_turn -> reap: each completion -> shard.feed / open / eof, sends done       |
+//!                                     |  (a received buffer is back in the pool when feed returns)       |
+//!                                     v                                                                 |
+//!        shard.run_backlog -> shard.tick -> orders: take_output -> send queued ---- spin, or wait ------+
+//! ```
+//!
+//! Per request there is no allocation, lock, channel, task or clock read. Outputs come from and return to a pool of the lane.
+//! A connection has one send in flight; what its shard has meanwhile waits for that one's completion. The turn never awaits:
+//! the glommio executor under it owns the thread and would serve tasks that live on files.
+
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::conn::{Conns, Reading, Settle};
+use super::log::{Level, say};
+use super::ring::{Event, Lease, RecvEnd, Ring, SendId, Token};
+use super::spin::Spin;
+use super::stop::Stopper;
+use super::sys;
+use crate::shard::{ConnId, Opening, Order, Shard};
+use crate::wire::output::Output;
+
+/// An accept that failed for want of descriptors is tried again after this pause: at once would spin, the backlog keeps them.
+const ACCEPT_PAUSE_NS: u64 = 100_000_000;
+
+/// After SIGTERM, readers have this long to take their last replies.
+const DRAIN_NS: u64 = 5_000_000_000;
+
+/// Spare outputs: a larger one is freed (it grew for one reply), more in number or total are not kept.
+const SPARE_BYTES_MAX: usize = 64 << 10;
+const SPARES_MAX: usize = 1024;
+const SPARES_BYTES_MAX: usize = 4 << 20;
+
+/// Watch numbers.
+const WATCH_STOP: u32 = 0;
+const WATCH_SIGNAL: u32 = 1;
+
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    /// When to accept again after a failure.
+    pub(super) resume_ns: Option<u64>,
+}
+
+pub(super) struct Lane {
+    ring: Ring,
+    shard: Shard,
+    conns: Conns,
+    spares: Spares,
+    listeners: Vec<Listener>,
+    clock: Clock,
+    spin: Spin,
+    stopper: Stopper,
+    /// Lane 0 also hears the process's signals.
+    signals: Option<std::fs::File>,
+    /// Since when this lane is leaving.
+    leaving_ns: Option<u64>,
+    said_out_of_descriptors: bool,
+    turns: u64,
+    now_ns: u64,
+}
+
+impl Lane {
+    pub(super) fn new(ring: Ring, shard: Shard, clock: Clock, spin: Spin, stopper: Stopper) -> Self {
+        Self {
+            ring,
+            shard,
+            conns: Conns::default(),
+            spares: Spares::default(),
+            listeners: Vec::new(),
+            clock,
+            spin,
+            stopper,
+            signals: None,
+            leaving_ns: None,
+            said_out_of_descriptors: false,
+            turns: 0,
+            now_ns: 0,
+        }
+    }
+
+    /// Serves `listeners`, which already listen, until told to stop; then answers what it has read and returns.
+    pub(super) fn run(&mut self, listeners: Vec<TcpListener>, signals: Option<std::fs::File>) -> io::Result<()> {
+        self.listeners = listeners.into_iter().map(|socket| Listener { socket, resume_ns: None }).collect();
+        for (number, listener) in (0..).zip(&self.listeners) {
+            self.ring.accept(number, listener.socket.as_raw_fd());
+        }
+        self.ring.watch(WATCH_STOP, self.stopper.fd());
+        if let Some(signals) = &signals {
+            self.ring.watch(WATCH_SIGNAL, signals.as_raw_fd());
+        }
+        self.signals = signals;
+        while !self.left() {
+            let deadline_ns = self.turn();
+            self.rest(deadline_ns)?;
+        }
+        self.ring.submit()
+    }
+
+    /// One turn. Returns when the next is wanted at the latest.
+    fn turn(&mut self) -> Option<u64> {
+        self.turns += 1;
+        let now = self.clock.read();
+        self.now_ns = now.mono_ns;
+        self.shard.begin_turn(now);
+        self.reap();
+        self.shard.run_backlog();
+        let wanted_ns = self.shard.tick();
+        let resume_ns = self.resume_accepting();
+        self.obey();
+        let leave_ns = self.leaving_ns.map(|since| since + DRAIN_NS);
+        [wanted_ns, resume_ns, leave_ns].into_iter().flatten().min()
+    }
+
+    /// Submits the turn's work and waits for more, unless there is some already.
+    fn rest(&mut self, deadline_ns: Option<u64>) -> io::Result<()> {
+        if self.shard.has_backlog() {
+            return self.ring.submit();
+        }
+        let left_ns = deadline_ns.map(|deadline| deadline.saturating_sub(self.now_ns));
+        if left_ns == Some(0) {
+            return self.ring.submit();
+        }
+        let budget_ns = self.spin.budget_ns(self.now_ns, sys::involuntary_switches);
+        if budget_ns > 0 {
+            self.ring.submit()?;
+            let caught = self.spin(budget_ns.min(left_ns.unwrap_or(u64::MAX)));
+            self.spin.spun(caught);
+            let gauges = self.shard.gauges();
+            gauges.spins_paid += u64::from(caught);
+            gauges.spins_wasted += u64::from(!caught);
+        }
+        self.shard.gauges().waits += 1;
+        self.ring.wait(left_ns.map(Duration::from_nanos))
+    }
+
+    /// Looks at the ring's flags until something is there or the budget is spent.
+    fn spin(&mut self, budget_ns: u64) -> bool {
+        let until_ns = sys::monotonic_ns() + budget_ns;
+        loop {
+            for _ in 0..16 {
+                if self.ring.ready() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if sys::monotonic_ns() >= until_ns {
+                return false;
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        let mut heard = false;
+        while let Some(event) = self.ring.next_event() {
+            match event {
+                Event::Received { token, lease, armed } => {
+                    if !std::mem::replace(&mut heard, true) {
+                        self.spin.heard(token.conn);
+                    }
+                    self.received(token, lease, armed);
+                }
+                Event::Sent { send, token, left } => self.sent(send, token, left),
+                Event::ReceiveEnded { token, end } => self.receive_ended(token, end),
+                Event::SendFailed { send, token } => self.send_failed(send, token),
+                Event::Accepted { listener, stream, armed } => self.accepted(listener, stream, armed),
+                Event::AcceptEnded { listener, errno } => self.accept_ended(listener, errno),
+                Event::Readable { watch } => self.readable(watch),
+                Event::Rung { .. } | Event::Done => {}
+            }
+        }
+        let (turns, entered, connections) = (self.turns, self.ring.entered(), self.conns.len() as u64);
+        let overflowed = u64::from(self.ring.overflowed());
+        let gauges = self.shard.gauges();
+        gauges.turns = turns;
+        gauges.enters = entered;
+        gauges.connections = connections;
+        gauges.completions_overflowed += overflowed;
+    }
+
+    #[inline]
+    fn received(&mut self, token: Token, lease: Lease, armed: bool) {
+        if let Some(conn) = self.conns.of(token) {
+            if conn.is_open() {
+                let bytes = self.ring.bytes(&lease);
+                let gauges = self.shard.gauges();
+                gauges.receives += 1;
+                gauges.received_bytes += bytes.len() as u64;
+                self.shard.feed(ConnId(token.conn), bytes);
+            }
+            if !armed {
+                let reading = conn.receive_stopped();
+                self.steer(token.conn, reading);
+                self.settle(token.conn);
+            }
+        }
+        self.ring.give_back(lease);
+    }
+
+    fn receive_ended(&mut self, token: Token, end: RecvEnd) {
+        let Some(conn) = self.conns.of(token) else { return };
+        match end {
+            RecvEnd::Eof => {
+                conn.receive_ended();
+                if conn.is_open() {
+                    self.shard.eof(ConnId(token.conn));
+                }
+            }
+            RecvEnd::NoBuffers | RecvEnd::Cancelled => {
+                let reading = conn.receive_stopped();
+                self.shard.gauges().buffers_exhausted += u64::from(matches!(end, RecvEnd::NoBuffers));
+                self.steer(token.conn, reading);
+            }
+            RecvEnd::Failed => {
+                conn.receive_ended();
+                let settle = conn.sever();
+                return self.perform(token.conn, settle);
+            }
+        }
+        self.settle(token.conn);
+    }
+
+    #[inline]
+    fn sent(&mut self, send: SendId, token: Token, left: usize) {
+        let conn = self.conns.of(token).expect("a connection outlives its send in flight");
+        if left > 0 && conn.send_continues() {
+            self.ring.send_rest(send);
+            self.shard.gauges().partial_sends += 1;
+            return self.shard.in_flight(ConnId(token.conn), left);
+        }
+        self.send_over(send, token.conn);
+    }
+
+    fn send_failed(&mut self, send: SendId, token: Token) {
+        let conn = self.conns.of(token).expect("a connection outlives its send in flight");
+        let settle = conn.sever();
+        self.send_over(send, token.conn);
+        if settle == Settle::Cancel && self.conns.of(token).is_some() {
+            self.perform(token.conn, settle);
+        }
+    }
+
+    fn send_over(&mut self, send: SendId, number: u32) {
+        self.spares.put(self.ring.take_back(send));
+        self.shard.in_flight(ConnId(number), 0);
+        let conn = self.conns.at(number).expect("looked up by the caller");
+        if conn.send_ended() {
+            self.send(number);
+        }
+        self.settle(number);
+    }
+
+    /// Takes the shard's output of a connection and queues it.
+    #[inline]
+    fn send(&mut self, number: u32) {
+        let Some(conn) = self.conns.at(number) else { return };
+        let output = self.shard.take_output(ConnId(number), self.spares.take());
+        if output.bytes.is_empty() && output.shared.is_empty() {
+            return self.spares.put(output);
+        }
+        conn.send_started();
+        let len = self.ring.send(conn.token(), conn.fd(), output);
+        self.shard.in_flight(ConnId(number), len);
+        let gauges = self.shard.gauges();
+        gauges.sends += 1;
+        gauges.sent_bytes += len as u64;
+    }
+
+    fn obey(&mut self) {
+        while let Some(order) = self.shard.next_order() {
+            match order {
+                Order::Flush(ConnId(number)) => {
+                    if self.conns.at(number).is_some_and(|conn| conn.flush()) {
+                        self.send(number);
+                    }
+                }
+                Order::CloseAfterFlush(ConnId(number)) => {
+                    if self.conns.at(number).is_some_and(|conn| conn.close_after_flush()) {
+                        self.send(number);
+                    }
+                    self.settle(number);
+                }
+                Order::Close(ConnId(number)) => self.sever(number),
+                Order::StopReading(ConnId(number)) => {
+                    let reading = self.conns.at(number).map_or(Reading::Leave, |conn| conn.stop_reading());
+                    self.steer(number, reading);
+                }
+                Order::Read(ConnId(number)) => {
+                    let reading = self.conns.at(number).map_or(Reading::Leave, |conn| conn.read());
+                    self.steer(number, reading);
+                }
+                Order::Hold(span) => std::thread::sleep(span),
+                Order::Stop => self.stopper.stop(),
+            }
+        }
+    }
+
+    fn steer(&mut self, number: u32, reading: Reading) {
+        let Some(conn) = self.conns.at(number) else { return };
+        match reading {
+            Reading::Leave => {}
+            Reading::Arm => self.ring.receive(conn.token(), conn.fd()),
+            Reading::Cancel => self.ring.cancel_receive(conn.token()),
+        }
+    }
+
+    fn sever(&mut self, number: u32) {
+        let Some(conn) = self.conns.at(number) else { return };
+        let settle = conn.sever();
+        self.perform(number, settle);
+    }
+
+    fn settle(&mut self, number: u32) {
+        let Some(conn) = self.conns.at(number) else { return };
+        let settle = conn.settle();
+        self.perform(number, settle);
+    }
+
+    fn perform(&mut self, number: u32, settle: Settle) {
+        match settle {
+            Settle::Nothing => {}
+            Settle::Cancel => {
+                let fd = self.conns.at(number).expect("a connection in flight exists").fd();
+                self.ring.cancel_all(fd);
+            }
+            Settle::Close => {
+                let fd = self.conns.remove(number).expect("a connection is closed once");
+                self.ring.close(fd);
+                self.shard.closed(ConnId(number));
+            }
+        }
+    }
+
+    fn accepted(&mut self, listener: u32, stream: TcpStream, armed: bool) {
+        self.said_out_of_descriptors = false;
+        if self.leaving_ns.is_none() {
+            self.welcome(stream);
+        }
+        if !armed {
+            self.accept_again(listener, self.now_ns);
+        }
+    }
+
+    fn welcome(&mut self, stream: TcpStream) {
+        // A peer that has already gone has no address.
+        let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
+        match self.shard.open(&Opening { peer, local, fd: stream.as_raw_fd() }) {
+            Ok(ConnId(number)) => {
+                self.shard.gauges().accepted += 1;
+                let reading = self.conns.insert(number, stream.into()).read();
+                self.steer(number, reading);
+            }
+            Err(refusal) => {
+                self.shard.gauges().refused += 1;
+                // A fresh socket's buffer takes a line at once; if not, the peer sees only the close.
+                let _ = stream.set_nonblocking(true);
+                let _ = (&stream).write(refusal);
+            }
+        }
+    }
+
+    fn accept_ended(&mut self, listener: u32, errno: i32) {
+        if self.leaving_ns.is_some() {
+            return;
+        }
+        self.shard.gauges().accept_errors += 1;
+        let exhausted = matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM);
+        if exhausted && !std::mem::replace(&mut self.said_out_of_descriptors, true) {
+            let error = io::Error::from_raw_os_error(errno);
+            say(
+                Level::Warning,
+                &format!("Cannot accept connections: {error}. Raise the limit of open files (ulimit -n)."),
+            );
+        }
+        // A single peer that vanished (ECONNABORTED) is no reason to pause.
+        let pause_ns = if errno == libc::ECONNABORTED { 0 } else { ACCEPT_PAUSE_NS };
+        self.accept_again(listener, self.now_ns + pause_ns);
+    }
+
+    fn accept_again(&mut self, listener: u32, at_ns: u64) {
+        if let Some(listener) = self.listeners.get_mut(listener as usize) {
+            listener.resume_ns = Some(at_ns);
+        }
+    }
+
+    /// Arms the accepts whose pause is over. Returns when the next one is.
+    fn resume_accepting(&mut self) -> Option<u64> {
+        let mut next_ns = None;
+        for (number, listener) in (0..).zip(&mut self.listeners) {
+            match listener.resume_ns {
+                Some(at_ns) if at_ns <= self.now_ns => {
+                    listener.resume_ns = None;
+                    self.ring.accept(number, listener.socket.as_raw_fd());
+                }
+                Some(at_ns) => next_ns = Some(next_ns.map_or(at_ns, |next: u64| next.min(at_ns))),
+                None => {}
+            }
+        }
+        next_ns
+    }
+
+    fn readable(&mut self, watch: u32) {
+        match watch {
+            WATCH_SIGNAL => {
+                let Some(signals) = &mut self.signals else { return };
+                say(Level::Notice, &format!("Received {}, shutting down", sys::signal_name(signals)));
+                self.stopper.stop();
+            }
+            _ => self.leave(),
+        }
+    }
+
+    /// Stops accepting, lets the shard finish what was read, and sends it.
+    fn leave(&mut self) {
+        self.leaving_ns = Some(self.now_ns);
+        for listener in std::mem::take(&mut self.listeners) {
+            self.ring.cancel_all(listener.socket.as_raw_fd());
+            // The kernel holds the socket until the cancel, submitted before the close, has ended its accept.
+            self.ring.close(listener.socket.into());
+        }
+        self.shard.drain();
+    }
+
+    /// All connections are closed, or the time for slow readers is over.
+    fn left(&mut self) -> bool {
+        let Some(since_ns) = self.leaving_ns else { return false };
+        if self.conns.len() == 0 && !self.shard.has_backlog() {
+            return true;
+        }
+        let late = self.now_ns >= since_ns + DRAIN_NS;
+        if late {
+            let text = format!("{} connections did not take their last replies in time", self.conns.len());
+            say(Level::Warning, &text);
+        }
+        late
+    }
+}
+
+/// Empty outputs with their capacity, last returned first out: it is the warmest.
+#[derive(Default)]
+struct Spares {
+    outputs: Vec<Output>,
+    bytes: usize,
+}
+
+impl Spares {
+    #[inline]
+    fn take(&mut self) -> Output {
+        let output = self.outputs.pop().unwrap_or_default();
+        self.bytes -= output.bytes.capacity();
+        output
+    }
+
+    #[inline]
+    fn put(&mut self, mut output: Output) {
+        let capacity = output.bytes.capacity();
+        if capacity > SPARE_BYTES_MAX || self.outputs.len() >= SPARES_MAX || self.bytes + capacity > SPARES_BYTES_MAX {
+            return;
+        }
+        output.bytes.clear();
+        output.shared.clear();
+        self.bytes += capacity;
+        self.outputs.push(output);
+    }
+}

@@ -1,0 +1,55 @@
+//! The gate: refusals in a fixed order, and nothing else. Redis's order in `processCommand`.
+
+use super::Shard;
+use crate::command::table::Found;
+use crate::command::{Caller, Command, Flags};
+use crate::wire::fault::{Fault, UnknownCommand};
+use crate::wire::request::Args;
+
+impl Shard {
+    /// The row that runs, a subcommand's rather than its container's, or why nothing does.
+    #[inline]
+    pub(super) fn admit(&mut self, caller: &Caller, found: Option<Found>, args: Args<'_>) -> Result<Found, Fault> {
+        let Some(mut found) = found else { return Err(unknown(args)) };
+        if !found.row.children.is_empty() {
+            found = self.child(found, args)?;
+        }
+        let refusal = self.refusal(caller, found.row, args.len());
+        match refusal {
+            None => Ok(found),
+            Some(fault) => {
+                self.stats.commands[usize::from(found.id.0)].rejected += 1;
+                Err(fault)
+            }
+        }
+    }
+
+    fn child(&self, container: Found, args: Args<'_>) -> Result<Found, Fault> {
+        let Some(word) = args.get(1) else { return Ok(container) };
+        self.table.find_child(container, word).ok_or_else(|| {
+            let name = self.table.row(container.id).name;
+            Fault::UnknownSubcommand(Box::new((word.to_vec(), name)))
+        })
+    }
+
+    #[inline]
+    fn refusal(&self, caller: &Caller, row: &'static Command, words: usize) -> Option<Fault> {
+        if !row.arity_fits(words) {
+            return Some(Fault::Arity(row.name));
+        }
+        if !caller.authenticated && !row.flags.has(Flags::NO_AUTH) {
+            return Some(Fault::NoAuth);
+        }
+        if row.flags.has(Flags::DENYOOM) && self.store.is_full(self.config.maxmemory()) {
+            return Some(Fault::OutOfMemory);
+        }
+        None
+    }
+}
+
+#[cold]
+fn unknown(args: Args<'_>) -> Fault {
+    let shown = |arg: &[u8]| arg[..arg.len().min(128)].to_vec();
+    let name = shown(args.get(0).unwrap_or_default());
+    Fault::UnknownCommand(Box::new(UnknownCommand { name, args: args.from(1).iter().take(64).map(shown).collect() }))
+}

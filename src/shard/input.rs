@@ -1,0 +1,365 @@
+//! From received bytes to executed requests.
+//!
+//! ```text
+//!  bytes of one receive, or the connection's inbound buffer
+//!    |  stage: parse up to STAGE_REQUESTS, look each name up, hash its first key, prefetch
+//!    v
+//!  staged [GET a][SET b][GET c]...        spans, all relative to the same bytes
+//!    |  run_staged: admit, execute, reply into the connection's output
+//!    v
+//!  the next stage, until the input, the connection's quota of this turn, or its output's patience ends
+//! ```
+//!
+//! Requests run where they were received: nothing is copied but what must outlive the receive buffer, the head of an incomplete
+//! request or what exceeds the quota. A stage holds requests of one connection: across connections the kernel's part of a
+//! request is some microseconds, next to which a batch's hidden cache misses do not show, and one borrow instead of many
+//! keeps it plain.
+
+use super::{ConnId, Shard};
+use crate::base::hash::KeyHash;
+use crate::base::limits;
+use crate::command::Caller;
+use crate::command::clients::{Client, Closing, ReplyMode};
+use crate::command::table::Found;
+use crate::wire::fault::Fault;
+use crate::wire::output::Output;
+use crate::wire::reply::Reply;
+use crate::wire::request::{Args, Request};
+use crate::wire::resp::{Bounds, Parser, ProtocolFault, Step};
+
+/// A parsed request that waits for its execution a few hundred nanoseconds later.
+pub(super) struct Staged {
+    found: Option<Found>,
+    /// Its words among the shard's spans.
+    spans: std::ops::Range<usize>,
+    first: KeyHash,
+    /// An inline request brings its own bytes.
+    inline: Option<Box<Request>>,
+}
+
+/// Why a stage ended.
+enum StageEnd {
+    /// As many requests as a stage or the quota takes.
+    Full,
+    /// The input holds no further whole request.
+    Dry,
+    Broken(ProtocolFault),
+}
+
+/// Why a run over input ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RunEnd {
+    Dry,
+    Quota,
+    /// Too much output waits to be sent.
+    Stalled,
+    /// The connection is closing: what follows is not run.
+    Closed,
+}
+
+/// What a connection lends to a run over its input.
+struct Lent {
+    parser: Parser,
+    output: Output,
+}
+
+impl Shard {
+    /// Bytes received. Whole requests run at once, within the connection's quota of this turn; what stays is copied, so that
+    /// the buffer can return to its pool.
+    pub fn feed(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
+        self.stats.net_input_bytes += bytes.len() as u64;
+        client.active = self.now.millis();
+        if self.draining || client.closing != Closing::No {
+            return;
+        }
+        let waits = client.queued || client.stalled_since.is_some();
+        if waits || !client.inbound.is_empty() {
+            client.inbound.bytes.extend_from_slice(bytes);
+            if !waits {
+                self.run_inbound(conn);
+            }
+        } else {
+            let (used, end) = self.run_input(conn, bytes);
+            if used < bytes.len()
+                && end != RunEnd::Closed
+                && let Some(client) = self.clients.slab.get_mut(conn.0)
+            {
+                client.inbound.bytes.extend_from_slice(&bytes[used..]);
+            }
+            self.after_run(conn, end);
+        }
+        self.bound_inbound(conn);
+    }
+
+    /// Whether [`Self::run_backlog`] has work: then the lane must not wait.
+    #[inline]
+    pub fn has_backlog(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Goes on, in turn, with connections whose input exceeded their quota.
+    pub fn run_backlog(&mut self) {
+        for _ in 0..self.backlog.len().min(limits::BACKLOG_CONNECTIONS_PER_TURN) {
+            let Some(conn) = self.backlog.pop_front() else { return };
+            let Some(client) = self.clients.slab.get_mut(conn.0) else { continue };
+            if client.quota_turn == self.turn && client.quota_left == 0 {
+                // It has had its share of this turn already.
+                self.backlog.push_back(conn);
+                continue;
+            }
+            client.queued = false;
+            self.run_inbound(conn);
+            self.bound_inbound(conn);
+        }
+    }
+
+    /// The peer has taken output of a connection whose requests wait for that.
+    pub(super) fn output_progressed(&mut self, conn: ConnId) {
+        let now = self.now.millis();
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
+        if client.unsent() > limits::OUTPUT_PAUSE_BYTES / 2 {
+            client.stalled_since = Some(now);
+            return;
+        }
+        client.stalled_since = None;
+        if !client.queued {
+            client.queued = true;
+            self.backlog.push_back(conn);
+        }
+    }
+
+    fn run_inbound(&mut self, conn: ConnId) {
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
+        let mut inbound = std::mem::take(&mut client.inbound);
+        let (used, end) = self.run_input(conn, &inbound.bytes[inbound.at..]);
+        inbound.at += used;
+        if inbound.is_empty() || end == RunEnd::Closed {
+            inbound = Default::default();
+        } else if inbound.at > inbound.bytes.len() / 2 {
+            inbound.bytes.drain(..inbound.at);
+            inbound.at = 0;
+        }
+        if let Some(client) = self.clients.slab.get_mut(conn.0) {
+            let wanted = client.parser.wanted().saturating_sub(inbound.len());
+            // A large value's room is made as it arrives, never on the word of its header alone.
+            inbound.bytes.reserve(wanted.min(inbound.len()));
+            client.inbound = inbound;
+        }
+        self.after_run(conn, end);
+    }
+
+    /// Runs what stands at the head of `bytes`; how many bytes that was and why it ended.
+    fn run_input(&mut self, conn: ConnId, bytes: &[u8]) -> (usize, RunEnd) {
+        let turn = self.turn;
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return (0, RunEnd::Closed) };
+        if client.quota_turn != turn {
+            client.quota_turn = turn;
+            client.quota_left = limits::REQUESTS_PER_TURN;
+        }
+        let mut lent = Lent { parser: std::mem::take(&mut client.parser), output: std::mem::take(&mut client.output) };
+        let (used, end) = self.run_stages(conn, bytes, &mut lent);
+        if let Some(client) = self.clients.slab.get_mut(conn.0) {
+            client.parser = lent.parser;
+            client.output = lent.output;
+        }
+        (used, end)
+    }
+
+    fn run_stages(&mut self, conn: ConnId, bytes: &[u8], lent: &mut Lent) -> (usize, RunEnd) {
+        let mut at = 0;
+        loop {
+            let Some(client) = self.clients.slab.get(conn.0) else { return (at, RunEnd::Closed) };
+            if client.quota_left == 0 {
+                return (at, RunEnd::Quota);
+            }
+            if lent.output.len() + client.in_flight > limits::OUTPUT_PAUSE_BYTES {
+                return (at, RunEnd::Stalled);
+            }
+            let caller = Caller::of(conn, client);
+            let bounds = bounds(client, self.config.proto_max_bulk_len());
+            let stage_max =
+                if client.authenticated { limits::STAGE_REQUESTS.min(client.quota_left as usize) } else { 1 };
+            let (parsed, end) = self.stage(bytes, at, &mut lent.parser, &bounds, stage_max);
+            let ran = self.run_staged(caller, bytes, &mut lent.output);
+            let Some(client) = self.clients.slab.get_mut(conn.0) else { return (at, RunEnd::Closed) };
+            client.quota_left = client.quota_left.saturating_sub(ran);
+            if let Some(found) = self.staged.last().and_then(|last| last.found) {
+                client.last_command = client.last_command.filter(|_| found.row.concerns_session()).or(Some(found.id));
+            }
+            if client.closing >= Closing::AfterFlush {
+                return (bytes.len(), RunEnd::Closed);
+            }
+            at = parsed;
+            match end {
+                StageEnd::Full => {}
+                StageEnd::Dry => return (at, RunEnd::Dry),
+                StageEnd::Broken(fault) => {
+                    self.refuse_protocol(caller, fault, &mut lent.output);
+                    return (bytes.len(), RunEnd::Closed);
+                }
+            }
+        }
+    }
+
+    /// Parses ahead. Returns where the input goes on after what was staged.
+    fn stage(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        parser: &mut Parser,
+        bounds: &Bounds,
+        stage_max: usize,
+    ) -> (usize, StageEnd) {
+        self.staged.clear();
+        self.spans.clear();
+        while self.staged.len() < stage_max && self.spans.len() < limits::STAGE_ARGS {
+            let first_span = self.spans.len();
+            match parser.next(bytes, at, &mut self.spans, bounds) {
+                Step::Request { end } => {
+                    let spans = first_span..self.spans.len();
+                    let (found, first) = self.look_up(Args::new(bytes, &self.spans[spans.clone()]));
+                    self.staged.push(Staged { found, spans, first, inline: None });
+                    at = end;
+                }
+                Step::Inline { request, end } => {
+                    let (found, first) = self.look_up(request.args());
+                    self.staged.push(Staged { found, spans: 0..0, first, inline: Some(Box::new(request)) });
+                    at = end;
+                }
+                Step::Nothing { end } => at = end,
+                Step::Incomplete => return (at, StageEnd::Dry),
+                Step::Broken(fault) => return (at, StageEnd::Broken(fault)),
+            }
+        }
+        (at, StageEnd::Full)
+    }
+
+    #[inline]
+    fn look_up(&self, args: Args<'_>) -> (Option<Found>, KeyHash) {
+        let found = self.table.find(args.at(0));
+        let first = found.map_or(0, |found| usize::from(found.row.keys.first));
+        let key = if first == 0 { None } else { args.get(first) };
+        (found, key.map_or(KeyHash::default(), |key| self.store.hash_key.key(key)))
+    }
+
+    /// Runs what was staged; how many requests that was. Ends early when one of them ends the connection.
+    fn run_staged(&mut self, mut caller: Caller, bytes: &[u8], out: &mut Output) -> u32 {
+        // Taken, not borrowed: a handler may touch anything of the shard but its scratch.
+        let staged = std::mem::take(&mut self.staged);
+        let spans = std::mem::take(&mut self.spans);
+        self.prefetch(caller.db, &staged);
+        let mut ran = 0;
+        for request in &staged {
+            let args = match &request.inline {
+                None => Args::new(bytes, &spans[request.spans.clone()]),
+                Some(owned) => owned.args(),
+            };
+            ran += 1;
+            if !self.run_one(&mut caller, request.found, args, request.first, out) {
+                break;
+            }
+        }
+        self.staged = staged;
+        self.spans = spans;
+        ran
+    }
+
+    fn prefetch(&self, db: u8, staged: &[Staged]) {
+        if staged.len() < 2 {
+            return;
+        }
+        let keyed = || staged.iter().filter(|request| request.first != KeyHash::default()).map(|request| request.first);
+        self.store.prefetch(db, keyed());
+    }
+
+    /// Runs one request; whether the connection goes on.
+    #[inline]
+    fn run_one(
+        &mut self,
+        caller: &mut Caller,
+        found: Option<Found>,
+        args: Args<'_>,
+        first: KeyHash,
+        out: &mut Output,
+    ) -> bool {
+        if caller.reply_mode == ReplyMode::On && found.is_some_and(|found| !found.row.concerns_session()) {
+            self.execute(caller, found, args, first, out);
+            return true;
+        }
+        self.run_for_session(caller, found, args, first, out)
+    }
+
+    /// Runs a request that may change its connection, or whose reply may be unwanted.
+    fn run_for_session(
+        &mut self,
+        caller: &mut Caller,
+        found: Option<Found>,
+        args: Args<'_>,
+        first: KeyHash,
+        out: &mut Output,
+    ) -> bool {
+        let skipped = caller.reply_mode == ReplyMode::SkipNext;
+        let Some(client) = self.clients.get_mut(caller.conn) else { return false };
+        client.last_command = found.map(|found| self.table.innermost(found, args).id).or(client.last_command);
+        if skipped {
+            client.reply_mode = ReplyMode::On;
+        }
+        let mark = out.mark();
+        self.execute(caller, found, args, first, out);
+        let Some(client) = self.clients.get_mut(caller.conn) else { return false };
+        if skipped || client.reply_mode == ReplyMode::Off {
+            out.truncate(mark);
+        }
+        *caller = Caller::of(caller.conn, client);
+        client.closing < Closing::AfterFlush
+    }
+
+    #[cold]
+    fn refuse_protocol(&mut self, caller: Caller, fault: ProtocolFault, out: &mut Output) {
+        let fault = Fault::text(fault.line());
+        self.stats.count_error(fault.code());
+        Reply::new(out, caller.dialect).error(&fault);
+        self.clients.close(caller.conn, Closing::AfterFlush);
+    }
+
+    /// What follows from how a run ended: the next quota, a pause, the end of the connection; and the flush.
+    fn after_run(&mut self, conn: ConnId, end: RunEnd) {
+        let now = self.now.millis();
+        self.clients.order_flush(conn);
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
+        match end {
+            RunEnd::Quota if !client.queued => {
+                client.queued = true;
+                self.backlog.push_back(conn);
+            }
+            RunEnd::Stalled => client.stalled_since = client.stalled_since.or(Some(now)),
+            RunEnd::Dry if client.closing == Closing::AfterInput => {
+                self.clients.close(conn, Closing::AfterFlush);
+                return;
+            }
+            _ => {}
+        }
+        self.check_output_limit(conn);
+    }
+
+    /// Keeps what waits in front of a connection's quota within bounds.
+    fn bound_inbound(&mut self, conn: ConnId) {
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
+        let waiting = client.inbound.len();
+        if waiting as u64 > self.config.client_query_buffer_limit() {
+            self.stats.input_limit_closed += 1;
+            self.clients.close(conn, Closing::Now);
+        } else if client.queued && waiting > limits::BACKLOG_BYTES_MAX && !client.reading_stopped {
+            client.reading_stopped = true;
+            self.clients.orders.push_back(super::Order::StopReading(conn));
+        } else if client.reading_stopped && (!client.queued || waiting < limits::BACKLOG_BYTES_MAX / 2) {
+            client.reading_stopped = false;
+            self.clients.orders.push_back(super::Order::Read(conn));
+        }
+    }
+}
+
+fn bounds(client: &Client, bulk_bytes_max: usize) -> Bounds {
+    if client.authenticated { Bounds::authenticated(bulk_bytes_max) } else { Bounds::UNAUTHENTICATED }
+}

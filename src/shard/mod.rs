@@ -1,0 +1,198 @@
+//! Layer 4: the shard, a plain value that owns a slice of the keyspace and the clients of its lane.
+//!
+//! No I/O, no clock, no thread, nothing `async`. Bytes come in, orders and reply bytes go out:
+//!
+//! ```text
+//!          open  feed  eof  closed  begin_turn  run_backlog  tick
+//!            |     |    |      |        |            |         |
+//!            v     v    v      v        v            v         v
+//!        +-----------------------------------------------------------+
+//!        | Shard   input: stage -> admit -> execute -> handler        |
+//!        +-----------------------------------------------------------+
+//!                 |                |                     |
+//!                 v                v                     v
+//!            next_order       take_output          next deadline
+//! ```
+//!
+//! `input` parses and stages requests, `admit` refuses, `execute` is the one door to the handlers, `sweep` looks after timeouts
+//! and output limits. The runtime drives it with sockets, the tests with arrays.
+
+mod admit;
+mod execute;
+mod input;
+mod sweep;
+
+use std::collections::VecDeque;
+
+pub use crate::command::clients::{ConnId, Opening};
+pub use crate::command::order::Order;
+
+use crate::admin::gauges::LaneGauges;
+use crate::admin::info::Identity;
+use crate::admin::process::Process;
+use crate::admin::stats::Stats;
+use crate::base::time::Now;
+use crate::command::Table;
+use crate::command::clients::{Client, Clients, Closing};
+use crate::config::Config;
+use crate::store::Store;
+use crate::wire::output::Output;
+use crate::wire::request::Span;
+
+/// A shard's number among those of the server; its lane has the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShardId(pub u16);
+
+/// What a shard is made of. Everything that could differ between two runs is in here.
+pub struct Setup {
+    pub identity: Identity,
+    pub config: Config,
+    /// Seeds the keyed hash and every random choice.
+    pub seed: [u64; 2],
+    /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
+    pub stopwatch: fn() -> u64,
+    pub process: fn() -> Process,
+}
+
+pub struct Shard {
+    identity: Identity,
+    config: Config,
+    table: Table,
+    store: Store,
+    clients: Clients,
+    stats: Stats,
+    gauges: LaneGauges,
+    now: Now,
+    /// Counts turns; quotas are per turn.
+    turn: u64,
+    /// Connections with requests left from earlier turns, in the order in which they get their next.
+    backlog: VecDeque<ConnId>,
+    staged: Vec<input::Staged>,
+    spans: Vec<Span>,
+    sweep: sweep::Sweep,
+    draining: bool,
+    stopwatch: fn() -> u64,
+    process: fn() -> Process,
+}
+
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+const PROTECTED: &[u8] = b"-DENIED Corelane is running in protected mode: it has no password and this connection does not come \
+from the loopback interface. Set a password with 'requirepass', or, if nobody else can reach this port, send 'CONFIG SET \
+protected-mode no' from this machine or start the server with '--protected-mode no'.\r\n";
+
+impl Shard {
+    pub fn new(setup: Setup) -> Self {
+        let table = Table::new();
+        Self {
+            store: Store::new(setup.config.databases(), setup.seed),
+            stats: Stats::new(table.len()),
+            identity: setup.identity,
+            config: setup.config,
+            table,
+            clients: Clients::default(),
+            gauges: LaneGauges::default(),
+            now: Now::default(),
+            turn: 0,
+            backlog: VecDeque::new(),
+            staged: Vec::new(),
+            spans: Vec::new(),
+            sweep: sweep::Sweep::default(),
+            draining: false,
+            stopwatch: setup.stopwatch,
+            process: setup.process,
+        }
+    }
+
+    /// Once per turn, before anything else. The only source of time.
+    #[inline]
+    pub fn begin_turn(&mut self, now: Now) {
+        self.now = now;
+        self.turn += 1;
+    }
+
+    /// `Err`: the refusal to write to the socket, which is then closed.
+    pub fn open(&mut self, opening: &Opening) -> Result<ConnId, &'static [u8]> {
+        self.stats.connections += 1;
+        let open = self.config.requirepass().is_empty();
+        let refusal = if self.clients.slab.len() >= self.config.maxclients() as usize {
+            TOO_MANY
+        } else if open && self.config.protected_mode() && !opening.peer.ip().to_canonical().is_loopback() {
+            PROTECTED
+        } else {
+            // Client numbers of one lane are congruent to it, so that KILL and UNBLOCK know where to go.
+            self.clients.last_id += 1;
+            let id = self.clients.last_id * u64::from(self.identity.lanes) + u64::from(self.identity.lane);
+            return Ok(ConnId(self.clients.slab.insert(Client::new(id, opening, open, self.now.millis()))));
+        };
+        self.stats.rejected_connections += 1;
+        Err(refusal)
+    }
+
+    /// The peer sends no more. What it has sent is run and answered, then the connection ends.
+    pub fn eof(&mut self, conn: ConnId) {
+        let Some(client) = self.clients.get(conn) else { return };
+        let waits = client.queued || client.stalled_since.is_some();
+        self.clients.close(conn, if waits { Closing::AfterInput } else { Closing::AfterFlush });
+    }
+
+    /// The socket is gone: frees all that the connection had.
+    pub fn closed(&mut self, conn: ConnId) {
+        self.clients.slab.remove(conn.0);
+    }
+
+    /// SIGTERM and SHUTDOWN: no more input is taken, what has been read is run, then every connection is closed.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        let conns: Vec<ConnId> = self.clients.slab.iter().map(|(key, _)| ConnId(key)).collect();
+        conns.into_iter().for_each(|conn| self.eof(conn));
+    }
+
+    #[inline]
+    pub fn next_order(&mut self) -> Option<Order> {
+        self.clients.orders.pop_front()
+    }
+
+    /// Takes all output of `conn`, leaving the empty `spare` in its place.
+    #[inline]
+    pub fn take_output(&mut self, conn: ConnId, spare: Output) -> Output {
+        debug_assert!(spare.is_empty());
+        let Some(client) = self.clients.get_mut(conn) else { return spare };
+        client.flush_ordered = false;
+        let output = std::mem::replace(&mut client.output, spare);
+        let len = output.len();
+        client.in_flight += len;
+        self.stats.net_output_bytes += len as u64;
+        output
+    }
+
+    /// How many bytes of the taken output the kernel has not taken yet.
+    #[inline]
+    pub fn in_flight(&mut self, conn: ConnId, bytes: usize) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        let progressed = bytes < client.in_flight;
+        client.in_flight = bytes;
+        if progressed && client.stalled_since.is_some() {
+            self.output_progressed(conn);
+        }
+    }
+
+    /// Background work within its budget; when it wants to be called again, in nanoseconds of the monotonic clock.
+    pub fn tick(&mut self) -> Option<u64> {
+        let store = self.store.tick(self.now);
+        let sweep = self.sweep_clients();
+        [store, sweep].into_iter().flatten().min()
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether an option was set since the last call, for whoever keeps a copy of one.
+    pub fn take_config_changed(&mut self) -> bool {
+        std::mem::take(&mut self.clients.config_changed)
+    }
+
+    pub fn gauges(&mut self) -> &mut LaneGauges {
+        &mut self.gauges
+    }
+}

@@ -1,0 +1,6 @@
+//! Layer 1: protocols, sans-IO. Bytes in, a request out; values in, bytes out.
+pub mod fault;
+pub mod output;
+pub mod reply;
+pub mod request;
+pub mod resp;
