@@ -190,7 +190,8 @@ fn default_value(row: &Row) -> Value {
     if matches!(row.kind, Kind::Directive(_)) {
         return Value::Nothing;
     }
-    parse_text(row, row.default.as_bytes(), &Value::Nothing).expect("the default of each row is legal: a test parses all")
+    parse_text(row, row.default.as_bytes(), &Value::Nothing)
+        .expect("the default of each row is legal: a test parses all")
 }
 
 /// Parses one text, which for lists holds several words.
@@ -252,7 +253,8 @@ impl Config {
         }
         if let Some(at) = flags.iter().position(|flag| flag == "-") {
             config.read_source(Source::Stdin, read, &mut notes, 0).map_err(|why| whole("-", why))??;
-            let without: Vec<String> = [flags.get(..at), flags.get(at + 1..)].into_iter().flatten().flatten().cloned().collect();
+            let without: Vec<String> =
+                [flags.get(..at), flags.get(at + 1..)].into_iter().flatten().flatten().cloned().collect();
             config.apply_flags(&without, read, &mut notes)?;
         } else {
             config.apply_flags(flags, read, &mut notes)?;
@@ -262,25 +264,34 @@ impl Config {
     }
 
     /// Each `--name` takes the words up to the next one; `--save` alone stands for `save ""`.
-    fn apply_flags(&mut self, flags: &[String], read: &mut Reader<'_>, notes: &mut Vec<Note>) -> Result<(), ConfigError> {
+    fn apply_flags(
+        &mut self,
+        flags: &[String],
+        read: &mut Reader<'_>,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), ConfigError> {
         let mut rest = flags;
         let mut place = 0;
         self.saves_given = false;
         while let Some((flag, after)) = rest.split_first() {
             place += 1;
             let fail = |why| ConfigError { file: "command line".into(), line: place, why };
-            let name = flag.strip_prefix("--").ok_or_else(|| fail(format!("'{flag}' is no option: write --name value")))?;
+            let name =
+                flag.strip_prefix("--").ok_or_else(|| fail(format!("'{flag}' is no option: write --name value")))?;
             let count = after.iter().take_while(|word| !word.starts_with("--")).count();
             let (values, next) = after.split_at(count);
-            let mut words: Vec<Vec<u8>> = parse::split_words(name.as_bytes()).map_err(|_| fail("unbalanced quotes".into()))?;
+            let mut words: Vec<Vec<u8>> =
+                parse::split_words(name.as_bytes()).map_err(|_| fail("unbalanced quotes".into()))?;
             words.extend(values.iter().map(|value| value.as_bytes().to_vec()));
             if words == [b"save"] {
                 words.push(Vec::new());
             }
-            self.apply_words(&words, Place { file: "command line", line: place, depth: 0 }, read, notes).map_err(|error| match error {
-                LineError::Here(why) => fail(why),
-                LineError::Elsewhere(error) => error,
-            })?;
+            self.apply_words(&words, Place { file: "command line", line: place, depth: 0 }, read, notes).map_err(
+                |error| match error {
+                    LineError::Here(why) => fail(why),
+                    LineError::Elsewhere(error) => error,
+                },
+            )?;
             rest = next;
         }
         Ok(())
@@ -351,7 +362,8 @@ impl Config {
         if let Kind::Directive(directive) = row.kind {
             return self.direct(directive, row, &arguments, place, read, notes);
         }
-        let parsed = value::parse(row, &arguments, &self.values[found.at]).map_err(|why| LineError::Here(format!("{}: {why}", row.name)))?;
+        let parsed = value::parse(row, &arguments, &self.values[found.at])
+            .map_err(|why| LineError::Here(format!("{}: {why}", row.name)))?;
         refuse_later(row, &parsed).map_err(LineError::Here)?;
         self.values[found.at] = self.with_earlier_saves(parsed, found.at);
         Ok(())
@@ -531,7 +543,9 @@ fn unknown(name: &[u8]) -> String {
     let typed = lossy(name);
     let nearest = names().map(|(_, known)| (distance(name, known.as_bytes()), known)).min();
     match nearest {
-        Some((far, known)) if far <= 1 + name.len() / 4 => format!("unknown option '{typed}' (did you mean '{known}'?)"),
+        Some((far, known)) if far <= 1 + name.len() / 4 => {
+            format!("unknown option '{typed}' (did you mean '{known}'?)")
+        }
         _ => format!("unknown option '{typed}'"),
     }
 }

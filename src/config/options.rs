@@ -68,8 +68,9 @@ pub enum Kind {
     },
     /// Bytes, or a share of maxmemory as `5%`.
     MemoryOrPercent,
-    /// `auto`, or an integer from zero.
+    /// `auto`, or an integer.
     Auto {
+        min: i64,
         max: i64,
     },
     /// File permission bits in octal.
@@ -134,8 +135,8 @@ pub enum Effect {
 use Change::{Hidden, Live, NewClients, Protected, Start};
 use Effect::{Accepted, Later, Works};
 use Group::{
-    Clients, Cluster, Encodings, Internal, Lanes, Memory, Network, Observation, Persistence, Process, Replication, Scripts,
-    Security, Tls,
+    Clients, Cluster, Encodings, Internal, Lanes, Memory, Network, Observation, Persistence, Process, Replication,
+    Scripts, Security, Tls,
 };
 use Kind::{Bool, Choice, Choices, Text};
 
@@ -198,8 +199,7 @@ const fn same(a: &str, b: &str) -> bool {
 
 const YES_LOCAL: &[&str] = &["no", "yes", "local"];
 const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
-const FACILITIES: &[&str] =
-    &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
+const FACILITIES: &[&str] = &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 const POLICIES: &[&str] = &[
     "volatile-lru",
     "volatile-lfu",
@@ -228,9 +228,9 @@ const TEST_ONLY: &str = "a switch of Redis's own tests";
 /// The table, grouped as `--help` prints it.
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    row(Lanes, "lanes", "", Kind::Auto { max: 1024 }, "auto", Start, Works, "Number of lanes, each one pinned thread; auto: one per allowed CPU"),
+    row(Lanes, "lanes", "", Kind::Auto { min: 1, max: 1024 }, "auto", Start, Works, "Number of lanes, each one pinned thread; auto: one per allowed CPU"),
     row(Lanes, "cpus", "", Text, "", Start, Works, "CPUs for the lanes, as 0-3,8; empty: every CPU the process may use"),
-    row(Lanes, "poll-us", "", Kind::Auto { max: 1_000_000 }, "auto", Live, Works, "Microseconds a lane spins before it sleeps; auto adapts to the load"),
+    row(Lanes, "poll-us", "", Kind::Auto { min: 0, max: 1_000_000 }, "auto", Live, Works, "Microseconds a lane spins before it sleeps; auto adapts to the load"),
     row(Lanes, "io-threads", "", int(1, 128), "1", Start, Accepted("every lane does its own input and output: see `lanes`"), "Threads for socket I/O in Redis"),
     row(Lanes, "io-threads-do-reads", "", Bool, "no", Start, Accepted("every lane does its own input and output"), "Whether Redis's I/O threads read too"),
     row(Lanes, "server_cpulist", "server-cpulist", Text, "", Start, Accepted(PINNED), "CPUs of Redis's main thread"),

@@ -50,7 +50,7 @@ fn take_word(text: &[u8]) -> Result<(Vec<u8>, &[u8]), Unbalanced> {
     Ok((word, rest))
 }
 
-fn closed<'t>((word, rest): (Vec<u8>, &'t [u8])) -> Result<(Vec<u8>, &'t [u8]), Unbalanced> {
+fn closed((word, rest): (Vec<u8>, &[u8])) -> Result<(Vec<u8>, &[u8]), Unbalanced> {
     match rest.first() {
         Some(byte) if !is_space(*byte) => Err(Unbalanced),
         _ => Ok((word, rest)),

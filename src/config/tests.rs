@@ -86,6 +86,7 @@ fn bad_lines_name_file_line_and_reason() {
         ("save 1", "x.conf:1: save: Invalid save parameters"),
         ("databases 0", "x.conf:1: databases: argument must be between 1 and 2147483647 inclusive"),
         ("appendonly yes", "x.conf:1: appendonly yes: the journal is not built yet: set appendonly no"),
+        ("lanes 0", "x.conf:1: lanes: argument must be between 1 and 1024 inclusive"),
         ("user a on", "x.conf:1: user: users are not built yet: remove this line"),
         ("include y.conf", "x.conf:1: include y.conf: no such file"),
     ] {
@@ -104,22 +105,30 @@ fn includes_are_read_in_place_and_bounded() {
 
 #[test]
 fn set_fails_in_the_words_of_redis_and_changes_nothing() {
-    let failed = |name: &str, why: &str| format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
+    let failed =
+        |name: &str, why: &str| format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}");
     let cases: &[(&[(&str, &str)], String)] = &[
         (&[("nosuch", "1")], "ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'".into()),
         (&[("timeout", "1"), ("timeout", "2")], failed("timeout", "duplicate parameter")),
         (&[("timeout", "9"), ("databases", "3")], failed("databases", "can't set immutable config")),
         (&[("dir", "/")], failed("dir", "can't set protected config")),
-        (&[("timeout", "9"), ("maxclients", "0")], failed("maxclients", "argument must be between 1 and 4294967295 inclusive")),
+        (
+            &[("timeout", "9"), ("maxclients", "0")],
+            failed("maxclients", "argument must be between 1 and 4294967295 inclusive"),
+        ),
         (&[("maxmemory", "1kk")], failed("maxmemory", "argument must be a memory value")),
         (&[("timeout", "010")], failed("timeout", "argument couldn't be parsed into an integer")),
         (&[("save", "1 2 3")], failed("save", "Invalid save parameters")),
         (&[("oom-score-adj-values", "1 2")], failed("oom-score-adj-values", "wrong number of arguments")),
-        (&[("notify-keyspace-events", "Kzq")], failed("notify-keyspace-events", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")),
+        (
+            &[("notify-keyspace-events", "Kzq")],
+            failed("notify-keyspace-events", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
+        ),
     ];
     for (pairs, error) in cases {
         let mut config = Config::default();
-        let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let pairs: Vec<(&[u8], &[u8])> =
+            pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         assert_eq!(config.set_all(&pairs, Rights::Ordinary).unwrap_err().to_string(), *error);
         assert_eq!(config, Config::default());
     }

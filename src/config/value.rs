@@ -57,7 +57,9 @@ type Why = String;
 /// Parses `words` as the value of `row`. `old` is what stands now: a line about one output class leaves the others.
 pub(super) fn parse(row: &Row, words: &[&[u8]], old: &Value) -> Result<Value, Why> {
     match row.kind {
-        Kind::Words { max } if words.len() <= max => Ok(Value::Words(words.iter().map(|word| Box::from(*word)).collect())),
+        Kind::Words { max } if words.len() <= max => {
+            Ok(Value::Words(words.iter().map(|word| Box::from(*word)).collect()))
+        }
         Kind::Save => save(words),
         Kind::OutputLimits => output_limits(words, old),
         Kind::Percentiles => percentiles(words),
@@ -94,7 +96,7 @@ fn single(kind: &Kind, word: &[u8]) -> Result<Value, Why> {
         Kind::Memory { min } => memory(word, min),
         Kind::MemoryOrPercent => memory_or_percent(word),
         Kind::Auto { .. } if word.eq_ignore_ascii_case(b"auto") => Ok(Value::Auto(None)),
-        Kind::Auto { max } => Ok(Value::Auto(Some(integer(word, 0, max)?))),
+        Kind::Auto { min, max } => Ok(Value::Auto(Some(integer(word, min, max)?))),
         Kind::Octal => octal(word),
         Kind::Choice(names) => position(names, word).map(Value::Choice).ok_or_else(|| one_of(names)),
         Kind::Template(variables) => template(variables, word),
@@ -197,7 +199,9 @@ fn template(variables: &[&str], word: &[u8]) -> Result<Value, Why> {
 /// `no one` and the empty word leave the server a primary.
 fn host_port(words: &[&[u8]]) -> Result<Value, Why> {
     match words {
-        [host, port] if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") => Ok(Value::Text([].into())),
+        [host, port] if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") => {
+            Ok(Value::Text([].into()))
+        }
         [] | [b""] => Ok(Value::Text([].into())),
         [host, port] => {
             integer(port, 0, 65535).map_err(|_| "Invalid master port")?;
@@ -261,7 +265,8 @@ fn percentiles(words: &[&[u8]]) -> Result<Value, Why> {
     }
     let parse = |word: &&[u8]| {
         let text = std::str::from_utf8(word).unwrap_or_default();
-        let number: f64 = text.parse().map_err(|_| "Invalid latency-tracking-info-percentiles parameters".to_owned())?;
+        let number: f64 =
+            text.parse().map_err(|_| "Invalid latency-tracking-info-percentiles parameters".to_owned())?;
         if (0.0..=100.0).contains(&number) {
             Ok(number)
         } else {
