@@ -111,7 +111,7 @@ fn server(facts: &Facts<'_>, page: &mut Page) {
     page.line("server_time_usec", facts.now.unix_us);
     page.line("uptime_in_seconds", uptime);
     page.line("uptime_in_days", uptime / 86_400);
-    page.line("hz", facts.config.hz());
+    page.line("hz", 10);
     page.line("executable", &identity.executable);
     page.line("config_file", &identity.config_file);
     page.line("lanes", identity.lanes);
@@ -138,8 +138,8 @@ fn memory(facts: &Facts<'_>, page: &mut Page) {
     page.line("used_memory_clients_normal", facts.client_memory);
     page.line("total_system_memory", process.system_bytes);
     page.line("total_system_memory_human", human(process.system_bytes));
-    page.line("maxmemory", facts.config.maxmemory());
-    page.line("maxmemory_human", human(facts.config.maxmemory()));
+    page.line("maxmemory", facts.config.maxmemory_bytes());
+    page.line("maxmemory_human", human(facts.config.maxmemory_bytes()));
     page.line("maxmemory_policy", facts.config.maxmemory_policy());
     page.line("mem_fragmentation_ratio", format!("{:.2}", process.rss_bytes as f64 / used.max(1) as f64));
     page.line("mem_allocator", "mimalloc");

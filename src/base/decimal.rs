@@ -95,7 +95,7 @@ mod tests {
 
     fn sum(a: &str, b: &str) -> String {
         let parse = |text: &str| Decimal::parse(text.as_bytes()).expect(text);
-        parse(a).checked_add(parse(b)).map_or("none".to_owned(), |sum| sum.to_string())
+        parse(a).checked_add(parse(b)).map_or_else(|| "none".to_owned(), |sum| sum.to_string())
     }
 
     #[test]

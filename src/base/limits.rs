@@ -13,11 +13,15 @@ pub const INLINE_BYTES_MAX: usize = 64 << 10;
 pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 << 10;
 
-/// Databases: Redis's default.
-pub const DATABASES: usize = 16;
+/// Most databases: their numbers are bytes.
+pub const DATABASES_MAX: usize = 256;
+
+/// Highest `proto-max-bulk-len`: spans are 32-bit, and a request holds more than one argument.
+pub const BULK_BYTES_CEILING: usize = 1 << 30;
 
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
-const _: () = assert!(BULK_BYTES_MAX < u32::MAX as usize, "spans are 32-bit");
+const _: () =
+    assert!(BULK_BYTES_MAX <= BULK_BYTES_CEILING && BULK_BYTES_CEILING < u32::MAX as usize / 2, "spans are 32-bit");
 
 /// Requests of one connection that run in one turn before the others have theirs: at some 150 ns each a fifth of a millisecond.
 pub const REQUESTS_PER_TURN: u32 = 1024;

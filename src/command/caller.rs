@@ -73,7 +73,7 @@ impl Ctx<'_> {
 
     /// Refuses a string that would grow beyond `proto-max-bulk-len`.
     pub fn check_length(&self, len: usize) -> Result<(), Fault> {
-        if len > self.config.proto_max_bulk_len() { Err(Fault::StringTooLong) } else { Ok(()) }
+        if len > self.config.bulk_bytes_max() { Err(Fault::StringTooLong) } else { Ok(()) }
     }
 }
 

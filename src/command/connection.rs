@@ -234,7 +234,7 @@ fn auth(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 /// Without `requirepass` the default user takes any password, as Redis's `nopass` does.
 fn log_in(desk: &mut Desk<'_>, user: &[u8], password: &[u8]) -> Outcome {
     let wanted = desk.config.requirepass();
-    let right = wanted.is_empty() || same_in_constant_time(wanted.as_bytes(), password);
+    let right = wanted.is_empty() || same_in_constant_time(wanted, password);
     if user != b"default" || !right {
         return Err(Fault::WrongPassword);
     }

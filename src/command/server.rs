@@ -7,6 +7,7 @@ use super::order::Order;
 use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Outcome, Policy, Run};
 use crate::admin::info::{self, Facts};
 use crate::base::ascii::is_word;
+use crate::config::Rights;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -197,8 +198,8 @@ fn config_get(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
     let found = desk.config.get(&patterns);
     reply.map(found.len());
     for (name, value) in found {
-        reply.text(&name);
-        reply.text(&value);
+        reply.bulk(&name);
+        reply.bulk(&value);
     }
     Ok(())
 }
@@ -209,7 +210,13 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
         return Err(Fault::Arity("config|set"));
     }
     let pairs: Vec<(&[u8], &[u8])> = (0..words.len()).step_by(2).map(|i| (words.at(i), words.at(i + 1))).collect();
-    desk.config.set_all(&pairs).map_err(|error| Fault::text(error.to_string()))?;
+    let loopback = desk.client().peer.ip().to_canonical().is_loopback();
+    let rights = match desk.config.enable_protected_configs() {
+        "yes" => Rights::Protected,
+        "local" if loopback => Rights::Protected,
+        _ => Rights::Ordinary,
+    };
+    desk.config.set_all(&pairs, rights).map_err(|error| Fault::text(error.to_string()))?;
     desk.clients.config_changed = true;
     reply.ok();
     Ok(())
@@ -278,7 +285,21 @@ fn shutdown(desk: &mut Desk<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Outcome {
     Ok(())
 }
 
+/// `enable-debug-command`: nobody by default, since DEBUG can hold or harm the server.
+fn check_debug_allowed(desk: &mut Desk<'_>) -> Outcome {
+    let loopback = desk.client().peer.ip().to_canonical().is_loopback();
+    match desk.config.enable_debug_command() {
+        "yes" => Ok(()),
+        "local" if loopback => Ok(()),
+        _ => Err(Fault::Fixed(
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+             local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+        )),
+    }
+}
+
 fn debug_sleep(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    check_debug_allowed(desk)?;
     let seconds = std::str::from_utf8(args.at(2)).ok().and_then(|text| text.parse::<f64>().ok());
     let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or(Fault::NotFloat)?;
     desk.clients.orders.push_back(Order::Hold(pause));

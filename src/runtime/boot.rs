@@ -24,7 +24,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use core_affinity::CoreId;
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{GlommioError, LocalExecutorBuilder, Placement};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::clock::Clock;
@@ -38,6 +38,9 @@ use crate::shard::{Shard, ShardId};
 
 /// glommio registers this much for file I/O per lane; lanes leave files to the keeper.
 const GLOMMIO_IO_BYTES: usize = 64 << 10;
+
+/// What glommio asks of the memlock limit for each executor.
+const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 
 /// Receive buffers of a lane. The kernel cycles through all of them, so they should stay in the second-level cache.
 const BUFFERS: u16 = 64;
@@ -206,6 +209,9 @@ fn serve(
     stopper: Stopper,
     mut signals: Option<std::fs::File>,
 ) -> Result<(), BootError> {
+    if sys::memlock_bytes() < MEMLOCK_BYTES_MIN {
+        return Err(BootError::RingMemory(io::Error::from_raw_os_error(libc::ENOMEM)));
+    }
     let cpus = choose_cpus(&settings)?;
     let sockets = bind_all(&settings)?;
     let make_shard = Arc::new(make_shard);
@@ -302,7 +308,7 @@ fn live(
         return Err(BootError::Cpu { cpu: cpu.id, allowed: allowed_cpus() });
     }
     let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(GLOMMIO_IO_BYTES).make();
-    let executor = executor.map_err(|error: glommio::GlommioError<()>| BootError::Executor(error.to_string()))?;
+    let executor = executor.map_err(|error: GlommioError<()>| BootError::Executor(error.to_string()))?;
     executor.run(async move {
         // The executor's first park is slow by tens of milliseconds: have it over before anybody can connect.
         glommio::timer::sleep(Duration::from_millis(1)).await;

@@ -39,8 +39,10 @@ enum Life {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settle {
     Nothing,
+    /// Cancel the receive only: nothing else is in flight. Its end comes back here.
+    CancelReceive,
     /// Cancel all that is in flight; each end comes back here.
-    Cancel,
+    CancelAll,
     /// Nothing is in flight: tell the shard, close the socket.
     Close,
 }
@@ -108,6 +110,14 @@ impl Conn {
         std::mem::take(&mut self.flush_again) && self.life != Life::Severed
     }
 
+    /// The send in flight failed: what is unsent stays so, and `settle` will sever the connection.
+    pub(super) fn send_failed(&mut self) {
+        if self.life == Life::Open {
+            self.life = Life::AfterFlush;
+        }
+        self.flush_again = false;
+    }
+
     /// A partial send goes on unless the connection is being cut.
     pub(super) fn send_continues(&self) -> bool {
         self.life != Life::Severed
@@ -150,7 +160,11 @@ impl Conn {
     pub(super) fn sever(&mut self) -> Settle {
         self.life = Life::Severed;
         self.flush_again = false;
-        if self.in_flight() { Settle::Cancel } else { Settle::Close }
+        match (self.sending, self.in_flight()) {
+            (true, _) => Settle::CancelAll,
+            (false, true) => Settle::CancelReceive,
+            (false, false) => Settle::Close,
+        }
     }
 
     /// After anything ended: is a closing connection done?
@@ -262,7 +276,7 @@ mod tests {
         assert!(conn.send_ended(), "and is then taken");
         conn.send_started();
         assert!(!conn.send_ended());
-        assert_eq!(conn.settle(), Settle::Cancel);
+        assert_eq!(conn.settle(), Settle::CancelReceive);
         assert_eq!(conn.settle(), Settle::Nothing, "cancelled once");
         assert_eq!(conn.receive_stopped(), Reading::Leave);
         assert_eq!(conn.settle(), Settle::Close);

@@ -22,6 +22,14 @@ pub fn say(level: Level, text: &str) {
     let _ = std::io::stdout().lock().write_all(line.as_bytes());
 }
 
+/// Sends standard output and standard error, panic reports among them, to the end of a file from here on.
+pub fn log_to_file(path: &str) -> std::io::Result<()> {
+    let file = std::fs::File::options().append(true).create(true).open(path)?;
+    rustix::stdio::dup2_stdout(&file)?;
+    rustix::stdio::dup2_stderr(&file)?;
+    Ok(())
+}
+
 /// `22 Nov 2026 23:17:05.123`, in UTC. The civil date is Howard Hinnant's days algorithm.
 fn timestamp(unix_us: u64) -> String {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

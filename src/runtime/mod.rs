@@ -6,12 +6,17 @@ mod boot;
 mod clock;
 mod conn;
 pub mod log;
+mod process;
 mod ring;
+#[cfg(test)]
+mod ring_tests;
 mod spin;
+mod start;
 mod stop;
 mod sys;
 mod turn;
 
 pub use boot::{BootError, Settings, boot, boot_until};
 pub use spin::Poll;
+pub use start::run;
 pub use stop::Stopper;

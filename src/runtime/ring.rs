@@ -51,13 +51,10 @@ const PARTS_MAX: usize = 1024;
 /// do not all fall into the same cache set.
 const STAGGER: usize = 64;
 
-/// IOU_PBUF_RING_INC (Linux 6.12): the kernel fills one buffer with many receives before it takes the next.
-const BUFFERS_INCREMENTAL: u16 = 2;
-
 /// The sizes of a ring.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RingSizes {
-    /// Completion slots: beyond them the kernel queues on the side, which is correct but slow.
+    /// Completion slots, at least as many as submission slots: beyond them the kernel queues on the side, which is correct but slow.
     pub(super) completions: u32,
     /// Receive buffers; a power of two.
     pub(super) buffers: u16,
@@ -98,10 +95,7 @@ impl Token {
 #[derive(Debug)]
 pub(super) struct Lease {
     buffer: u16,
-    start: u32,
     len: u32,
-    /// The kernel has moved on to another buffer: this one is free once the lease is back.
-    last: bool,
 }
 
 /// A completed (maybe partial) send, to be answered with `take_back` or `send_rest`.
@@ -223,13 +217,14 @@ impl Ring {
         self.push(entry.user_data(word(op::RECV, token.generation, token.conn)));
     }
 
-    /// Ends the receive of `token`; its end comes as `ReceiveEnded`.
+    /// Ends the receive of `token`; its end comes as `ReceiveEnded`. The kernel finds it by its user word, in a hash table.
     pub(super) fn cancel_receive(&mut self, token: Token) {
         let target = CancelBuilder::user_data(word(op::RECV, token.generation, token.conn));
         self.push(opcode::AsyncCancel2::new(target).build().user_data(word(op::IGNORE, 0, 0)));
     }
 
-    /// Ends everything in flight on `fd`; each end comes as its own event.
+    /// Ends everything in flight on `fd`; each end comes as its own event. The kernel looks through all that is in flight on the
+    /// ring: for the rare connection only that is cut in the middle of a send.
     pub(super) fn cancel_all(&mut self, fd: RawFd) {
         let target = CancelBuilder::fd(Fd(fd)).all();
         self.push(opcode::AsyncCancel2::new(target).build().user_data(word(op::IGNORE, 0, 0)));
@@ -334,7 +329,7 @@ impl Ring {
         if !armed {
             self.receiving -= 1;
         }
-        let lease = cqueue::buffer_select(flags).map(|buffer| self.buffers.lend(buffer, result, flags));
+        let lease = cqueue::buffer_select(flags).map(|buffer| self.buffers.lend(buffer, result));
         match (result, lease) {
             (1.., Some(lease)) => Event::Received { token, lease, armed },
             (0, lease) => {
@@ -510,6 +505,7 @@ fn accepted(listener: u32, result: i32, armed: bool) -> Event {
 }
 
 fn build(completions: u32) -> Result<IoUring, RingRefusal> {
+    assert!(completions >= SUBMISSIONS, "the kernel's rule");
     let mut builder = IoUring::builder();
     builder.setup_cqsize(completions).setup_clamp().setup_submit_all().setup_coop_taskrun().setup_taskrun_flag();
     builder.setup_single_issuer().setup_defer_taskrun().dontfork();
@@ -647,20 +643,11 @@ struct Buffers {
     count: u16,
     bytes: u32,
     tail: u16,
-    /// Incremental buffers: how far the kernel has filled each. Always 0 otherwise.
-    filled: Vec<u32>,
 }
 
 impl Buffers {
     fn none() -> Self {
-        Self {
-            entries: std::ptr::null_mut(),
-            memory: std::ptr::null_mut(),
-            count: 0,
-            bytes: 0,
-            tail: 0,
-            filled: Vec::new(),
-        }
+        Self { entries: std::ptr::null_mut(), memory: std::ptr::null_mut(), count: 0, bytes: 0, tail: 0 }
     }
 
     fn register(uring: &IoUring, count: u16, bytes: u32) -> Result<Self, RingRefusal> {
@@ -668,16 +655,13 @@ impl Buffers {
         let mut buffers = Self::none();
         buffers.count = count;
         buffers.bytes = bytes;
-        buffers.filled = vec![0; usize::from(count)];
         buffers.entries = allocate(buffers.entries_layout()).cast();
         buffers.memory = allocate(buffers.memory_layout());
-        let register = |flags| {
-            // SAFETY: page-aligned, zeroed memory for `count` entries that lives as long as the ring (`Ring` owns both and
-            // leaks this one if the kernel may still use it).
-            unsafe { uring.submitter().register_buf_ring_with_flags(buffers.entries as u64, count, GROUP, flags) }
-        };
-        let flags = if std::env::var_os("CL_INC").is_some() { BUFFERS_INCREMENTAL } else { 0 };
-        register(flags).map_err(|error| match error.raw_os_error() {
+        // SAFETY: page-aligned, zeroed memory for `count` entries that lives as long as the ring (`Ring` owns both and leaks this
+        // one if the kernel may still use it).
+        let registered =
+            unsafe { uring.submitter().register_buf_ring_with_flags(buffers.entries as u64, count, GROUP, 0) };
+        registered.map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => RingRefusal::Missing { feature: "provided buffer rings", since: "5.19" },
             Some(libc::ENOMEM) => RingRefusal::Memlock(error),
             _ => RingRefusal::Failed { what: "registering receive buffers", error },
@@ -700,31 +684,27 @@ impl Buffers {
         Layout::from_size_align(usize::from(self.count) * self.stride(), 4096).expect("a few megabytes")
     }
 
-    fn lend(&mut self, buffer: u16, result: i32, flags: u32) -> Lease {
-        assert!(buffer < self.count, "the kernel names only buffers it was given");
+    fn lend(&self, buffer: u16, result: i32) -> Lease {
         let len = u32::try_from(result).unwrap_or(0);
-        let last = !cqueue::buffer_more(flags);
-        let filled = &mut self.filled[usize::from(buffer)];
-        let start = *filled;
-        *filled = if last { 0 } else { start + len };
-        assert!(start + len <= self.bytes, "the kernel filled a buffer beyond its end");
-        Lease { buffer, start, len, last }
+        assert!(
+            buffer < self.count && len <= self.bytes,
+            "the kernel fills only buffers it was given, to their end at most"
+        );
+        Lease { buffer, len }
     }
 
     fn bytes(&self, lease: &Lease) -> &[u8] {
-        let at = usize::from(lease.buffer) * self.stride() + lease.start as usize;
+        let at = usize::from(lease.buffer) * self.stride();
         // SAFETY: `lend` checked that the range lies in this buffer; the kernel has filled it and does not touch it again
         // before `give_back`, which takes the lease away.
         unsafe { std::slice::from_raw_parts(self.memory.add(at), lease.len as usize) }
     }
 
     fn give_back(&mut self, lease: Lease) {
-        if lease.last {
-            self.offer(lease.buffer);
-        }
+        self.offer(lease.buffer);
     }
 
-    /// Puts a whole buffer at the tail of the kernel's ring.
+    /// Puts a buffer at the tail of the kernel's ring.
     fn offer(&mut self, buffer: u16) {
         let slot = self.tail & (self.count - 1);
         // SAFETY: `slot < count` and `buffer < count`, so both pointers stay inside their allocations; the kernel reads entries

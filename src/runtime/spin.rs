@@ -144,10 +144,10 @@ mod tests {
     #[test]
     fn a_contended_core_is_left_alone_for_a_while() {
         let mut spin = Spin::new(Poll::Adaptive);
-        assert!(spin.budget_ns(SAMPLE_NS, || 100) > 0, "a first sample says nothing");
-        assert_eq!(spin.budget_ns(2 * SAMPLE_NS, || 200), 0);
-        assert_eq!(spin.budget_ns(3 * SAMPLE_NS, || 200), 0);
-        assert!(spin.budget_ns(2 * SAMPLE_NS + REST_NS, || 200) > 0);
+        assert!(spin.budget_ns(10 * SAMPLE_NS, || 100) > 0, "a first sample says nothing");
+        assert_eq!(spin.budget_ns(11 * SAMPLE_NS, || 200), 0);
+        assert_eq!(spin.budget_ns(12 * SAMPLE_NS, || 200), 0);
+        assert!(spin.budget_ns(11 * SAMPLE_NS + REST_NS, || 200) > 0);
     }
 
     #[test]

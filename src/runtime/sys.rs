@@ -64,3 +64,11 @@ pub(super) fn monotonic_ns() -> u64 {
     assert_eq!(refused, 0, "CLOCK_MONOTONIC exists");
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
+
+/// How much memory this process may lock.
+pub(super) fn memlock_bytes() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills the record, which outlives the call.
+    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
+    limit.rlim_cur
+}

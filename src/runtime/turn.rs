@@ -31,6 +31,9 @@ use crate::wire::output::Output;
 /// An accept that failed for want of descriptors is tried again after this pause: at once would spin, the backlog keeps them.
 const ACCEPT_PAUSE_NS: u64 = 100_000_000;
 
+/// The same trouble is told once in so long.
+const SAY_AGAIN_NS: u64 = 60_000_000_000;
+
 /// After SIGTERM, readers have this long to take their last replies.
 const DRAIN_NS: u64 = 5_000_000_000;
 
@@ -62,7 +65,8 @@ pub(super) struct Lane {
     signals: Option<std::fs::File>,
     /// Since when this lane is leaving.
     leaving_ns: Option<u64>,
-    said_out_of_descriptors: bool,
+    /// When the operator was last told that descriptors are out.
+    said_exhausted_ns: Option<u64>,
     turns: u64,
     now_ns: u64,
 }
@@ -80,7 +84,7 @@ impl Lane {
             stopper,
             signals: None,
             leaving_ns: None,
-            said_out_of_descriptors: false,
+            said_exhausted_ns: None,
             turns: 0,
             now_ns: 0,
         }
@@ -240,11 +244,8 @@ impl Lane {
 
     fn send_failed(&mut self, send: SendId, token: Token) {
         let conn = self.conns.of(token).expect("a connection outlives its send in flight");
-        let settle = conn.sever();
+        conn.send_failed();
         self.send_over(send, token.conn);
-        if settle == Settle::Cancel && self.conns.of(token).is_some() {
-            self.perform(token.conn, settle);
-        }
     }
 
     fn send_over(&mut self, send: SendId, number: u32) {
@@ -326,7 +327,11 @@ impl Lane {
     fn perform(&mut self, number: u32, settle: Settle) {
         match settle {
             Settle::Nothing => {}
-            Settle::Cancel => {
+            Settle::CancelReceive => {
+                let token = self.conns.at(number).expect("a connection in flight exists").token();
+                self.ring.cancel_receive(token);
+            }
+            Settle::CancelAll => {
                 let fd = self.conns.at(number).expect("a connection in flight exists").fd();
                 self.ring.cancel_all(fd);
             }
@@ -339,7 +344,6 @@ impl Lane {
     }
 
     fn accepted(&mut self, listener: u32, stream: TcpStream, armed: bool) {
-        self.said_out_of_descriptors = false;
         if self.leaving_ns.is_none() {
             self.welcome(stream);
         }
@@ -372,7 +376,9 @@ impl Lane {
         }
         self.shard.gauges().accept_errors += 1;
         let exhausted = matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM);
-        if exhausted && !std::mem::replace(&mut self.said_out_of_descriptors, true) {
+        let said_lately = self.said_exhausted_ns.is_some_and(|said_ns| self.now_ns < said_ns + SAY_AGAIN_NS);
+        if exhausted && !said_lately {
+            self.said_exhausted_ns = Some(self.now_ns);
             let error = io::Error::from_raw_os_error(errno);
             say(
                 Level::Warning,

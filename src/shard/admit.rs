@@ -40,7 +40,7 @@ impl Shard {
         if !caller.authenticated && !row.flags.has(Flags::NO_AUTH) {
             return Some(Fault::NoAuth);
         }
-        if row.flags.has(Flags::DENYOOM) && self.store.is_full(self.config.maxmemory()) {
+        if row.flags.has(Flags::DENYOOM) && self.store.is_full(self.config.maxmemory_bytes()) {
             return Some(Fault::OutOfMemory);
         }
         None

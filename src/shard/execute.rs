@@ -16,8 +16,10 @@ const TIMED_ONE_IN: u8 = 16;
 impl Shard {
     /// Runs one request and writes its reply to `out`.
     ///
-    /// 1. Refuses what `admit` refuses. 2. Calls the handler; a fault replaces whatever it had written. 3. Counts and, when it is
-    /// this call's turn, times it. 4. States the effect of a write.
+    /// 1. Refuses what `admit` refuses.
+    /// 2. Calls the handler; a fault replaces whatever it had written.
+    /// 3. Counts and, when it is its turn, times the call.
+    /// 4. States the effect of a write.
     #[inline]
     pub(super) fn execute(
         &mut self,

@@ -177,7 +177,7 @@ impl Shard {
                 return (at, RunEnd::Stalled);
             }
             let caller = Caller::of(conn, client);
-            let bounds = bounds(client, self.config.proto_max_bulk_len());
+            let bounds = bounds(client, self.config.bulk_bytes_max());
             let stage_max =
                 if client.authenticated { limits::STAGE_REQUESTS.min(client.quota_left as usize) } else { 1 };
             let (parsed, end) = self.stage(bytes, at, &mut lent.parser, &bounds, stage_max);
@@ -240,7 +240,7 @@ impl Shard {
         let found = self.table.find(args.at(0));
         let first = found.map_or(0, |found| usize::from(found.row.keys.first));
         let key = if first == 0 { None } else { args.get(first) };
-        (found, key.map_or(KeyHash::default(), |key| self.store.hash_key.key(key)))
+        (found, key.map(|key| self.store.hash_key.key(key)).unwrap_or_default())
     }
 
     /// Runs what was staged; how many requests that was. Ends early when one of them ends the connection.
@@ -347,7 +347,7 @@ impl Shard {
     fn bound_inbound(&mut self, conn: ConnId) {
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
         let waiting = client.inbound.len();
-        if waiting as u64 > self.config.client_query_buffer_limit() {
+        if waiting as u64 > self.config.client_query_buffer_limit_bytes() {
             self.stats.input_limit_closed += 1;
             self.clients.close(conn, Closing::Now);
         } else if client.queued && waiting > limits::BACKLOG_BYTES_MAX && !client.reading_stopped {

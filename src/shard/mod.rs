@@ -84,7 +84,7 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let table = Table::new();
         Self {
-            store: Store::new(setup.config.databases(), setup.seed),
+            store: Store::new(setup.config.database_count(), setup.seed),
             stats: Stats::new(table.len()),
             identity: setup.identity,
             config: setup.config,
@@ -114,7 +114,7 @@ impl Shard {
     pub fn open(&mut self, opening: &Opening) -> Result<ConnId, &'static [u8]> {
         self.stats.connections += 1;
         let open = self.config.requirepass().is_empty();
-        let refusal = if self.clients.slab.len() >= self.config.maxclients() as usize {
+        let refusal = if self.clients.slab.len() >= self.config.clients_max() {
             TOO_MANY
         } else if open && self.config.protected_mode() && !opening.peer.ip().to_canonical().is_loopback() {
             PROTECTED

@@ -34,7 +34,7 @@ impl Shard {
     fn look_after(&mut self, conn: ConnId) {
         let now = self.now.millis();
         let Some(client) = self.clients.get(conn) else { return };
-        let idle_ms = u64::from(self.config.timeout()) * 1000;
+        let idle_ms = self.config.timeout_s().unsigned_abs() * 1000;
         if idle_ms > 0 && now.since(client.active) > idle_ms && client.unsent() == 0 {
             self.stats.idle_closed += 1;
             self.clients.close(conn, Closing::Now);

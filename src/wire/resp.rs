@@ -361,9 +361,7 @@ fn bulk_header(bytes: &[u8], at: usize, bounds: &Bounds) -> Result<Option<(usize
     match line_number(bytes, at + 1) {
         Line::Number(len, end) => match usize::try_from(len) {
             Ok(len) if len <= bounds.bulk_bytes_max => Ok(Some((len, end))),
-            Ok(len) if len <= limits::BULK_BYTES_MAX => {
-                Err(pick(bounds, ProtocolFault::BadBulk, ProtocolFault::UntrustedBulk))
-            }
+            Ok(len) if len <= limits::BULK_BYTES_MAX && !bounds.trusted => Err(ProtocolFault::UntrustedBulk),
             _ => Err(ProtocolFault::BadBulk),
         },
         Line::Partial => Ok(None),

@@ -1,0 +1,201 @@
+//! The ring against real sockets: what a connection can do to it, and what it must survive.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use super::ring::{Event, RecvEnd, Ring, RingSizes, Token};
+use crate::wire::output::{Output, Splice};
+
+const TOKEN: Token = Token { conn: 5, generation: 9 };
+
+fn ring(buffers: u16, buffer_bytes: u32) -> Ring {
+    Ring::new(RingSizes { completions: 1024, buffers, buffer_bytes }).unwrap()
+}
+
+/// The next event that is one; waits for it.
+fn next(ring: &mut Ring) -> Event {
+    loop {
+        match ring.next_event() {
+            Some(Event::Done) => {}
+            Some(event) => return event,
+            None => ring.wait(Some(Duration::from_secs(5))).unwrap(),
+        }
+    }
+}
+
+fn tcp_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (near, listener.accept().unwrap().0)
+}
+
+/// Ten megabytes: text with a shared piece in its middle and one at its end.
+fn large_output() -> (Output, Vec<u8>) {
+    let text: Vec<u8> = (0..4 << 20).map(|i: u32| (i % 251) as u8).collect();
+    let pieces = [vec![b'x'; 3 << 20], vec![b'y'; 3 << 20]];
+    let expected = [&text[..1000], &pieces[0], &text[1000..], &pieces[1]].concat();
+    let at = [1000, text.len()];
+    let shared = at.into_iter().zip(pieces).map(|(at, piece)| Splice { at, value: piece.into() }).collect();
+    (Output { bytes: text, shared }, expected)
+}
+
+#[test]
+fn a_doorbell_wakes_a_waiting_ring() {
+    let (report, rings) = channel();
+    let sleeper = std::thread::spawn(move || {
+        let mut ring = ring(4, 4096);
+        report.send(ring.fd()).unwrap();
+        match next(&mut ring) {
+            Event::Rung { payload } => payload,
+            other => panic!("{other:?}"),
+        }
+    });
+    let mut ring = ring(4, 4096);
+    let peer = rings.recv().unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    ring.doorbell(peer, 42);
+    ring.submit().unwrap();
+    assert_eq!(sleeper.join().unwrap(), 42);
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline() {
+    let mut ring = ring(4, 4096);
+    let began = std::time::Instant::now();
+    ring.wait(Some(Duration::from_millis(20))).unwrap();
+    assert!(ring.next_event().is_none());
+    assert!((20..500).contains(&began.elapsed().as_millis()));
+}
+
+#[test]
+fn a_flood_beyond_all_buffers_arrives_whole() {
+    let mut ring = ring(4, 1024);
+    let (mut near, far) = UnixStream::pair().unwrap();
+    let sent: Vec<u8> = (0..100_000_u32).map(|i| (i % 241) as u8).collect();
+    let copy = sent.clone();
+    let writer = std::thread::spawn(move || near.write_all(&copy).unwrap());
+    let (mut got, mut exhausted, mut held) = (Vec::new(), 0, Vec::new());
+    ring.receive(TOKEN, far.as_raw_fd());
+    while got.len() < sent.len() {
+        match next(&mut ring) {
+            Event::Received { token, lease, armed } => {
+                assert_eq!(token, TOKEN);
+                got.extend_from_slice(ring.bytes(&lease));
+                held.push(lease);
+                if !armed {
+                    held.drain(..).for_each(|lease| ring.give_back(lease));
+                    ring.receive(TOKEN, far.as_raw_fd());
+                }
+            }
+            Event::ReceiveEnded { end: RecvEnd::NoBuffers, .. } => {
+                exhausted += 1;
+                held.drain(..).for_each(|lease| ring.give_back(lease));
+                ring.receive(TOKEN, far.as_raw_fd());
+            }
+            Event::ReceiveEnded { end: RecvEnd::Eof, .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    writer.join().unwrap();
+    assert!(got == sent, "bytes lost or out of order");
+    assert!(exhausted > 0, "the test must have run out of buffers");
+}
+
+#[test]
+fn a_slow_reader_gets_a_large_output_in_order() {
+    let mut ring = ring(4, 4096);
+    let (near, mut far) = tcp_pair();
+    let (output, expected) = large_output();
+    let reader = std::thread::spawn(move || {
+        let (mut got, mut piece) = (Vec::new(), vec![0; 300_000]);
+        loop {
+            match far.read(&mut piece).unwrap() {
+                0 => return got,
+                n => got.extend_from_slice(&piece[..n]),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    assert_eq!(ring.send(TOKEN, near.as_raw_fd(), output), expected.len());
+    let mut partial = 0;
+    loop {
+        match next(&mut ring) {
+            Event::Sent { send, left: 0, token } => {
+                assert_eq!(token, TOKEN);
+                assert_eq!(ring.take_back(send).shared.len(), 2);
+                break;
+            }
+            Event::Sent { send, .. } => {
+                partial += 1;
+                ring.send_rest(send);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    drop(near);
+    assert!(reader.join().unwrap() == expected, "bytes lost or out of order");
+    assert!(partial > 0, "the test must have sent in parts");
+}
+
+/// Sends ten megabytes to a peer that does not read and lets `end` end it; true if the output came back unsent.
+fn ends_mid_send(end: impl FnOnce(&mut Ring, &TcpStream, TcpStream)) -> bool {
+    let mut ring = ring(4, 4096);
+    let (near, far) = tcp_pair();
+    ring.send(TOKEN, near.as_raw_fd(), large_output().0);
+    let mut end = Some(end);
+    let mut far = Some(far);
+    loop {
+        match next(&mut ring) {
+            Event::Sent { send, left, .. } if left > 0 => {
+                ring.send_rest(send);
+                ring.submit().unwrap();
+                if let (Some(end), Some(far)) = (end.take(), far.take()) {
+                    end(&mut ring, &near, far);
+                }
+            }
+            Event::SendFailed { send, token } => {
+                assert_eq!(token, TOKEN);
+                return ring.take_back(send).bytes.len() == 4 << 20;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_send_gives_its_output_back() {
+    assert!(ends_mid_send(|ring, near, far| {
+        ring.cancel_all(near.as_raw_fd());
+        std::mem::forget(far);
+    }));
+}
+
+#[test]
+fn a_peer_that_closes_mid_send_fails_it() {
+    assert!(ends_mid_send(|_, _, far| drop(far)));
+}
+
+#[test]
+fn a_cancelled_receive_ends_and_can_begin_again() {
+    let mut ring = ring(4, 4096);
+    let (mut near, far) = tcp_pair();
+    ring.receive(TOKEN, far.as_raw_fd());
+    ring.submit().unwrap();
+    ring.cancel_receive(TOKEN);
+    assert!(matches!(next(&mut ring), Event::ReceiveEnded { token: TOKEN, end: RecvEnd::Cancelled }));
+    near.write_all(b"late").unwrap();
+    ring.receive(TOKEN, far.as_raw_fd());
+    match next(&mut ring) {
+        Event::Received { lease, .. } => {
+            assert_eq!(ring.bytes(&lease), b"late");
+            ring.give_back(lease);
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(near);
+    assert!(matches!(next(&mut ring), Event::ReceiveEnded { end: RecvEnd::Eof, .. }));
+}

@@ -1,0 +1,231 @@
+//! From the command line to serving lanes: reads the files that the configuration names and hands the rest to [`boot`].
+
+use std::fs;
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::boot::{Settings, boot};
+use super::clock::Clock;
+use super::log::{Level, log_to_file, say};
+use super::process;
+use super::spin::Poll;
+use super::sys::monotonic_ns;
+use crate::admin::info::Identity;
+use crate::base::rng::Rng;
+use crate::command::docs::commands_md;
+use crate::config::{Config, Note, Source, Start, help};
+use crate::shard::{Setup, Shard};
+
+/// Runs the program with the arguments that follow its name.
+pub fn run(args: &[String]) -> ExitCode {
+    if args.first().is_some_and(|arg| arg == "--commands-md") {
+        print!("{}", commands_md());
+        return ExitCode::SUCCESS;
+    }
+    let outcome = match Config::from_flags(args, &mut read_source) {
+        Err(error) => Err(error.to_string()),
+        Ok(Start::Help) => {
+            print!("{}", help());
+            Ok(())
+        }
+        Ok(Start::Version) => {
+            println!("corelane {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        Ok(Start::Run(config, notes)) => serve(config, &notes, args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("corelane: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> {
+    let settings = settings(&config)?;
+    let dir = text(config.dir());
+    std::env::set_current_dir(&dir).map_err(|error| format!("cannot change to dir {dir} ({error})"))?;
+    let logfile = text(config.logfile());
+    if !logfile.is_empty() {
+        log_to_file(&logfile).map_err(|error| format!("cannot write logfile {logfile} ({error})"))?;
+    }
+    tell_notes(notes);
+    let identity = identity(&settings, args)?;
+    let seed = seed()?;
+    let port = settings.port;
+    boot(settings, move |id| {
+        let identity = Identity { lane: id.0, port: port + id.0, ..identity.clone() };
+        Shard::new(Setup {
+            identity,
+            config: config.clone(),
+            seed: [seed[0], seed[1].wrapping_add(u64::from(id.0))],
+            stopwatch: monotonic_ns,
+            process: process::read,
+        })
+    })
+    .map_err(|error| error.to_string())
+}
+
+/// One line for all, so that a stock redis.conf does not fill the log.
+fn tell_notes(notes: &[Note]) {
+    let mut names: Vec<&str> = notes.iter().map(|note| note.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    if !names.is_empty() {
+        say(Level::Notice, &format!("options accepted without effect here: {} (see --help)", names.join(", ")));
+    }
+}
+
+/// The runtime's part of the configuration.
+fn settings(config: &Config) -> Result<Settings, String> {
+    let cpus = cpu_list(&text(config.cpus()))?;
+    let allowed = core_affinity::get_core_ids().map_or(1, |ids| ids.len());
+    let available = if cpus.is_empty() { allowed } else { cpus.len() };
+    let lanes = config.lanes().map_or(available, |lanes| usize::try_from(lanes).unwrap_or(1));
+    let (mut bind, mut bind_if_there) = (Vec::new(), Vec::new());
+    for address in config.bind() {
+        let address = text(address);
+        match address.strip_prefix('-') {
+            Some(optional) => bind_if_there.extend(ip(optional)?),
+            None => bind.extend(ip(&address)?),
+        }
+    }
+    let pidfile = text(config.pidfile());
+    Ok(Settings {
+        lanes,
+        cpus,
+        bind,
+        bind_if_there,
+        port: u16::try_from(config.port()).map_err(|_| "port: must be between 0 and 65535".to_owned())?,
+        tcp_backlog: u32::try_from(config.tcp_backlog()).unwrap_or(u32::MAX),
+        tcp_keepalive_secs: u32::try_from(config.tcp_keepalive_s()).unwrap_or(u32::MAX),
+        connections_max: config.clients_max(),
+        poll: config.poll_us().map_or(Poll::Adaptive, |us| Poll::Fixed(u32::try_from(us).unwrap_or(u32::MAX))),
+        pidfile: (!pidfile.is_empty()).then(|| PathBuf::from(pidfile)),
+    })
+}
+
+/// `0-3,8`.
+fn cpu_list(list: &str) -> Result<Vec<usize>, String> {
+    let wrong = || format!("cpus: '{list}' is no list of CPUs: write it as 0-3,8");
+    let mut cpus = Vec::new();
+    for part in list.split(',').filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let parse = |text: &str| text.trim().parse::<usize>().ok().filter(|cpu| *cpu < 4096);
+        let (first, last) = (parse(first).ok_or_else(wrong)?, parse(last).ok_or_else(wrong)?);
+        if first > last {
+            return Err(wrong());
+        }
+        cpus.extend(first..=last);
+    }
+    Ok(cpus)
+}
+
+/// `*` is every IPv4 address, `::*` every IPv6 one.
+fn ip(address: &str) -> Result<Option<IpAddr>, String> {
+    match address {
+        "*" => Ok(Some(Ipv4Addr::UNSPECIFIED.into())),
+        "::*" => Ok(Some(Ipv6Addr::UNSPECIFIED.into())),
+        "" => Ok(None),
+        _ => match address.parse() {
+            Ok(ip) => Ok(Some(ip)),
+            Err(_) => Err(format!("bind: '{address}' is no IP address: write numbers, such as 127.0.0.1 or ::1")),
+        },
+    }
+}
+
+fn identity(settings: &Settings, args: &[String]) -> Result<Identity, String> {
+    let mut rng = Rng::new(seed()?[0]);
+    let config_file = args.first().filter(|first| !first.starts_with('-')).map_or_else(String::new, |file| {
+        fs::canonicalize(file).map_or_else(|_| file.clone(), |path| path.display().to_string())
+    });
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Ok(Identity {
+        run_id: (0..3).map(|_| format!("{:016x}", rng.next_u64())).collect::<String>()[..40].to_owned(),
+        pid: std::process::id(),
+        started_ms: Clock::start().read().millis().0,
+        lane: 0,
+        lanes: u16::try_from(settings.lanes).map_err(|_| "lanes: too many".to_owned())?,
+        port: settings.port,
+        executable: std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string()),
+        config_file,
+        os: format!("Linux {} {}", release.trim(), std::env::consts::ARCH),
+    })
+}
+
+/// Secret, from the kernel: the keyed hash of the keyspace must not be guessed.
+fn seed() -> Result<[u64; 2], String> {
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| format!("cannot read /dev/urandom ({error})"))?;
+    let (low, high) = bytes.split_at(8);
+    let word = |half: &[u8]| half.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    Ok([word(low), word(high)])
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Reads configuration files; in `include` lines a path may be a pattern over one directory's files.
+fn read_source(source: Source<'_>) -> Result<Vec<(String, Vec<u8>)>, String> {
+    match source {
+        Source::Stdin => {
+            let mut text = Vec::new();
+            std::io::stdin().read_to_end(&mut text).map_err(|error| format!("cannot read standard input ({error})"))?;
+            Ok(vec![("standard input".to_owned(), text)])
+        }
+        Source::File(path) => matching(path)?
+            .into_iter()
+            .map(|path| match fs::read(&path) {
+                Ok(text) => Ok((path.display().to_string(), text)),
+                Err(error) => Err(format!("cannot read configuration file {} ({error})", path.display())),
+            })
+            .collect(),
+    }
+}
+
+fn matching(path: &str) -> Result<Vec<PathBuf>, String> {
+    use crate::base::glob::{Case, matches};
+    if !path.contains(['*', '?', '[']) {
+        return Ok(vec![PathBuf::from(path)]);
+    }
+    let whole = PathBuf::from(path);
+    let dir =
+        whole.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let pattern = whole.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
+    let entries = fs::read_dir(&dir).map_err(|error| format!("cannot list {} ({error})", dir.display()))?;
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| matches(&pattern, path.file_name().unwrap_or_default().as_encoded_bytes(), Case::Exact))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_read() {
+        assert_eq!(cpu_list("0-2,5"), Ok(vec![0, 1, 2, 5]));
+        assert_eq!(cpu_list(""), Ok(vec![]));
+        for wrong in ["a", "3-1", "1-", "99999999"] {
+            assert!(cpu_list(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_default_configuration_binds_loopback() {
+        let settings = settings(&Config::default()).expect("defaults are legal");
+        assert_eq!(settings.bind, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
+        assert_eq!((settings.port, settings.lanes), (6379, 1));
+    }
+}
