@@ -40,9 +40,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts with the given flags and waits until it accepts.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_from(None, flags)
+    }
+
+    /// The same with a config file; the flags come after it and win.
+    pub(crate) fn start_with_config(file: &Path, flags: &[&str]) -> Self {
+        Self::start_from(Some(file), flags)
+    }
+
+    fn start_from(config: Option<&Path>, flags: &[&str]) -> Self {
         // Another test may take the free port between our look and the server's bind: then the server exits and we look again.
         for _ in 0..5 {
-            let mut server = Self::launch(flags);
+            let mut server = Self::launch(config, flags);
             if server.accepts() {
                 return server;
             }
@@ -51,11 +60,15 @@ impl Server {
         panic!("{:?} does not start with {flags:?}", Target::program());
     }
 
-    fn launch(flags: &[&str]) -> Self {
+    fn launch(config: Option<&Path>, flags: &[&str]) -> Self {
         let dir = scratch_dir();
         let port = free_port();
         let mut command = Command::new(Target::program());
-        command.args(["--port", &port.to_string(), "--dir"]).arg(&dir).args(["--enable-debug-command", "yes"]);
+        command
+            .args(config)
+            .args(["--port", &port.to_string(), "--dir"])
+            .arg(&dir)
+            .args(["--enable-debug-command", "yes"]);
         match Target::from_env() {
             Target::Corelane => command.args(["--lanes", "1"]),
             Target::Redis => command.args(["--save", "", "--appendonly", "no"]),
@@ -101,11 +114,6 @@ impl Server {
         });
         assert!(ended, "the server does not end:\n{}", self.output());
         status.expect("it has ended")
-    }
-
-    /// One field of INFO.
-    pub(crate) fn info(&self, field: &str) -> String {
-        info_field(&mut self.client(), field)
     }
 }
 
