@@ -1,1 +1,16 @@
+//! The outer tests: one binary, so that it links once.
+//!
+//! ```text
+//! support/   start a server, speak to it byte for byte        compat/   what a client may rely on, as data
+//! process/   start, refuse to start, stop                     clients/  unmodified client libraries against us
+//! tidy.rs    what the source itself must keep to
+//! ```
+//!
+//! All of it can be pointed at another server, to check the expectations rather than the server:
+//! `CORELANE_TEST_SERVER=redis-server cargo nextest run --test tests compat::`.
 
+mod clients;
+mod compat;
+mod process;
+mod support;
+mod tidy;

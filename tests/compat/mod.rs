@@ -1,0 +1,32 @@
+//! What a client may rely on, byte for byte.
+//!
+//! ```text
+//! cases/*.case   conversations as data, one file a command family      script.rs    reads them
+//! pattern.rs     the notation of expected replies                      runner.rs    holds them against a server
+//! coverage.rs    each row of the command table has a case              protocol.rs  what needs raw bytes or several sockets
+//! ```
+
+mod coverage;
+mod pattern;
+mod protocol;
+mod runner;
+mod script;
+
+/// One test a family, so that a failure names it and families run in parallel.
+macro_rules! families {
+    ($($name:ident)*) => {
+        /// Name and text of every family.
+        const FAMILIES: &[(&str, &str)] =
+            &[$((stringify!($name), include_str!(concat!("cases/", stringify!($name), ".case")))),*];
+        $(
+            #[test]
+            fn $name() {
+                runner::run_family(stringify!($name), include_str!(concat!("cases/", stringify!($name), ".case")));
+            }
+        )*
+    };
+}
+
+families! {
+    strings counters connection client info config command expire keys scan more_strings object hashes
+}

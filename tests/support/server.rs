@@ -1,0 +1,194 @@
+//! A server process of one test: own port, own folder, ended by its process id.
+//!
+//! `CORELANE_TEST_SERVER` names another program (`redis`, or a path). Flags are Redis's own, so the same start line suits both.
+
+use super::{Client, Value, eventually};
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Corelane,
+    Redis,
+}
+
+impl Target {
+    pub(crate) fn from_env() -> Self {
+        if std::env::var_os("CORELANE_TEST_SERVER").is_some() { Self::Redis } else { Self::Corelane }
+    }
+
+    pub(crate) fn program() -> PathBuf {
+        match std::env::var("CORELANE_TEST_SERVER") {
+            Ok(name) if name == "redis" => "redis-server".into(),
+            Ok(path) => path.into(),
+            Err(_) => env!("CARGO_BIN_EXE_corelane").into(),
+        }
+    }
+}
+
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+    dir: PathBuf,
+}
+
+impl Server {
+    /// Starts with the given flags and waits until it accepts.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::start_from(None, flags)
+    }
+
+    /// The same with a config file; the flags come after it and win.
+    pub(crate) fn start_with_config(file: &Path, flags: &[&str]) -> Self {
+        Self::start_from(Some(file), flags)
+    }
+
+    fn start_from(config: Option<&Path>, flags: &[&str]) -> Self {
+        // Another test may take the free port between our look and the server's bind: then the server exits and we look again.
+        for _ in 0..5 {
+            let mut server = Self::launch(config, flags);
+            if server.accepts() {
+                return server;
+            }
+            eprintln!("{}", server.output());
+        }
+        panic!("{:?} does not start with {flags:?}", Target::program());
+    }
+
+    fn launch(config: Option<&Path>, flags: &[&str]) -> Self {
+        let dir = scratch_dir();
+        let port = free_port();
+        let mut command = Command::new(Target::program());
+        command
+            .args(config)
+            .args(["--port", &port.to_string(), "--dir"])
+            .arg(&dir)
+            .args(["--enable-debug-command", "yes"]);
+        match Target::from_env() {
+            Target::Corelane => command.args(["--lanes", "1"]),
+            Target::Redis => command.args(["--save", "", "--appendonly", "no"]),
+        };
+        let child = spawn_logged(command.args(flags), &dir);
+        Self { child, port, dir }
+    }
+
+    fn accepts(&mut self) -> bool {
+        let mut gone = false;
+        let up = eventually(|| {
+            gone = self.child.try_wait().expect("the child can be asked").is_some();
+            gone || Client::try_connect(self.port).is_ok()
+        });
+        up && !gone
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.port)
+    }
+
+    /// What it printed so far, both streams.
+    pub(crate) fn output(&self) -> String {
+        read_log(&self.dir)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name, to this process only.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name} {}", self.pid());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        let ended = eventually(|| {
+            status = self.child.try_wait().expect("the child can be asked");
+            status.is_some()
+        });
+        assert!(ended, "the server does not end:\n{}", self.output());
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let running = matches!(self.child.try_wait(), Ok(None));
+        if running {
+            // The process may end by itself in between; either way it is gone afterwards.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("server output:\n{}", self.output());
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// One field of INFO, asked on this connection.
+pub(crate) fn info_field(client: &mut Client, field: &str) -> String {
+    let Value::Bulk(text) = client.words("INFO everything") else { panic!("INFO is a bulk string") };
+    let text = String::from_utf8(text).expect("INFO is text");
+    let prefix = format!("{field}:");
+    let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
+    line.unwrap_or_else(|| panic!("INFO has no {field}")).to_owned()
+}
+
+/// The end of a program that was expected to refuse: its exit code and all it printed.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
+}
+
+/// Runs the server where it is expected to end by itself at once.
+pub(crate) fn run_to_end(args: &[&str]) -> Ended {
+    let dir = scratch_dir();
+    let mut child = spawn_logged(Command::new(Target::program()).args(args), &dir);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let code = loop {
+        match child.try_wait().expect("the child can be asked") {
+            Some(status) => break status.code(),
+            None if Instant::now() > deadline => {
+                child.kill().expect("our own child");
+                child.wait().expect("our own child");
+                break None;
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let output = read_log(&dir);
+    let _ = std::fs::remove_dir_all(&dir);
+    Ended { code, output }
+}
+
+fn spawn_logged(command: &mut Command, dir: &Path) -> Child {
+    let log = File::create(dir.join("output")).expect("a log file");
+    let copy = log.try_clone().expect("a second handle");
+    command.stdin(Stdio::null()).stdout(log).stderr(copy);
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn read_log(dir: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(dir.join("output")).unwrap_or_default()).into_owned()
+}
+
+/// A fresh folder below target/, named by process and turn so that parallel tests never share one.
+pub(crate) fn scratch_dir() -> PathBuf {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let name = format!("server-{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::Relaxed));
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&dir).expect("a scratch folder");
+    dir
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
