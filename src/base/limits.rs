@@ -45,6 +45,9 @@ pub const OUTPUT_PAUSE_BYTES: usize = 16 << 20;
 /// A client that has so much unsent (`OUTPUT_PAUSE_BYTES`) and takes none of it for so long never reads: it is cut off.
 pub const OUTPUT_STALL_MS: u64 = 60_000;
 
+/// Empty output buffers a shard keeps for the next replies.
+pub const SPARE_OUTPUTS_MAX: usize = 256;
+
 /// Connections looked at in one tick for timeouts and output limits, and how often all have been looked at.
 pub const SWEEP_CONNECTIONS: u32 = 256;
 pub const SWEEP_NS: u64 = 1_000_000_000;

@@ -158,12 +158,28 @@ impl Shard {
             client.quota_left = limits::REQUESTS_PER_TURN;
         }
         let mut lent = Lent { parser: std::mem::take(&mut client.parser), output: std::mem::take(&mut client.output) };
+        if lent.output.is_empty()
+            && lent.output.bytes.capacity() == 0
+            && let Some(spare) = self.spares.pop()
+        {
+            lent.output = spare;
+        }
         let (used, end) = self.run_stages(conn, bytes, &mut lent);
         if let Some(client) = self.clients.slab.get_mut(conn.0) {
             client.parser = lent.parser;
-            client.output = lent.output;
+            if lent.output.is_empty() {
+                self.keep_spare(lent.output);
+            } else {
+                client.output = lent.output;
+            }
         }
         (used, end)
+    }
+
+    pub(super) fn keep_spare(&mut self, spare: Output) {
+        if spare.bytes.capacity() > 0 && self.spares.len() < limits::SPARE_OUTPUTS_MAX {
+            self.spares.push(spare);
+        }
     }
 
     fn run_stages(&mut self, conn: ConnId, bytes: &[u8], lent: &mut Lent) -> (usize, RunEnd) {

@@ -69,6 +69,8 @@ pub struct Shard {
     backlog: VecDeque<ConnId>,
     staged: Vec<input::Staged>,
     spans: Vec<Span>,
+    /// Empty output buffers, warm from their last use.
+    spares: Vec<Output>,
     sweep: sweep::Sweep,
     draining: bool,
     stopwatch: fn() -> u64,
@@ -96,6 +98,7 @@ impl Shard {
             backlog: VecDeque::new(),
             staged: Vec::new(),
             spans: Vec::new(),
+            spares: Vec::new(),
             sweep: sweep::Sweep::default(),
             draining: false,
             stopwatch: setup.stopwatch,
@@ -152,16 +155,18 @@ impl Shard {
         self.clients.orders.pop_front()
     }
 
-    /// Takes all output of `conn`, leaving the empty `spare` in its place.
+    /// Takes all output of `conn`. The empty `spare` goes to whichever connection next has something to say: one that is idle
+    /// holds no buffer.
     #[inline]
     pub fn take_output(&mut self, conn: ConnId, spare: Output) -> Output {
         debug_assert!(spare.is_empty());
         let Some(client) = self.clients.get_mut(conn) else { return spare };
         client.flush_ordered = false;
-        let output = std::mem::replace(&mut client.output, spare);
+        let output = std::mem::take(&mut client.output);
         let len = output.len();
         client.in_flight += len;
         self.stats.net_output_bytes += len as u64;
+        self.keep_spare(spare);
         output
     }
 
