@@ -29,7 +29,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use io_uring::types::{BufRingEntry, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{BufRingEntry, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
 /// The one buffer group of a ring.
@@ -116,7 +116,7 @@ pub(crate) struct Ring {
     /// Receives that ended without the connection ending (buffers ran out); armed again once buffers are back.
     rearm: Vec<Slot>,
     adopted: u32,
-    _listeners: Vec<TcpListener>,
+    listener: Option<TcpListener>,
 }
 
 impl Ring {
@@ -137,20 +137,20 @@ impl Ring {
         // SAFETY: the entries are page aligned, `shape.buffers` long, and live in `pool`, which outlives `uring`.
         unsafe { uring.submitter().register_buf_ring_with_flags(pool.entries as u64, shape.buffers, GROUP, 0)? };
         let sockets = (0..shape.slots).map(|_| Socket::default()).collect();
-        Ok(Self { uring, pool, sockets, rearm: Vec::new(), adopted: 0, _listeners: Vec::new() })
+        Ok(Self { uring, pool, sockets, rearm: Vec::new(), adopted: 0, listener: None })
     }
 
     /// Accepts from this listener for as long as the ring lives.
     pub(crate) fn listen(&mut self, listener: TcpListener) -> io::Result<()> {
-        let fd = io_uring::types::Fd(listener.as_raw_fd());
-        self._listeners.push(listener);
-        self.push(&opcode::AcceptMulti::new(fd).allocate_file_index(true).build().user_data(Tag::Accept.of(0)))
+        assert!(self.listener.is_none() && self.adopted == 0, "slots are handed out either by accept or by adopt");
+        self.listener = Some(listener);
+        self.accept()
     }
 
     /// Takes over a connected socket and begins to receive on it. Not to be mixed with `listen` on one ring: there the
     /// kernel hands out the slots.
     pub(crate) fn adopt(&mut self, stream: TcpStream) -> io::Result<Slot> {
-        assert!(self._listeners.is_empty(), "slots are handed out either by adopt or by accept");
+        assert!(self.listener.is_none(), "slots are handed out either by accept or by adopt");
         assert!((self.adopted as usize) < self.sockets.len());
         let slot = Slot(self.adopted);
         self.uring.submitter().register_files_update(slot.0, &[stream.as_raw_fd()])?;
@@ -163,11 +163,15 @@ impl Ring {
         self.sockets[slot.index()].sending.is_some()
     }
 
-    /// Queues one send; the bytes leave with the next `turn`.
+    /// Queues one send; the bytes leave with the next `turn`. A connection that the peer has ended takes none: its slot
+    /// may belong to another one by the time the bytes would leave.
     pub(crate) fn send(&mut self, slot: Slot, storage: Storage) -> io::Result<()> {
         let socket = &mut self.sockets[slot.index()];
         assert!(socket.sending.is_none(), "one send in flight per socket");
         assert!(!storage.bytes().is_empty());
+        if socket.closing {
+            return Ok(());
+        }
         socket.sending = Some(storage);
         socket.sent = 0;
         self.send_rest(slot)
@@ -188,6 +192,11 @@ impl Ring {
 
     pub(crate) fn recycle(&mut self, buffer: Buffer) {
         self.pool.offer(buffer.id);
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        let fd = Fd(self.listener.as_ref().expect("only a listening ring accepts").as_raw_fd());
+        self.push(&opcode::AcceptMulti::new(fd).allocate_file_index(true).build().user_data(Tag::Accept.of(0)))
     }
 
     fn receive(&mut self, slot: Slot) -> io::Result<()> {
@@ -248,10 +257,8 @@ impl Ring {
 
     fn reap(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let Self { uring, sockets, rearm, pool, .. } = self;
-        let (submitter, mut submission, completion) = uring.split();
-        drop(submitter);
         let mut again = Vec::new();
-        for done in completion {
+        for done in uring.completion() {
             let (tag, slot) = Tag::from_user_data(done.user_data());
             match tag {
                 Tag::Accept if done.result() >= 0 => {
@@ -260,7 +267,7 @@ impl Ring {
                     again.push(Again::Receive(slot));
                     events.push(Event::Accepted(slot));
                     if !cqueue::more(done.flags()) {
-                        return Err(io::Error::other("multishot accept ended"));
+                        again.push(Again::Accept);
                     }
                 }
                 Tag::Accept => return Err(io::Error::from_raw_os_error(-done.result())),
@@ -299,13 +306,12 @@ impl Ring {
                 Tag::Close => events.push(Event::Closed(slot)),
             }
         }
-        submission.sync();
-        drop(submission);
         again.into_iter().try_for_each(|next| self.follow(next))
     }
 
     fn follow(&mut self, next: Again) -> io::Result<()> {
         match next {
+            Again::Accept => self.accept(),
             Again::Receive(slot) => self.receive(slot),
             Again::Send(slot) => self.send_rest(slot),
             Again::Close(slot) => {
@@ -321,6 +327,7 @@ impl Ring {
 
 /// What a completion asks to be submitted next.
 enum Again {
+    Accept,
     Receive(Slot),
     Send(Slot),
     Close(Slot),
