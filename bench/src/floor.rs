@@ -20,23 +20,23 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::cpu::Cpu;
 use crate::ring::{Event, Ring, Shape, Slot, Storage, Wait};
 
-/// Sixteen thousand requests of depth 64 fit the buffers; 16 KiB holds a whole pipeline, so that one receive is one buffer.
+/// 16 KiB hold a whole pipeline of depth 64 with values of 64 bytes, so that one receive is one buffer.
 const SHAPE: Shape = Shape { slots: 1024, buffers: 256, buffer_bytes: 16 << 10 };
 const BACKLOG: i32 = 1024;
-/// Replies in the static block: the most that one send can answer.
-const BLOCK_REPLIES: usize = 4096;
+/// Bytes of replies in the static block: the most that one send carries, unless one reply alone is larger.
+const BLOCK_BYTES: usize = 1 << 20;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
     /// Port on 127.0.0.1.
     #[arg(long)]
-    port: u16,
+    pub(crate) port: u16,
     /// CPU to run on.
     #[arg(long)]
-    cpu: Option<Cpu>,
+    pub(crate) cpu: Option<Cpu>,
     /// Bytes in the value of the fixed reply.
     #[arg(long, default_value_t = 64)]
-    value_bytes: usize,
+    pub(crate) value_bytes: usize,
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<()> {
@@ -75,7 +75,7 @@ impl Floor {
             events: Vec::new(),
             connections: (0..SHAPE.slots).map(|_| Connection::default()).collect(),
             touched: Vec::new(),
-            block: Box::leak(reply.repeat(BLOCK_REPLIES).into_boxed_slice()),
+            block: Box::leak(reply.repeat((BLOCK_BYTES / reply.len()).max(1)).into_boxed_slice()),
             reply_bytes: reply.len(),
         })
     }
@@ -103,7 +103,7 @@ impl Floor {
     fn flush(&mut self) -> io::Result<()> {
         for slot in self.touched.drain(..) {
             let connection = &mut self.connections[slot.index()];
-            let replies = connection.owed.min(BLOCK_REPLIES);
+            let replies = connection.owed.min(self.block.len() / self.reply_bytes);
             if replies > 0 && !self.ring.is_sending(slot) {
                 connection.owed -= replies;
                 self.ring.send(slot, Storage::Static(&self.block[..replies * self.reply_bytes]))?;
@@ -191,7 +191,9 @@ fn listener(port: u16) -> io::Result<TcpListener> {
 mod tests {
     use super::*;
 
-    const STREAM: &[u8] = b"*2\r\n$3\r\nGET\r\n$4\r\nkey1\r\n*3\r\n$3\r\nSET\r\n$4\r\nkey2\r\n$12\r\nvalue\r\nvalue\r\n*1\r\n$4\r\nPING\r\n";
+    const STREAM: &[u8] = b"*2\r\n$3\r\nGET\r\n$4\r\nkey1\r\n\
+          *3\r\n$3\r\nSET\r\n$4\r\nkey2\r\n$12\r\nvalue\r\nvalue\r\n\
+          *1\r\n$4\r\nPING\r\n";
 
     #[test]
     fn every_cut_into_three_counts_each_request_once() {

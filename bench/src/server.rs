@@ -142,7 +142,7 @@ fn spawn_on(cpu: Cpu, command: &mut Command) -> io::Result<Child> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
