@@ -1,7 +1,7 @@
 //! CPUs to pin to, and a process's own account of what it used.
 //!
 //! ```text
-//!   /proc/PID/task/*/schedstat   nanoseconds on a CPU, per thread (summed)
+//!   /proc/PID/task/*/schedstat   nanoseconds on a CPU, nanoseconds runnable but waiting for one, per thread (summed)
 //!   /proc/PID/task/*/status      context switches, per thread (summed)
 //!   /proc/PID/status             VmRSS
 //! ```
@@ -46,6 +46,8 @@ impl FromStr for Pid {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Usage {
     pub(crate) cpu_ns: u64,
+    /// Runnable, but something else had the CPU: how much others disturbed the run.
+    pub(crate) waiting_ns: u64,
     pub(crate) rss_bytes: u64,
     pub(crate) voluntary_switches: u64,
     pub(crate) involuntary_switches: u64,
@@ -62,7 +64,9 @@ impl Usage {
             else {
                 continue;
             };
-            usage.cpu_ns += first_number(&schedstat).unwrap_or(0);
+            let mut times = schedstat.split_whitespace().map_while(|word| word.parse::<u64>().ok());
+            usage.cpu_ns += times.next().unwrap_or(0);
+            usage.waiting_ns += times.next().unwrap_or(0);
             usage.voluntary_switches += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
             usage.involuntary_switches += field(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
         }
@@ -73,6 +77,7 @@ impl Usage {
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
+            waiting_ns: self.waiting_ns.saturating_sub(earlier.waiting_ns),
             rss_bytes: self.rss_bytes,
             voluntary_switches: self.voluntary_switches.saturating_sub(earlier.voluntary_switches),
             involuntary_switches: self.involuntary_switches.saturating_sub(earlier.involuntary_switches),

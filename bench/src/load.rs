@@ -319,7 +319,9 @@ impl std::fmt::Display for Report {
         writeln!(to, "requests/s          {:.0}", self.requests_per_second)?;
         if let (Some(per_cpu), Some(usage)) = (self.requests_per_server_cpu_second, self.server) {
             writeln!(to, "requests/cpu-s      {per_cpu:.0}")?;
-            writeln!(to, "server CPU          {:.1} %", usage.cpu_ns as f64 / self.seconds / 1e7)?;
+            let share = |nanos: u64| nanos as f64 / self.seconds / 1e7;
+            let (busy, waiting) = (share(usage.cpu_ns), share(usage.waiting_ns));
+            writeln!(to, "server CPU          {busy:.1} %, and {waiting:.1} % waiting while others had it")?;
             writeln!(to, "server RSS          {:.1} MiB", usage.rss_bytes as f64 / f64::from(1 << 20))?;
             let (voluntary, involuntary) = (usage.voluntary_switches, usage.involuntary_switches);
             writeln!(to, "server switches     {voluntary} voluntary, {involuntary} involuntary")?;
