@@ -1,0 +1,2 @@
+//! LAYER 1: data structures. No keyspace, no clock, no protocol.
+pub mod dict;
