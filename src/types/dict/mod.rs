@@ -17,6 +17,10 @@
 //! From extendible hashing (Fagin et al. 1979) and CCEH (Nam et al. 2019: segments between directory and bucket); ours are the monotone
 //! home bucket, the tag kept in the pointer, and segments that grow before they split.
 #![expect(unsafe_code, reason = "entries are held as tagged addresses; `Thin` states the contract")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "usize is 64 bits wherever io_uring runs; counts are far below 2^32"
+)]
 
 mod directory;
 mod segment;
@@ -179,6 +183,17 @@ impl<E: Thin> Dict<E> {
         *place = segment::readdressed(old, address_of(entry));
         // SAFETY: its only word was just overwritten.
         unsafe { E::from_address(segment::address(old)) }
+    }
+
+    /// Makes another entry of the same key out of the one in this place.
+    pub fn rewrite(&mut self, at: At, change: impl FnOnce(E) -> E) {
+        let old = self.word(at);
+        let guard = AbortOnUnwind;
+        // SAFETY: its word is overwritten below; until then nobody can look, and unwinding aborts.
+        let address = address_of(change(unsafe { E::from_address(segment::address(old)) }));
+        std::mem::forget(guard);
+        let place = &mut self.segments.at_mut(at.segment).buckets[at.bucket as usize].0[at.slot as usize];
+        *place = segment::readdressed(old, address);
     }
 
     /// Puts a new entry in. `rehash` reads the hash of any entry of this table: a split may need it.
@@ -628,6 +643,15 @@ impl Pool {
     }
 }
 
+/// While a word's entry is away, nothing may see the table.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
 fn address_of<E: Thin>(entry: E) -> u64 {
     let address = entry.into_address();
     assert!(segment::is_address(address), "an address that leaves room for the fingerprint");
@@ -636,7 +660,6 @@ fn address_of<E: Thin>(entry: E) -> u64 {
 
 /// Buckets, slots and segments are counted in less than 32 bits.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "see the sentence above; the numbers come from lengths of our own")]
 const fn narrow(number: usize) -> u32 {
     number as u32
 }
