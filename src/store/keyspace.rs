@@ -1,86 +1,578 @@
-//! One database of one shard.
+//! One database of one lane: the table of entries, their deadlines, and what they weigh.
+//!
+//! ```text
+//!  key, hash --> Dict (types/dict) --> Entry (entry.rs): expiry, flags, key, value
+//!            \-> Deadlines (expiry.rs): in order of time, for the keys that have one
+//!
+//!  whatever dies --> small: freed at once;  large, or a whole table --> Graveyard --> freed in steps by the lane's tick
+//! ```
+//!
+//! A key whose deadline has passed is invisible to every look-up; it leaves when `expire_step` comes to it, which tells its caller so
+//! that an effect can be written. All figures are kept as things change; `recount` gets them anew for tests. Time is an argument.
+//! Absent: eviction, effects, watchers: they sit above.
 
-use hashbrown::HashMap;
-
-use crate::base::hash::KeyHash;
+use super::entry::{EMBED_MAX, Entry, EntryRef, Fields, Form, Kind, Recency, Value, ValueRef};
+use super::expiry::Deadlines;
+use crate::base::hash::{HashKey, KeyHash};
+use crate::base::rng::Rng;
 use crate::base::time::Millis;
+use crate::types::dict::{At, Cursor, Detached, Dict};
+use crate::types::rope::Rope;
+use crate::types::{Object, Progress};
+use std::collections::VecDeque;
+
+/// Values up to this size are freed in place: some nodes, a few microseconds.
+const FREE_AT_ONCE_BYTES: usize = 64 << 10;
+
+/// Random picks that may hit a due key before a random key is said not to exist: due keys are few, they leave every turn.
+const RANDOM_TRIES: usize = 64;
+
+pub struct Keyspace {
+    table: Dict<Entry>,
+    deadlines: Deadlines,
+    hasher: HashKey,
+    usage: [Usage; Kind::ALL.len()],
+}
+
+/// Keys of one type, and the bytes of their entries and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub keys: usize,
+    pub bytes: usize,
+}
 
 /// What becomes of a key's deadline when its value is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ttl {
-    Keep,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deadline {
+    #[default]
     Clear,
+    Keep,
     At(Millis),
 }
 
-#[derive(Debug)]
-struct Entry {
-    value: Vec<u8>,
-    expires: Option<Millis>,
+/// What is written beside a value.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Write {
+    pub deadline: Deadline,
+    pub cas: Option<u64>,
+    pub mc_flags: u32,
+    pub form: Form,
+    pub recency: Recency,
 }
 
-#[derive(Debug, Default)]
-pub struct Keyspace {
-    map: HashMap<Box<[u8]>, Entry>,
-    expires: usize,
+impl Write {
+    fn fields(self, before: Option<Millis>) -> Fields {
+        let expiry = match self.deadline {
+            Deadline::Clear => None,
+            Deadline::Keep => before,
+            Deadline::At(deadline) => Some(deadline),
+        };
+        Fields { expiry, cas: self.cas, mc_flags: self.mc_flags, form: self.form, recency: self.recency }
+    }
 }
 
 impl Keyspace {
-    pub fn len(&self) -> usize {
-        self.map.len()
+    pub fn new(hasher: HashKey) -> Self {
+        Self { table: Dict::default(), deadlines: Deadlines::default(), hasher, usage: Default::default() }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+    /// The key's entry, unless its deadline has passed.
+    #[inline]
+    pub fn find(&self, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
+        let entry = self.table.at(self.position(key, hash)?);
+        (!entry.is_due(now)).then_some(entry)
+    }
+
+    /// As `find`, and stamps the entry as used: one probe for both.
+    #[inline]
+    pub fn find_and_touch(&mut self, key: &[u8], hash: KeyHash, now: Millis, recency: Recency) -> Option<EntryRef<'_>> {
+        let at = self.visible(key, hash, now)?;
+        self.table.at_mut(at).touch(recency);
+        Some(self.table.at(at))
+    }
+
+    /// Changes a boxed value in place and counts its bytes anew. None: no such key, or its value is embedded.
+    pub fn update_object<R>(
+        &mut self,
+        key: &[u8],
+        hash: KeyHash,
+        now: Millis,
+        change: impl FnOnce(&mut Object) -> R,
+    ) -> Option<R> {
+        let at = self.visible(key, hash, now)?;
+        let mut entry = self.table.at_mut(at);
+        let kind = entry.view().kind();
+        let object = entry.object()?;
+        let before = object.bytes();
+        let result = change(object);
+        let bytes = &mut self.usage[kind as usize].bytes;
+        *bytes = *bytes - before + object.bytes();
+        Some(result)
+    }
+
+    /// Stores a string: embedded if short, a rope otherwise. A short one of the size class of what it replaces is written in place.
+    pub fn set_string(
+        &mut self,
+        key: &[u8],
+        hash: KeyHash,
+        text: &[u8],
+        write: Write,
+        now: Millis,
+        graves: &mut Graveyard,
+    ) {
+        let value = if text.len() <= EMBED_MAX {
+            Value::Embedded(text)
+        } else {
+            Value::Object(Kind::String, Box::new(Object::Rope(Rope::from(text))))
+        };
+        self.set(key, hash, value, write, now, graves);
+    }
+
+    /// Stores a value under a key, whether it exists or not. Side effects:
+    /// 1. what was there dies, in the graveyard if large;
+    /// 2. the deadline follows `write.deadline`; that of a key whose time had passed is not kept.
+    pub fn set(
+        &mut self,
+        key: &[u8],
+        hash: KeyHash,
+        value: Value<'_>,
+        write: Write,
+        now: Millis,
+        graves: &mut Graveyard,
+    ) {
+        let at = match self.table.find_or_gap(hash, |entry| entry.key() == key) {
+            Ok(at) => at,
+            Err(gap) => {
+                let fields = write.fields(None);
+                let entry = Entry::new(key, value, fields);
+                count_in(&mut self.usage, entry.view());
+                let hasher = self.hasher;
+                self.table.insert(gap, entry, |entry| hasher.key(entry.key()));
+                self.deadlines.change(hash, None, fields.expiry);
+                return;
+            }
+        };
+        let old = self.table.at(at);
+        let before = old.expiry();
+        let fields = write.fields(before.filter(|_| !old.is_due(now)));
+        self.deadlines.change(hash, before, fields.expiry);
+        if let Value::Embedded(text) = value
+            && self.table.at_mut(at).overwrite(text, fields)
+        {
+            return;
+        }
+        let entry = Entry::new(key, value, fields);
+        count_out(&mut self.usage, self.table.at(at));
+        count_in(&mut self.usage, entry.view());
+        graves.bury(self.table.replace(at, entry));
+    }
+
+    /// Removes a key. False if there was none, or only one whose time had passed.
+    pub fn remove(&mut self, key: &[u8], hash: KeyHash, now: Millis, graves: &mut Graveyard) -> bool {
+        let Some(entry) = self.take(key, hash) else { return false };
+        let visible = !entry.view().is_due(now);
+        graves.bury(entry);
+        visible
+    }
+
+    /// Takes a key out with its value, due or not; for whoever moves it, or buries it.
+    pub fn take(&mut self, key: &[u8], hash: KeyHash) -> Option<Entry> {
+        let at = self.position(key, hash)?;
+        self.deadlines.change(hash, self.table.at(at).expiry(), None);
+        Some(self.take_at(at))
+    }
+
+    /// Puts the value and the fields of an entry that was taken from anywhere under a key; what was there dies.
+    pub fn put(&mut self, key: &[u8], hash: KeyHash, entry: Entry, now: Millis, graves: &mut Graveyard) {
+        let fields = entry.view().fields();
+        let write = Write {
+            deadline: fields.expiry.map_or(Deadline::Clear, Deadline::At),
+            cas: fields.cas,
+            mc_flags: fields.mc_flags,
+            form: fields.form,
+            recency: fields.recency,
+        };
+        let kind = entry.view().kind();
+        if let ValueRef::Str(text) = entry.view().value() {
+            self.set(key, hash, Value::Embedded(text), write, now, graves);
+        } else if let Some(object) = entry.into_object() {
+            self.set(key, hash, Value::Object(kind, object), write, now, graves);
+        }
+    }
+
+    /// Gives a value another key, deadline and all. False if there is no such key.
+    pub fn rename(
+        &mut self,
+        from: (&[u8], KeyHash),
+        to: (&[u8], KeyHash),
+        now: Millis,
+        graves: &mut Graveyard,
+    ) -> bool {
+        if self.visible(from.0, from.1, now).is_none() {
+            return false;
+        }
+        if from.0 != to.0
+            && let Some(entry) = self.take(from.0, from.1)
+        {
+            self.put(to.0, to.1, entry, now, graves);
+        }
+        true
+    }
+
+    /// Sets or clears the deadline. False if there is no such key.
+    pub fn set_expiry(&mut self, key: &[u8], hash: KeyHash, now: Millis, deadline: Option<Millis>) -> bool {
+        let Some(at) = self.visible(key, hash, now) else { return false };
+        let fields = self.table.at(at).fields();
+        if fields.expiry == deadline {
+            return true;
+        }
+        self.deadlines.change(hash, fields.expiry, deadline);
+        if deadline.is_none_or(|deadline| !self.table.at_mut(at).set_expiry(deadline)) {
+            count_out(&mut self.usage, self.table.at(at));
+            self.table.rewrite(at, |entry| entry.with_fields(Fields { expiry: deadline, ..fields }));
+            count_in(&mut self.usage, self.table.at(at));
+        }
+        true
+    }
+
+    /// When the next key dies.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.deadlines.next()
+    }
+
+    /// Removes keys whose time has come, up to `count`; tells of each before it goes. `More`: others are due.
+    pub fn expire_step(
+        &mut self,
+        now: Millis,
+        count: usize,
+        graves: &mut Graveyard,
+        mut tell: impl FnMut(EntryRef<'_>),
+    ) -> Progress {
+        for _ in 0..count {
+            let Some((deadline, hash)) = self.deadlines.pop_due(now) else { return Progress::Done };
+            while let Some(at) = self.table.find(hash, |entry| entry.expiry() == Some(deadline)) {
+                tell(self.table.at(at));
+                graves.bury(self.take_at(at));
+            }
+        }
+        if self.deadlines.next().is_some_and(|next| next <= now) { Progress::More } else { Progress::Done }
+    }
+
+    /// Keys after `cursor`, at least `count` of them looked at; see `Dict::scan` for the guarantee.
+    pub fn scan(&self, cursor: Cursor, count: usize, now: Millis, mut visit: impl FnMut(EntryRef<'_>)) -> Cursor {
+        self.table.scan(cursor, count, |entry| {
+            if !entry.is_due(now) {
+                visit(entry);
+            }
+        })
+    }
+
+    /// As `scan`, over one cluster slot.
+    pub fn scan_slot(
+        &self,
+        slot: u16,
+        cursor: Cursor,
+        count: usize,
+        now: Millis,
+        mut visit: impl FnMut(EntryRef<'_>),
+    ) -> Cursor {
+        self.table.scan_slot(slot, cursor, count, |entry| {
+            if !entry.is_due(now) {
+                visit(entry);
+            }
+        })
+    }
+
+    pub fn count_in_slot(&self, slot: u16) -> usize {
+        self.table.count_in_slot(slot)
+    }
+
+    /// Any key, each as likely as any other.
+    pub fn random(&self, rng: &mut Rng, now: Millis) -> Option<EntryRef<'_>> {
+        (0..RANDOM_TRIES)
+            .map_while(|_| self.table.random(rng))
+            .map(|at| self.table.at(at))
+            .find(|entry| !entry.is_due(now))
+    }
+
+    /// Empties the database in O(1); the dead wait in the graveyard.
+    pub fn clear(&mut self, graves: &mut Graveyard) {
+        let old = std::mem::replace(self, Self::new(self.hasher));
+        graves.bury_all(old);
+    }
+
+    /// First stage of a batch of look-ups.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: KeyHash) {
+        self.table.prefetch_bucket(hash);
+    }
+
+    /// Second stage, when the buckets have arrived.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: KeyHash) {
+        self.table.prefetch_entry(hash);
+    }
+
+    /// Keys, those due but not yet collected included.
+    pub const fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.table.is_empty()
     }
 
     /// Keys with a deadline.
-    pub fn expires(&self) -> usize {
-        self.expires
+    pub fn expiring(&self) -> usize {
+        self.deadlines.len()
     }
 
+    pub const fn usage(&self, kind: Kind) -> Usage {
+        self.usage[kind as usize]
+    }
+
+    /// Everything: entries, values, table, deadlines.
     pub fn bytes(&self) -> usize {
-        self.map.len() * 64
+        self.usage.iter().map(|usage| usage.bytes).sum::<usize>() + self.overhead_bytes()
+    }
+
+    /// Table and deadlines.
+    pub fn overhead_bytes(&self) -> usize {
+        self.table.bytes() + self.deadlines.bytes()
+    }
+
+    /// The usage by type, from the entries themselves: what `usage` must say.
+    pub fn recount(&self) -> [Usage; Kind::ALL.len()] {
+        let mut usage = [Usage::default(); Kind::ALL.len()];
+        let mut cursor = Cursor::START;
+        loop {
+            cursor = self.table.scan(cursor, 1000, |entry| count_in(&mut usage, entry));
+            if cursor == Cursor::START {
+                return usage;
+            }
+        }
     }
 
     #[inline]
-    pub fn get(&self, key: &[u8], _hash: KeyHash, now: Millis) -> Option<&[u8]> {
-        self.map.get(key).filter(|entry| entry.expires.is_none_or(|at| at > now)).map(|entry| &*entry.value)
+    fn position(&self, key: &[u8], hash: KeyHash) -> Option<At> {
+        self.table.find(hash, |entry| entry.key() == key)
     }
 
-    pub fn set(&mut self, key: &[u8], _hash: KeyHash, value: &[u8], ttl: Ttl) {
-        let entry = match self.map.get_mut(key) {
-            Some(entry) => entry,
-            None => self.map.entry(key.into()).or_insert(Entry { value: Vec::new(), expires: None }),
-        };
-        entry.value.clear();
-        entry.value.extend_from_slice(value);
-        let before = entry.expires;
-        entry.expires = match ttl {
-            Ttl::Keep => before,
-            Ttl::Clear => None,
-            Ttl::At(at) => Some(at),
-        };
-        self.expires += usize::from(entry.expires.is_some());
-        self.expires -= usize::from(before.is_some());
+    #[inline]
+    fn visible(&self, key: &[u8], hash: KeyHash, now: Millis) -> Option<At> {
+        self.position(key, hash).filter(|&at| !self.table.at(at).is_due(now))
     }
 
-    /// Removes an entry whatever its deadline; whether there was one.
-    pub fn remove(&mut self, key: &[u8], _hash: KeyHash) -> bool {
-        let removed = self.map.remove(key);
-        self.expires -= usize::from(removed.as_ref().is_some_and(|entry| entry.expires.is_some()));
-        removed.is_some()
+    fn take_at(&mut self, at: At) -> Entry {
+        count_out(&mut self.usage, self.table.at(at));
+        self.table.remove(at)
+    }
+}
+
+fn count_in(usage: &mut [Usage], entry: EntryRef<'_>) {
+    let usage = &mut usage[entry.kind() as usize];
+    usage.keys += 1;
+    usage.bytes += entry.bytes();
+}
+
+fn count_out(usage: &mut [Usage], entry: EntryRef<'_>) {
+    let usage = &mut usage[entry.kind() as usize];
+    usage.keys -= 1;
+    usage.bytes -= entry.bytes();
+}
+
+/// What is dead and too large to be freed in one go.
+#[derive(Default)]
+pub struct Graveyard {
+    objects: VecDeque<Box<Object>>,
+    databases: VecDeque<Remains>,
+}
+
+struct Remains {
+    entries: Detached<Entry>,
+    deadlines: Deadlines,
+}
+
+impl Graveyard {
+    /// Frees an entry now, or keeps its value to be freed in steps.
+    pub fn bury(&mut self, entry: Entry) {
+        if let ValueRef::Object(object) = entry.view().value()
+            && object.bytes() > FREE_AT_ONCE_BYTES
+        {
+            self.objects.extend(entry.into_object());
+        }
     }
 
-    /// `None`: no such key. `Some(None)`: it has no deadline.
-    pub fn expiry(&self, key: &[u8], _hash: KeyHash, now: Millis) -> Option<Option<Millis>> {
-        self.map.get(key).filter(|entry| entry.expires.is_none_or(|at| at > now)).map(|entry| entry.expires)
+    fn bury_all(&mut self, mut dead: Keyspace) {
+        let (entries, deadlines) = (dead.table.detach(), std::mem::take(&mut dead.deadlines));
+        self.databases.push_back(Remains { entries, deadlines });
     }
 
-    pub fn set_expiry(&mut self, key: &[u8], _hash: KeyHash, at: Option<Millis>) {
-        let Some(entry) = self.map.get_mut(key) else { return };
-        self.expires += usize::from(at.is_some());
-        self.expires -= usize::from(entry.expires.is_some());
-        entry.expires = at;
+    /// Frees up to about `budget` nodes, entries or deadlines.
+    pub fn step(&mut self, mut budget: usize) -> Progress {
+        while budget > 0 {
+            if let Some(object) = self.objects.front_mut() {
+                let before = budget;
+                if object.free_step(&mut budget) == Progress::Done {
+                    self.objects.pop_front();
+                    budget = budget.min(before - 1);
+                }
+            } else if let Some(remains) = self.databases.front_mut() {
+                let count = budget.min(256);
+                budget -= count;
+                let objects = &mut self.objects;
+                if remains.entries.is_empty() && remains.deadlines.is_empty() {
+                    self.databases.pop_front();
+                } else {
+                    remains.deadlines.free_step(count);
+                    remains.entries.step(count, |entry| {
+                        if let ValueRef::Object(object) = entry.view().value()
+                            && object.bytes() > FREE_AT_ONCE_BYTES / 64
+                        {
+                            objects.extend(entry.into_object());
+                        }
+                    });
+                }
+            } else {
+                break;
+            }
+        }
+        if self.is_empty() { Progress::Done } else { Progress::More }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.databases.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const HASHER: [u64; 2] = [1, 2];
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Set(u8, usize, Deadline),
+        Remove(u8),
+        Rename(u8, u8),
+        Expire(u8, Option<u64>),
+        Grow(u8),
+        Pass(u64),
+        Clear,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let len = prop_oneof![8 => 0..200_usize, 1 => 16_000..17_000_usize, 1 => 100_000..200_000_usize];
+        let deadline = prop_oneof![
+            Just(Deadline::Clear),
+            Just(Deadline::Keep),
+            (1..300_u64).prop_map(|ms| Deadline::At(Millis(ms)))
+        ];
+        prop_oneof![
+            20 => (any::<u8>(), len, deadline).prop_map(|(key, len, deadline)| Step::Set(key, len, deadline)),
+            6 => any::<u8>().prop_map(Step::Remove),
+            4 => any::<(u8, u8)>().prop_map(|(from, to)| Step::Rename(from, to)),
+            6 => (any::<u8>(), prop::option::of(1..300_u64)).prop_map(|(key, ms)| Step::Expire(key, ms)),
+            4 => any::<u8>().prop_map(Step::Grow),
+            4 => (1..40_u64).prop_map(Step::Pass),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    fn len_of(value: ValueRef<'_>) -> usize {
+        match value {
+            ValueRef::Str(text) => text.len(),
+            ValueRef::Object(Object::Rope(rope)) => rope.len(),
+            #[allow(unreachable_patterns, reason = "more types join")]
+            ValueRef::Object(_) => panic!("only strings here"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn behaves_as_a_map_with_deadlines(steps in prop::collection::vec(any_step(), 1..300), collect in any::<bool>()) {
+            let hasher = HashKey::new(HASHER);
+            let (mut db, mut graves, mut now) = (Keyspace::new(hasher), Graveyard::default(), Millis(0));
+            let mut model = BTreeMap::<Vec<u8>, (usize, Option<Millis>)>::new();
+            let name = |key: u8| vec![b'k'; key as usize + usize::from(key > 250) * 300];
+            for step in steps {
+                model.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > now));
+                match step {
+                    Step::Set(key, len, deadline) => {
+                        let key = name(key);
+                        let write = Write { deadline, ..Write::default() };
+                        db.set_string(&key, hasher.key(&key), &vec![b'x'; len], write, now, &mut graves);
+                        let before = model.get(&key).and_then(|(_, deadline)| *deadline);
+                        model.insert(key, (len, write.fields(before).expiry));
+                    }
+                    Step::Remove(key) => {
+                        let key = name(key);
+                        prop_assert_eq!(db.remove(&key, hasher.key(&key), now, &mut graves), model.remove(&key).is_some());
+                    }
+                    Step::Rename(from, to) => {
+                        let (from, to) = (name(from), name(to));
+                        let renamed = db.rename((&from, hasher.key(&from)), (&to, hasher.key(&to)), now, &mut graves);
+                        let taken = model.remove(&from);
+                        prop_assert_eq!(renamed, taken.is_some());
+                        model.extend(taken.map(|value| (to, value)));
+                    }
+                    Step::Expire(key, ms) => {
+                        let (key, deadline) = (name(key), ms.map(Millis));
+                        let there = model.get_mut(&key).map(|(_, old)| *old = deadline).is_some();
+                        prop_assert_eq!(db.set_expiry(&key, hasher.key(&key), now, deadline), there);
+                    }
+                    Step::Grow(key) => {
+                        let key = name(key);
+                        let grown = db.update_object(&key, hasher.key(&key), now, |object| match object {
+                            Object::Rope(rope) => rope.append(&[b'y'; 20_000]),
+                            #[allow(unreachable_patterns, reason = "more types join")]
+                            _ => {}
+                        });
+                        if grown.is_some() {
+                            model.get_mut(&key).expect("visible in both").0 += 20_000;
+                        }
+                    }
+                    Step::Pass(ms) => now = now.saturating_add(ms),
+                    Step::Clear => {
+                        db.clear(&mut graves);
+                        model.clear();
+                    }
+                }
+                model.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > now));
+                if collect {
+                    while db.expire_step(now, 3, &mut graves, |entry| assert!(entry.is_due(now))) == Progress::More {}
+                    prop_assert_eq!(db.len(), model.len());
+                    prop_assert_eq!(db.expiring(), model.values().filter(|(_, deadline)| deadline.is_some()).count());
+                    prop_assert_eq!(db.next_deadline(), model.values().filter_map(|(_, deadline)| *deadline).min());
+                    graves.step(5);
+                }
+                let mut seen = BTreeMap::new();
+                let mut cursor = Cursor::START;
+                loop {
+                    cursor = db.scan(cursor, 10, now, |entry| {
+                        seen.insert(entry.key().to_vec(), (len_of(entry.value()), entry.expiry()));
+                    });
+                    if cursor == Cursor::START {
+                        break;
+                    }
+                }
+                prop_assert_eq!(&seen, &model);
+                prop_assert_eq!(db.recount(), Kind::ALL.map(|kind| db.usage(kind)));
+                for (key, value) in &model {
+                    let entry = db.find(key, hasher.key(key), now).expect("in the model");
+                    prop_assert_eq!((len_of(entry.value()), entry.expiry()), *value);
+                }
+            }
+            let mut steps = 0;
+            while graves.step(100) == Progress::More {
+                steps += 1;
+                prop_assert!(steps < 10_000, "every step frees something");
+            }
+        }
     }
 }
