@@ -6,4 +6,5 @@ pub mod config;
 pub mod runtime;
 pub mod shard;
 pub mod store;
+pub mod types;
 pub mod wire;

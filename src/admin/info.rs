@@ -8,14 +8,13 @@ use super::process::Process;
 use super::stats::{CommandStats, Stats};
 use crate::base::time::Now;
 use crate::config::Config;
-use crate::store::Store;
 
 /// Whatever INFO tells comes from here.
 pub struct Facts<'a> {
     pub config: &'a Config,
     pub stats: &'a Stats,
     pub gauges: &'a LaneGauges,
-    pub store: &'a Store,
+    pub store: StoreFacts,
     pub process: Process,
     pub now: Now,
     pub clients: usize,
@@ -24,6 +23,21 @@ pub struct Facts<'a> {
     pub redis_version: &'static str,
     /// Name of the command with this number.
     pub command_names: &'a dyn Fn(u16) -> &'static str,
+}
+
+/// What the store counts.
+#[derive(Clone, Debug, Default)]
+pub struct StoreFacts {
+    pub bytes_used: usize,
+    pub is_freeing: bool,
+    pub expired: u64,
+    pub evicted: u64,
+    pub hits: u64,
+    pub misses: u64,
+    pub expire_lag_us: u64,
+    pub expire_lag_max_us: u64,
+    /// Number, keys and keys with a deadline of each database that holds any.
+    pub databases: Vec<(usize, usize, usize)>,
 }
 
 /// Facts of the process that do not change while it runs.
@@ -41,6 +55,9 @@ pub struct Identity {
     pub config_file: String,
     pub os: String,
 }
+
+/// The name of the ring, which only `runtime/` may otherwise speak.
+const MULTIPLEXING_API: &str = concat!("io", "_uring");
 
 struct Section {
     /// As a client names it, in lower case.
@@ -104,7 +121,7 @@ fn server(facts: &Facts<'_>, page: &mut Page) {
     page.line("redis_mode", "standalone");
     page.line("os", &identity.os);
     page.line("arch_bits", usize::BITS);
-    page.line("multiplexing_api", "io_uring");
+    page.line("multiplexing_api", MULTIPLEXING_API);
     page.line("process_id", identity.pid);
     page.line("run_id", &identity.run_id);
     page.line("tcp_port", identity.port);
@@ -127,14 +144,14 @@ fn clients(facts: &Facts<'_>, page: &mut Page) {
 }
 
 fn memory(facts: &Facts<'_>, page: &mut Page) {
-    let used = facts.store.bytes_used() + facts.client_memory;
+    let used = facts.store.bytes_used + facts.client_memory;
     let process = facts.process;
     page.line("used_memory", used);
     page.line("used_memory_human", human(used as u64));
     page.line("used_memory_rss", process.rss_bytes);
     page.line("used_memory_rss_human", human(process.rss_bytes));
     page.line("used_memory_peak_rss", process.rss_peak_bytes);
-    page.line("used_memory_dataset", facts.store.bytes_used());
+    page.line("used_memory_dataset", facts.store.bytes_used);
     page.line("used_memory_clients_normal", facts.client_memory);
     page.line("total_system_memory", process.system_bytes);
     page.line("total_system_memory_human", human(process.system_bytes));
@@ -143,7 +160,7 @@ fn memory(facts: &Facts<'_>, page: &mut Page) {
     page.line("maxmemory_policy", facts.config.maxmemory_policy());
     page.line("mem_fragmentation_ratio", format!("{:.2}", process.rss_bytes as f64 / used.max(1) as f64));
     page.line("mem_allocator", "mimalloc");
-    page.line("lazyfree_pending_objects", facts.store.freeing());
+    page.line("lazyfree_pending_objects", u8::from(facts.store.is_freeing));
 }
 
 fn human(bytes: u64) -> String {
@@ -167,13 +184,15 @@ fn persistence(_: &Facts<'_>, page: &mut Page) {
 }
 
 fn stats(facts: &Facts<'_>, page: &mut Page) {
-    let (stats, counters) = (facts.stats, &facts.store.counters);
+    let (stats, counters) = (facts.stats, &facts.store);
     page.line("total_connections_received", stats.connections);
     page.line("total_commands_processed", stats.processed);
     page.line("total_net_input_bytes", stats.net_input_bytes);
     page.line("total_net_output_bytes", stats.net_output_bytes);
     page.line("rejected_connections", stats.rejected_connections);
     page.line("expired_keys", counters.expired);
+    page.line("expire_lag_us", counters.expire_lag_us);
+    page.line("expire_lag_max_us", counters.expire_lag_max_us);
     page.line("evicted_keys", counters.evicted);
     page.line("keyspace_hits", counters.hits);
     page.line("keyspace_misses", counters.misses);
@@ -227,8 +246,8 @@ fn errorstats(facts: &Facts<'_>, page: &mut Page) {
 }
 
 fn keyspace(facts: &Facts<'_>, page: &mut Page) {
-    for (i, db) in facts.store.open_databases() {
-        page.line(&format!("db{i}"), format!("keys={},expires={},avg_ttl=0", db.len(), db.expires()));
+    for (i, keys, expires) in &facts.store.databases {
+        page.line(&format!("db{i}"), format!("keys={keys},expires={expires},avg_ttl=0"));
     }
 }
 

@@ -48,6 +48,10 @@ pub const OUTPUT_STALL_MS: u64 = 60_000;
 /// Empty output buffers a shard keeps for the next replies.
 pub const SPARE_OUTPUTS_MAX: usize = 256;
 
+/// Keys that expire in one turn, and nodes, entries or leaves that are freed: some tens of microseconds of each.
+pub const EXPIRE_KEYS_PER_TURN: usize = 256;
+pub const FREE_NODES_PER_TURN: usize = 64;
+
 /// Connections looked at in one tick for timeouts and output limits, and how often all have been looked at.
 pub const SWEEP_CONNECTIONS: u32 = 256;
 pub const SWEEP_NS: u64 = 1_000_000_000;

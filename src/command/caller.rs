@@ -11,9 +11,11 @@ use crate::base::hash::KeyHash;
 use crate::base::time::{Millis, Now};
 use crate::config::Config;
 use crate::store::Store;
-use crate::store::keyspace::{Keyspace, Ttl};
+use crate::store::entry::EntryRef;
+use crate::store::keyspace::{Deadline, Keyspace, Write};
+use crate::store::text::Text;
 use crate::wire::fault::Fault;
-use crate::wire::reply::Dialect;
+use crate::wire::reply::{Dialect, Reply};
 use crate::wire::request::Args;
 
 /// The origin of a command: a connection now; a peer lane, the journal and scripts later.
@@ -106,8 +108,11 @@ impl Desk<'_> {
 impl Ctx<'_> {
     /// The string at `key`; a fault when it holds something else.
     #[inline]
-    pub fn string(&mut self, key: Key<'_>) -> Result<Option<&[u8]>, Fault> {
-        Ok(self.store.read(self.db, key.bytes, key.hash, self.now))
+    pub fn string(&mut self, key: Key<'_>) -> Result<Option<Text<'_>>, Fault> {
+        match self.store.read(self.db, key.bytes, key.hash, self.now) {
+            None => Ok(None),
+            Some(entry) => Text::of(entry).map(Some).ok_or(Fault::WrongType),
+        }
     }
 
     pub fn exists(&mut self, key: Key<'_>) -> bool {
@@ -116,64 +121,99 @@ impl Ctx<'_> {
 
     /// Writes a string whatever the key held before.
     #[inline]
-    pub fn store_string(&mut self, key: Key<'_>, value: &[u8], ttl: Ttl) {
-        self.keyspace().set(key.bytes, key.hash, value, ttl);
+    pub fn store_string(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline) {
+        self.write_string(key, value, Write { deadline, ..Write::default() });
         self.store.effects.changed();
     }
 
+    #[inline]
+    pub fn write_string(&mut self, key: Key<'_>, value: &[u8], write: Write) {
+        let write = Write { recency: self.store.recency, ..write };
+        let (keys, graves) = self.store.db_and_graves(self.db);
+        keys.set_string(key.bytes, key.hash, value, write, self.now, graves);
+    }
+
     /// As [`Self::store_string`], for commands whose request is not their effect: `SET key value [PXAT at | KEEPTTL]` is.
-    pub fn set_stating_effect(&mut self, key: Key<'_>, value: &[u8], ttl: Ttl) {
-        if let Ttl::At(at) = ttl
+    pub fn set_stating_effect(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline) {
+        if let Deadline::At(at) = deadline
             && at <= self.now
         {
             // It would be gone before anybody could read it.
-            if self.keyspace().remove(key.bytes, key.hash) {
+            if self.bury(key) {
                 self.store.effects.state(&[b"DEL", key.bytes]);
             }
             return;
         }
-        self.keyspace().set(key.bytes, key.hash, value, ttl);
-        match ttl {
-            Ttl::Clear => self.store.effects.state(&[b"SET", key.bytes, value]),
-            Ttl::Keep => self.store.effects.state(&[b"SET", key.bytes, value, b"KEEPTTL"]),
-            Ttl::At(at) => {
+        self.write_string(key, value, Write { deadline, ..Write::default() });
+        match deadline {
+            Deadline::Clear => self.store.effects.state(&[b"SET", key.bytes, value]),
+            Deadline::Keep => self.store.effects.state(&[b"SET", key.bytes, value, b"KEEPTTL"]),
+            Deadline::At(at) => {
                 let mut digits = [0; I64_TEXT_MAX];
                 self.store.effects.state(&[b"SET", key.bytes, value, b"PXAT", format_u64(at.0, &mut digits)]);
             }
         }
     }
 
-    /// Removes a key; whether it was there to be seen.
+    /// Removes a key, which is a change; whether it was there to be seen.
     pub fn remove(&mut self, key: Key<'_>) -> bool {
-        let now = self.now;
-        let seen = self.keyspace().get(key.bytes, key.hash, now).is_some();
-        if self.keyspace().remove(key.bytes, key.hash) {
+        let seen = self.bury(key);
+        if seen {
             self.store.effects.changed();
         }
         seen
     }
 
+    fn bury(&mut self, key: Key<'_>) -> bool {
+        let (keys, graves) = self.store.db_and_graves(self.db);
+        keys.remove(key.bytes, key.hash, self.now, graves)
+    }
+
     /// `None`: no such key. `Some(None)`: it has no deadline.
     pub fn expiry(&mut self, key: Key<'_>) -> Option<Option<Millis>> {
         let now = self.now;
-        self.keyspace().expiry(key.bytes, key.hash, now)
+        self.keyspace().find(key.bytes, key.hash, now).map(EntryRef::expiry)
     }
 
     /// Gives a key that exists a deadline; one that has passed removes it.
     pub fn expire_at(&mut self, key: Key<'_>, at: Millis) {
         if at <= self.now {
-            self.keyspace().remove(key.bytes, key.hash);
+            self.bury(key);
             self.store.effects.state(&[b"DEL", key.bytes]);
             return;
         }
-        self.keyspace().set_expiry(key.bytes, key.hash, Some(at));
+        let now = self.now;
+        self.keyspace().set_expiry(key.bytes, key.hash, now, Some(at));
         let mut digits = [0; I64_TEXT_MAX];
         self.store.effects.state(&[b"PEXPIREAT", key.bytes, format_u64(at.0, &mut digits)]);
     }
 
     /// Takes the deadline of a key that exists away.
     pub fn persist(&mut self, key: Key<'_>) {
-        self.keyspace().set_expiry(key.bytes, key.hash, None);
+        let now = self.now;
+        self.keyspace().set_expiry(key.bytes, key.hash, now, None);
         self.store.effects.changed();
+    }
+}
+
+/// Answers a string; what is large is shared with the output, not copied.
+#[inline]
+pub fn answer(text: Text<'_>, reply: &mut Reply<'_>) {
+    match text {
+        Text::Flat(flat) => reply.bulk(flat),
+        Text::Rope(rope) => {
+            reply.bulk_head(rope.len());
+            rope.shared_chunks(0..rope.len()).for_each(|chunk| reply.bulk_shared(chunk));
+            reply.bulk_end();
+        }
+    }
+}
+
+/// Answers a string, or null.
+#[inline]
+pub fn answer_or_null(text: Option<Text<'_>>, reply: &mut Reply<'_>) {
+    match text {
+        Some(text) => answer(text, reply),
+        None => reply.null(),
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::connection::FAST_HELP;
 use super::order::Order;
 use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Outcome, Policy, Run};
-use crate::admin::info::{self, Facts};
+use crate::admin::info::{self, Facts, StoreFacts};
 use crate::base::ascii::is_word;
 use crate::config::Rights;
+use crate::store::Store;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -180,7 +181,7 @@ fn info(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         config: desk.config,
         stats: desk.stats,
         gauges: desk.gauges,
-        store: desk.store,
+        store: store_facts(desk.store),
         process: (desk.process)(),
         now: desk.now,
         clients: desk.clients.slab.len(),
@@ -191,6 +192,21 @@ fn info(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     };
     reply.verbatim("txt", info::page(&facts, &sections).as_bytes());
     Ok(())
+}
+
+fn store_facts(store: &Store) -> StoreFacts {
+    let counters = store.counters;
+    StoreFacts {
+        bytes_used: store.bytes_used(),
+        is_freeing: !store.graves.is_empty(),
+        expired: counters.expired,
+        evicted: counters.evicted,
+        hits: counters.hits,
+        misses: counters.misses,
+        expire_lag_us: counters.expire_lag_us,
+        expire_lag_max_us: counters.expire_lag_max_us,
+        databases: store.open_databases().map(|(i, db)| (i, db.len(), db.expiring())).collect(),
+    }
 }
 
 fn config_get(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {

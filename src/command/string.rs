@@ -6,7 +6,11 @@ use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, is_word};
 use crate::base::decimal::Decimal;
 use crate::base::time::Millis;
-use crate::store::keyspace::Ttl;
+use crate::command::caller::answer_or_null;
+use crate::store::entry::{EMBED_MAX, Form};
+use crate::store::keyspace::{Deadline, Write};
+use crate::store::text::Text;
+use crate::types::Object;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -146,15 +150,12 @@ pub const ROWS: &[Command] = &[
 ];
 
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    match ctx.string(ctx.first(args))? {
-        Some(value) => reply.bulk(value),
-        None => reply.null(),
-    }
+    answer_or_null(ctx.string(ctx.first(args))?, reply);
     Ok(())
 }
 
 fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let len = ctx.string(ctx.first(args))?.map_or(0, <[u8]>::len);
+    let len = ctx.string(ctx.first(args))?.map_or(0, Text::len);
     reply.count(len);
     Ok(())
 }
@@ -163,10 +164,7 @@ fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 fn mget(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(args.len() - 1);
     for name in args.from(1).iter() {
-        match ctx.string(ctx.key(name)) {
-            Ok(Some(value)) => reply.bulk(value),
-            Ok(None) | Err(_) => reply.null(),
-        }
+        answer_or_null(ctx.string(ctx.key(name)).unwrap_or_default(), reply);
     }
     Ok(())
 }
@@ -177,7 +175,7 @@ fn mset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     for i in (1..args.len()).step_by(2) {
         let key = ctx.key(args.at(i));
-        ctx.store_string(key, args.at(i + 1), Ttl::Clear);
+        ctx.store_string(key, args.at(i + 1), Deadline::Clear);
     }
     reply.ok();
     Ok(())
@@ -188,7 +186,7 @@ fn mset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 struct SetOptions<'a> {
     only: Only<'a>,
     get: bool,
-    ttl: Option<Ttl>,
+    ttl: Option<Deadline>,
 }
 
 /// The condition under which a value is set.
@@ -206,7 +204,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let value = args.at(2);
     if args.len() == 3 {
-        ctx.store_string(key, value, Ttl::Clear);
+        ctx.store_string(key, value, Deadline::Clear);
         reply.ok();
         return Ok(());
     }
@@ -216,7 +214,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         let old = ctx.string(key)?;
         let allowed = options.only.allows(old);
         if options.get {
-            answer_old(old, reply);
+            answer_or_null(old, reply);
         }
         allowed
     } else {
@@ -228,7 +226,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
     };
     if allowed {
-        ctx.set_stating_effect(key, value, options.ttl.unwrap_or(Ttl::Clear));
+        ctx.set_stating_effect(key, value, options.ttl.unwrap_or(Deadline::Clear));
     }
     match (options.get, allowed) {
         (true, _) => {}
@@ -236,13 +234,6 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         (false, false) => reply.null(),
     }
     Ok(())
-}
-
-fn answer_old(old: Option<&[u8]>, reply: &mut Reply<'_>) {
-    match old {
-        Some(value) => reply.bulk(value),
-        None => reply.null(),
-    }
 }
 
 impl<'a> SetOptions<'a> {
@@ -261,12 +252,11 @@ impl<'a> SetOptions<'a> {
             } else if is_word(word, "GET") {
                 options.get = true;
             } else if is_word(word, "KEEPTTL") {
-                options.limit(Ttl::Keep)?;
+                options.keep()?;
             } else {
                 let moment = Moment::named(word).ok_or(Fault::Syntax)?;
                 let number = next.ok_or(Fault::Syntax)?;
-                options.limit(Ttl::Keep)?;
-                options.ttl = Some(Ttl::At(moment.parse(number, now, "set")?));
+                options.limit(Deadline::At(moment.parse(number, now, "set")?))?;
                 i += 1;
             }
             i += 1;
@@ -282,30 +272,53 @@ impl<'a> SetOptions<'a> {
         Ok(())
     }
 
-    fn limit(&mut self, ttl: Ttl) -> Outcome {
+    /// KEEPTTL may be said twice, as in Redis.
+    fn keep(&mut self) -> Outcome {
+        if matches!(self.ttl, Some(Deadline::At(_))) {
+            return Err(Fault::Syntax);
+        }
+        self.ttl = Some(Deadline::Keep);
+        Ok(())
+    }
+
+    fn limit(&mut self, ttl: Deadline) -> Outcome {
         if self.ttl.replace(ttl).is_some() { Err(Fault::Syntax) } else { Ok(()) }
     }
 }
 
 impl Only<'_> {
-    fn allows(&self, old: Option<&[u8]>) -> bool {
+    fn allows(&self, old: Option<Text<'_>>) -> bool {
         match self {
             Self::Always => true,
             Self::Missing => old.is_none(),
             Self::Present => old.is_some(),
-            Self::Equals(wanted) => old == Some(*wanted),
+            Self::Equals(wanted) => old.is_some_and(|old| old.equals(wanted)),
         }
     }
 }
 
+/// A string that grows becomes raw; beyond what an entry embeds it becomes a rope, to which appending costs what is appended.
 fn append(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let tail = args.at(2);
-    let old = ctx.string(key)?.unwrap_or_default();
-    let whole = [old, tail].concat();
-    ctx.check_length(whole.len())?;
-    ctx.store_string(key, &whole, Ttl::Keep);
-    reply.count(whole.len());
+    let (len, is_rope) = ctx.string(key)?.map_or((0, false), |old| (old.len(), matches!(old, Text::Rope(_))));
+    let total = len + tail.len();
+    ctx.check_length(total)?;
+    if is_rope && total > EMBED_MAX {
+        let now = ctx.now;
+        ctx.keyspace().update_object(key.bytes, key.hash, now, |object| {
+            if let Object::Rope(rope) = object {
+                rope.append(tail);
+            }
+        });
+    } else {
+        let mut whole = ctx.string(key)?.map_or_else(Vec::new, |old| old.read(0..len));
+        whole.extend_from_slice(tail);
+        let form = if len == 0 { Form::Plain } else { Form::Raw };
+        ctx.write_string(key, &whole, Write { deadline: Deadline::Keep, form, ..Write::default() });
+    }
+    ctx.store.effects.changed();
+    reply.count(total);
     Ok(())
 }
 
@@ -330,10 +343,10 @@ fn decrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn add(ctx: &mut Ctx<'_>, args: Args<'_>, by: i64, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
-    let old = ctx.string(key)?.map_or(Ok(0), integer)?;
+    let old = ctx.string(key)?.map_or(Ok(0), |old| integer(&old.flat()))?;
     let new = old.checked_add(by).ok_or(Fault::Overflow)?;
     let mut digits = [0; I64_TEXT_MAX];
-    ctx.store_string(key, format_i64(new, &mut digits), Ttl::Keep);
+    ctx.store_string(key, format_i64(new, &mut digits), Deadline::Keep);
     reply.int(new);
     Ok(())
 }
@@ -341,10 +354,10 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, by: i64, reply: &mut Reply<'_>) -> Out
 /// Its effect is a SET of the result, so that no other machine's arithmetic can differ.
 fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
-    let old = ctx.string(key)?.map_or(Some(Decimal::ZERO), Decimal::parse).ok_or(Fault::NotFloat)?;
+    let old = ctx.string(key)?.map_or(Some(Decimal::ZERO), |old| Decimal::parse(&old.flat())).ok_or(Fault::NotFloat)?;
     let by = Decimal::parse(args.at(2)).ok_or(Fault::NotFloat)?;
     let text = old.checked_add(by).ok_or(Fault::NanOrInfinity)?.to_string();
-    ctx.set_stating_effect(key, text.as_bytes(), Ttl::Keep);
+    ctx.set_stating_effect(key, text.as_bytes(), Deadline::Keep);
     reply.text(&text);
     Ok(())
 }

@@ -285,8 +285,8 @@ impl Shard {
         if staged.len() < 2 {
             return;
         }
-        let keyed = || staged.iter().filter(|request| request.first != KeyHash::default()).map(|request| request.first);
-        self.store.prefetch(db, keyed());
+        let keys = staged.iter().map(|request| request.first).filter(|first| *first != KeyHash::default());
+        self.store.prefetch(db, keys);
     }
 
     /// Runs one request; whether the connection goes on.

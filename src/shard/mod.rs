@@ -111,6 +111,7 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
         self.turn += 1;
+        self.store.begin_turn(now);
     }
 
     /// `Err`: the refusal to write to the socket, which is then closed.

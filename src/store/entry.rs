@@ -66,6 +66,14 @@ pub enum Form {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recency(pub [u8; 3]);
 
+impl Recency {
+    /// Seconds of the clock, which wrap after half a year, as Redis's do.
+    pub fn at(now: Millis) -> Self {
+        let [_, _, _, _, _, high, middle, low] = now.as_secs().to_be_bytes();
+        Self([high, middle, low])
+    }
+}
+
 /// What an entry has beside key and value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields {

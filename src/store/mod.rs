@@ -1,13 +1,19 @@
 //! Layer 2: everything one shard holds. No I/O; the time is an argument.
 
+pub mod entry;
+pub mod expiry;
 pub mod journal;
 pub mod keyspace;
+pub mod text;
 
 use crate::base::hash::{HashKey, KeyHash};
+use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::{Millis, Now};
+use crate::types::Progress;
+use entry::{EntryRef, Recency};
 use journal::Effects;
-use keyspace::Keyspace;
+use keyspace::{Graveyard, Keyspace};
 
 /// What handlers count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,26 +22,40 @@ pub struct Counters {
     pub misses: u64,
     pub expired: u64,
     pub evicted: u64,
+    /// How long after its deadline the latest key to expire was collected, and the longest that ever took.
+    pub expire_lag_us: u64,
+    pub expire_lag_max_us: u64,
 }
 
 /// The databases of one shard.
 pub struct Store {
     dbs: Vec<Keyspace>,
+    /// What is dead and too large to be freed at once.
+    pub graves: Graveyard,
     pub hash_key: HashKey,
     pub effects: Effects,
     pub counters: Counters,
     pub rng: Rng,
+    /// The stamp of whatever is touched in this turn.
+    pub recency: Recency,
 }
 
 impl Store {
     pub fn new(databases: usize, seed: [u64; 2]) -> Self {
+        let hash_key = HashKey::new(seed);
         Self {
-            dbs: (0..databases).map(|_| Keyspace::default()).collect(),
-            hash_key: HashKey::new(seed),
+            dbs: (0..databases).map(|_| Keyspace::new(hash_key)).collect(),
+            graves: Graveyard::default(),
+            hash_key,
             effects: Effects::default(),
             counters: Counters::default(),
             rng: Rng::new(seed[0] ^ seed[1].rotate_left(32)),
+            recency: Recency::default(),
         }
+    }
+
+    pub fn begin_turn(&mut self, now: Now) {
+        self.recency = Recency::at(now.millis());
     }
 
     pub fn databases(&self) -> usize {
@@ -49,10 +69,16 @@ impl Store {
         &mut self.dbs[usize::from(db)]
     }
 
-    /// Looks a key up for a client, which counts as a hit or a miss.
+    /// A database and the graveyard, for whatever may bury something.
     #[inline]
-    pub fn read(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<&[u8]> {
-        let found = self.dbs[usize::from(db)].get(key, hash, now);
+    pub fn db_and_graves(&mut self, db: u8) -> (&mut Keyspace, &mut Graveyard) {
+        (&mut self.dbs[usize::from(db)], &mut self.graves)
+    }
+
+    /// Looks a key up for a client, which counts as a hit or a miss and as a use.
+    #[inline]
+    pub fn read(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
+        let found = self.dbs[usize::from(db)].find_and_touch(key, hash, now, self.recency);
         let counter = if found.is_some() { &mut self.counters.hits } else { &mut self.counters.misses };
         *counter += 1;
         found
@@ -63,13 +89,22 @@ impl Store {
         self.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty())
     }
 
-    /// Empties a database.
+    /// Empties a database in constant time.
     pub fn flush(&mut self, db: u8) {
-        self.dbs[usize::from(db)] = Keyspace::default();
+        let (keys, graves) = self.db_and_graves(db);
+        if !keys.is_empty() {
+            keys.clear(graves);
+        }
         self.effects.changed();
     }
 
-    pub fn prefetch(&self, _db: u8, _keys: impl Iterator<Item = KeyHash>) {}
+    /// Asks for the memory that look-ups of `keys` will touch: all buckets first, then the entries in them.
+    #[inline]
+    pub fn prefetch(&self, db: u8, keys: impl Iterator<Item = KeyHash> + Clone) {
+        let db = &self.dbs[usize::from(db)];
+        keys.clone().for_each(|hash| db.prefetch_bucket(hash));
+        keys.for_each(|hash| db.prefetch_entry(hash));
+    }
 
     /// Bytes of keys, values and their tables.
     pub fn bytes_used(&self) -> usize {
@@ -80,12 +115,35 @@ impl Store {
         limit > 0 && self.bytes_used() as u64 > limit
     }
 
-    /// Objects whose memory is still being given back.
-    pub fn freeing(&self) -> usize {
-        0
+    /// Removes what is due and frees what is dead, so many of each as a turn has time for. When it wants to go on, in
+    /// nanoseconds of the monotonic clock.
+    pub fn tick(&mut self, now: Now) -> Option<u64> {
+        let mut next = self.expire(now);
+        if self.graves.step(limits::FREE_NODES_PER_TURN) == Progress::More {
+            next = Some(now.mono_ns);
+        }
+        next
     }
 
-    pub fn tick(&mut self, _now: Now) -> Option<u64> {
-        None
+    fn expire(&mut self, now: Now) -> Option<u64> {
+        let Self { dbs, graves, effects, counters, .. } = self;
+        let mut next: Option<Millis> = None;
+        for (db, keys) in (0_u8..).zip(dbs.iter_mut()) {
+            if keys.next_deadline().is_none_or(|due| due > now.millis()) {
+                next = next.into_iter().chain(keys.next_deadline()).min();
+                continue;
+            }
+            let more = keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, |entry| {
+                counters.expired += 1;
+                let due_us = entry.expiry().map_or(now.unix_us, |due| due.0 * 1000);
+                counters.expire_lag_us = now.unix_us.saturating_sub(due_us);
+                counters.expire_lag_max_us = counters.expire_lag_max_us.max(counters.expire_lag_us);
+                effects.state(&[b"DEL", entry.key()]);
+                effects.commit(db, None);
+            });
+            let due = if more == Progress::More { Some(now.millis()) } else { keys.next_deadline() };
+            next = next.into_iter().chain(due).min();
+        }
+        next.map(|due| now.mono_ns + (due.0 * 1000).saturating_sub(now.unix_us) * 1000)
     }
 }
