@@ -889,7 +889,7 @@ mod tests {
         let (trie, mut rng) = (filled(MEMBERS), Rng::new(1));
         let mut seen = std::collections::BTreeMap::new();
         for _ in 0..MEMBERS * 50 {
-            let index = rng.below(MEMBERS as u64) as usize;
+            let index = usize::try_from(rng.below(MEMBERS as u64)).expect("64 bits");
             let mut member = Vec::new();
             trie.nth(index).expect("below the length").first.read_into(&mut member);
             *seen.entry(member).or_insert(0u32) += 1;
