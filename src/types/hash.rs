@@ -159,9 +159,15 @@ impl Hash {
 
     /// Gives back at most `budget` nodes.
     pub fn free_step(&mut self, budget: &mut usize) -> Progress {
-        if let Self::Trie(trie) = self
-            && trie.free_step(budget) == Progress::More
-        {
+        let freed = match self {
+            Self::Trie(trie) => trie.free_step(budget),
+            Self::Packed(_) if *budget == 0 => Progress::More,
+            Self::Packed(_) => {
+                *budget -= 1;
+                Progress::Done
+            }
+        };
+        if freed == Progress::More {
             return Progress::More;
         }
         *self = Self::default();

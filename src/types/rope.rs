@@ -47,7 +47,7 @@ struct Root {
 #[derive(Debug)]
 enum Node {
     Leaves(Vec<Bytes>),
-    Forks(Vec<Rc<Node>>),
+    Forks(Vec<Rc<Self>>),
 }
 
 impl From<&[u8]> for Rope {
@@ -132,13 +132,11 @@ impl Rope {
 
     /// Gives back at most `budget` leaves and nodes, from the end.
     pub fn free_step(&mut self, budget: &mut usize) -> Progress {
-        if let Some(root) = Rc::get_mut(&mut self.0) {
-            if let Some(tree) = &mut root.tree {
-                if *budget == 0 || free_from_end(tree, budget) == Progress::More {
-                    return Progress::More;
-                }
-                root.tree = None;
+        if let Some(Root { tree: tree @ Some(_), .. }) = Rc::get_mut(&mut self.0) {
+            if tree.as_mut().is_some_and(|node| *budget == 0 || free_from_end(node, budget) == Progress::More) {
+                return Progress::More;
             }
+            *tree = None;
         }
         if *budget == 0 {
             return Progress::More;
@@ -382,7 +380,7 @@ mod tests {
     }
 
     fn pattern(len: usize, seed: u8) -> Vec<u8> {
-        (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed) ^ (i >> 8) as u8).collect()
+        (0..len).map(|i| (i % 251).to_le_bytes()[0].wrapping_add(seed) ^ (i >> 8).to_le_bytes()[0]).collect()
     }
 
     #[derive(Clone, Debug)]

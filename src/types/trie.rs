@@ -33,6 +33,7 @@ pub const INLINE_MAX: usize = 512;
 /// Bits of a cursor: its value stays exact in clients whose numbers are doubles.
 pub const CURSOR_BITS: u32 = 52;
 
+/// At most 8: `slot_of` cuts a slot out of one byte.
 const LEVEL_BITS: u32 = 7;
 const SLOTS: u32 = 1 << LEVEL_BITS;
 /// Levels below which no leaf is split: 49 bits of a keyed hash are not equal for a leaf full of elements.
@@ -275,12 +276,12 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
             match node {
                 Node::Leaf(leaf) => return (leaf, start, end),
                 Node::Inner(inner) => {
-                    let index = inner.rank(slot_of(cursor << (64 - CURSOR_BITS), level));
-                    let (from, slots) = inner.extent(index);
+                    let slot = slot_of(cursor << (64 - CURSOR_BITS), level);
+                    let (from, slots) = inner.extent(slot);
                     let slot_width = 1u64 << (CURSOR_BITS - LEVEL_BITS * (level + 1));
                     start += u64::from(from) * slot_width;
                     end = start + u64::from(slots) * slot_width;
-                    node = &inner.branches[index].node;
+                    node = &inner.branches[inner.rank(slot)].node;
                     level += 1;
                 }
             }
@@ -406,22 +407,20 @@ impl Inner {
         (self.starts & (u128::MAX >> (SLOTS - 1 - slot))).count_ones() as usize - 1
     }
 
-    /// First slot and number of slots of a branch.
-    fn extent(&self, index: usize) -> (u32, u32) {
-        let mut rest = self.starts;
-        for _ in 0..index {
-            rest &= rest - 1;
-        }
-        let from = rest.trailing_zeros();
+    /// First slot and number of slots of the branch that covers `slot`.
+    #[inline]
+    fn extent(&self, slot: u32) -> (u32, u32) {
+        let upto = u128::MAX >> (SLOTS - 1 - slot);
+        let from = SLOTS - 1 - (self.starts & upto).leading_zeros();
         // Past the last branch no bit is left, and 128 trailing zeros are just its end.
-        (from, (rest & (rest - 1)).trailing_zeros() - from)
+        (from, (self.starts & !upto).trailing_zeros() - from)
     }
 
     fn set<const COLUMNS: usize>(&mut self, level: u32, row: &NewRow<'_>, work: &mut Work<'_>) -> Written {
         let slot = slot_of(row.hash, level);
         loop {
             let index = self.rank(slot);
-            let (from, slots) = self.extent(index);
+            let (from, slots) = self.extent(slot);
             let branch = &mut self.branches[index];
             let Node::Leaf(leaf) = &mut branch.node else { return branch.set::<COLUMNS>(level + 1, row, work) };
             if slots == 1 {
@@ -476,16 +475,11 @@ impl Inner {
 
     /// The branch over `slot` and its buddy of the same extent: number of the lower, first slot of the upper.
     fn buddies(&self, slot: u32) -> Option<(usize, u32)> {
-        let index = self.rank(slot);
-        let (from, slots) = self.extent(index);
-        if slots == SLOTS {
+        let (from, slots) = self.extent(slot);
+        if slots == SLOTS || self.extent(from ^ slots) != (from ^ slots, slots) {
             return None;
         }
-        let upper_is_mine = from & slots != 0;
-        let lower = if upper_is_mine { index - 1 } else { index };
-        let other = if upper_is_mine { lower } else { index + 1 };
-        let (other_from, other_slots) = self.extent(other);
-        (other_from == from ^ slots && other_slots == slots).then(|| (lower, from | slots))
+        Some((self.rank(from & !slots), from | slots))
     }
 }
 
@@ -778,7 +772,7 @@ fn rebuild<const COLUMNS: usize>(
         leaf.data[slot] = source.data[from];
         leaf.point(slot, at);
         leaf.data[at..at + row.size].copy_from_slice(&source.data[start..start + row.size]);
-        if row.first.elsewhere().or(row.second.elsewhere()).is_some() {
+        if row.first.elsewhere().is_some() || row.second.elsewhere().is_some() {
             leaf.adopt::<COLUMNS>(at, source, row);
         }
         at += row.size;
@@ -809,10 +803,10 @@ fn free_from_end(node: &mut Node, budget: &mut usize) -> Progress {
         Node::Leaf(rc) => {
             let Some(leaf) = Rc::get_mut(rc) else { return Progress::Done };
             while let Some(last) = leaf.longs.last_mut() {
-                if let Some(long) = last {
-                    if *budget == 0 || long.rope.free_step(budget) == Progress::More {
-                        return Progress::More;
-                    }
+                if let Some(long) = last
+                    && (*budget == 0 || long.rope.free_step(budget) == Progress::More)
+                {
+                    return Progress::More;
                 }
                 leaf.longs.pop();
             }
@@ -834,13 +828,15 @@ fn free_from_end(node: &mut Node, budget: &mut usize) -> Progress {
 
 #[inline]
 fn slot_of(hash: u64, level: u32) -> u32 {
-    (hash >> (64 - LEVEL_BITS * (level + 1)) & u64::from(SLOTS - 1)) as u32
+    let [low, ..] = (hash >> (64 - LEVEL_BITS * (level + 1))).to_le_bytes();
+    u32::from(low) & (SLOTS - 1)
 }
 
 /// The low byte: the levels of the trie use the high bits.
 #[inline]
 fn fingerprint(hash: u64) -> u8 {
-    hash as u8
+    let [low, ..] = hash.to_le_bytes();
+    low
 }
 
 /// A count or an offset inside a leaf.
@@ -893,7 +889,7 @@ mod tests {
         let (trie, mut rng) = (filled(MEMBERS), Rng::new(1));
         let mut seen = std::collections::BTreeMap::new();
         for _ in 0..MEMBERS * 50 {
-            let index = rng.below(MEMBERS as u64) as usize;
+            let index = usize::try_from(rng.below(MEMBERS as u64)).expect("64 bits");
             let mut member = Vec::new();
             trie.nth(index).expect("below the length").first.read_into(&mut member);
             *seen.entry(member).or_insert(0u32) += 1;
