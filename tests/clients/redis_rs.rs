@@ -2,7 +2,7 @@
 
 use crate::support::Server;
 use redis::{Client, Commands, Connection, ErrorKind, ProtocolVersion, RedisResult};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn connect(server: &Server, protocol: ProtocolVersion) -> Connection {
@@ -79,8 +79,8 @@ fn errors(c: &mut Connection) -> RedisResult<()> {
 
 fn hashes(c: &mut Connection) -> RedisResult<()> {
     let _: () = c.hset_multiple("h", &[("f", "1"), ("g", "two")])?;
-    let all: HashMap<String, String> = c.hgetall("h")?;
-    assert_eq!(all, HashMap::from([("f".into(), "1".into()), ("g".into(), "two".into())]));
+    let all: BTreeMap<String, String> = c.hgetall("h")?;
+    assert_eq!(all, BTreeMap::from([("f".into(), "1".into()), ("g".into(), "two".into())]));
     assert_eq!(c.hincr::<_, _, _, i64>("h", "f", 4)?, 5);
     Ok(())
 }

@@ -5,7 +5,6 @@ use crate::support::server::{run_to_end, scratch_dir};
 use crate::support::{Client, Server, Target, Value, eventually};
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::Path;
 
 /// Refusals end with a status other than 0, at once, and say what is wrong in words an operator can act on.
 #[track_caller]
