@@ -18,7 +18,7 @@ const RUNTIME: &str = "src/runtime/";
 
 const BANS: &[Ban] = &[
     Ban {
-        what: &["glommio", "io_uring", "rtrb", "core_affinity"],
+        what: &["glommio::", "io_uring::", "rtrb::", "core_affinity::"],
         except: &[RUNTIME],
         why: "only runtime/ names the crates that drive it",
     },
