@@ -9,6 +9,11 @@
 //! All of it can be pointed at another server, to check the expectations rather than the server:
 //! `CORELANE_TEST_SERVER=redis-server cargo nextest run --test tests compat::`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test waits, starts threads and reads the clock; the ban is for the server"
+)]
+
 mod clients;
 mod compat;
 mod process;

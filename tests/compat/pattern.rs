@@ -120,7 +120,10 @@ pub(super) fn parse(text: &str) -> Result<Pattern, String> {
     if rest.trim().is_empty() { Ok(pattern) } else { Err(format!("left over: {rest}")) }
 }
 
-const OPENINGS: &[(&str, &str, fn(Vec<Pattern>) -> Pattern)] =
+/// What an opening and its closing bracket make of the patterns between them.
+type Bracket = (&'static str, &'static str, fn(Vec<Pattern>) -> Pattern);
+
+const OPENINGS: &[Bracket] =
     &[("?[", "]", Pattern::AnyOrder), ("~[", "]", Pattern::Set), ("[", "]", Pattern::Array), ("{", "}", Pattern::Map)];
 
 fn parse_one(text: &str) -> Result<(Pattern, &str), String> {
