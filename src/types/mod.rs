@@ -1,13 +1,35 @@
 //! Layer 1: the data structures behind the values. No keyspace, no clock, no protocol.
-pub mod dict;
-pub mod rope;
+//!
+//! The contract of a collection: every type here whose size a client chooses keeps it.
+//!
+//! ```text
+//!  clone()              O(1): a reference to the root, or a copy of the single bounded node that is the whole value
+//!  a write              make-mut: a node owned alone is changed in place, a shared one is copied; only nodes on the path
+//!  walk in steps        by a cursor that survives writes; of hashes with SCAN's guarantee
+//!  free_step(budget)    gives back at most `budget` nodes and says whether more remain; a shared node only loses a reference
+//!  bytes()              heap bytes reachable from the value (not `size_of` the value itself), kept while writing, O(1)
+//!  recount_bytes()      the same by walking everything; tests compare the two
+//! ```
+//!
+//! Nodes are some KiB, so that no single write copies or frees more, and reference-counted. A snapshot or a COPY holds a
+//! clone; nodes that two holders share count in the bytes of both. After the first `free_step` a value may only be freed on.
+//! Dropping a value instead is correct, only not sliced. What a write displaces that is itself large (a long value of a
+//! hash) is handed out into a `Vec<Rope>` for the same reason.
 
+pub mod dict;
+pub mod hash;
+pub mod packed;
+pub mod rope;
+pub mod trie;
+
+use hash::Hash;
 use rope::Rope;
 
 /// A value that does not fit in its entry.
 #[derive(Clone, Debug)]
 pub enum Object {
     Rope(Rope),
+    Hash(Hash),
 }
 
 /// How a step of sliced work ended.
@@ -17,10 +39,21 @@ pub enum Progress {
     More,
 }
 
+/// What the reference counts add to an allocation behind `Rc`.
+pub(crate) const RC_BYTES: usize = 16;
+
 impl Object {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Rope(rope) => rope.bytes(),
+            Self::Hash(hash) => hash.bytes(),
+        }
+    }
+
+    pub fn recount_bytes(&self) -> usize {
+        match self {
+            Self::Rope(rope) => rope.recount_bytes(),
+            Self::Hash(hash) => hash.recount_bytes(),
         }
     }
 
@@ -28,6 +61,10 @@ impl Object {
     pub fn free_step(&mut self, budget: &mut usize) -> Progress {
         match self {
             Self::Rope(rope) => rope.free_step(budget),
+            Self::Hash(hash) => hash.free_step(budget),
         }
     }
 }
+
+// An entry points at a boxed Object; every small hash pays for it.
+const _: () = assert!(size_of::<Object>() == 24);
