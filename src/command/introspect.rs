@@ -3,7 +3,7 @@
 use super::connection::FAST_HELP;
 use super::flags::categories;
 use super::table::Found;
-use super::{Command, Desk, Flags, Group, Merge, Outcome, Policy, Run};
+use super::{Command, Desk, Flags, Group, Keys, Merge, Outcome, Policy, Run};
 use crate::base::ascii::is_word;
 use crate::base::glob::{self, Case};
 use crate::wire::fault::Fault;
@@ -112,9 +112,11 @@ const COMMAND: &[Command] = &[
 pub fn help(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let container = desk.table.find(args.at(0)).expect("HELP is the child of a container").row;
     let name = container.name.to_ascii_uppercase();
+    // HELP itself is one of the children: Redis lists it last.
     reply.array(1 + container.children.len() * 2);
     reply.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for child in container.children {
+    let (help, others): (Vec<_>, Vec<_>) = container.children.iter().partition(|child| child.name.ends_with("|help"));
+    for child in others.into_iter().chain(help) {
         reply.simple(child.syntax[name.len()..].trim_start());
         reply.simple(&format!("    {}", child.summary));
     }
@@ -140,7 +142,7 @@ fn info(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     for name in args.from(2).iter() {
         match desk.table.find_full(name) {
             Some(found) => describe(found.row, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
     Ok(())
@@ -309,13 +311,22 @@ fn getkeysandflags(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     let (found, words) = keyed_request(desk, args)?;
     let keys: Vec<usize> = found.row.keys.positions(words.len()).collect();
     reply.array(keys.len());
+    let access = access(found.row, words);
     for at in keys {
         reply.array(2);
         reply.bulk(words.at(at));
-        reply.set(found.row.keys.access.len());
-        found.row.keys.access.iter().for_each(|word| reply.simple(word));
+        reply.set(access.len());
+        access.iter().for_each(|word| reply.simple(word));
     }
     Ok(())
+}
+
+/// What this request does with its keys: SET alone does different things by its options.
+fn access(row: &Command, words: Args<'_>) -> &'static [&'static str] {
+    if row.keys.access != Keys::SET {
+        return row.keys.access;
+    }
+    if words.iter().skip(3).any(|word| is_word(word, "GET")) { Keys::MODIFY } else { Keys::OVERWRITE }
 }
 
 /// The request inside COMMAND GETKEYS, known, of the right length, and with keys.

@@ -11,7 +11,7 @@ pub fn integer(arg: &[u8]) -> Result<i64, Fault> {
 
 /// A database number for SELECT, COPY, MOVE and SWAPDB.
 pub fn database(arg: &[u8], count: usize) -> Result<u8, Fault> {
-    let index = parse_i64(arg).ok_or(Fault::InvalidDbIndex)?;
+    let index = integer(arg)?;
     match usize::try_from(index) {
         Ok(index) if index < count => Ok(u8::try_from(index).expect("at most 256 databases")),
         _ => Err(Fault::DbIndexOutOfRange),

@@ -42,12 +42,12 @@ pub const ROWS: &[Command] = &[
     },
     Command {
         name: "debug",
-        syntax: "DEBUG",
+        syntax: "DEBUG subcommand [arg [arg ...]]",
         arity: -2,
         flags: ADMIN,
         complexity: "Depends on subcommand.",
         summary: "Commands for testing.",
-        children: DEBUG,
+        run: Run::Session(debug),
         ..ROW
     },
     Command {
@@ -150,27 +150,6 @@ const CONFIG: &[Command] = &[
         summary: "Sets options, all of them or none.",
         policy: Policy::AllNodes(Merge::AllSucceeded),
         run: Run::Session(config_set),
-        ..ROW
-    },
-];
-
-const DEBUG: &[Command] = &[
-    Command {
-        name: "debug|help",
-        syntax: "DEBUG HELP",
-        arity: 2,
-        flags: FAST_HELP,
-        summary: "Lists the subcommands.",
-        run: Run::Session(super::introspect::help),
-        ..ROW
-    },
-    Command {
-        name: "debug|sleep",
-        syntax: "DEBUG SLEEP seconds",
-        arity: 3,
-        flags: ADMIN,
-        summary: "Holds every lane for so many seconds.",
-        run: Run::Session(debug_sleep),
         ..ROW
     },
 ];
@@ -301,6 +280,34 @@ fn shutdown(desk: &mut Desk<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Outcome {
     Ok(())
 }
 
+/// DEBUG's subcommands are no rows of the table, in Redis as here.
+fn debug(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    check_debug_allowed(desk)?;
+    match (args.at(1), args.len()) {
+        (word, 2) if is_word(word, "HELP") => debug_help(reply),
+        (word, 3) if is_word(word, "SLEEP") => return debug_sleep(desk, args, reply),
+        (word, _) => {
+            let word = String::from_utf8_lossy(word).replace(['\r', '\n'], " ");
+            return Err(Fault::text(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP."
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn debug_help(reply: &mut Reply<'_>) {
+    let lines = [
+        "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "SLEEP <seconds>",
+        "    Hold every lane for so many seconds; decimals are allowed.",
+        "HELP",
+        "    Print this help.",
+    ];
+    reply.array(lines.len());
+    lines.iter().for_each(|line| reply.simple(line));
+}
+
 /// `enable-debug-command`: nobody by default, since DEBUG can hold or harm the server.
 fn check_debug_allowed(desk: &mut Desk<'_>) -> Outcome {
     let loopback = desk.client().peer.ip().to_canonical().is_loopback();
@@ -315,7 +322,6 @@ fn check_debug_allowed(desk: &mut Desk<'_>) -> Outcome {
 }
 
 fn debug_sleep(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    check_debug_allowed(desk)?;
     let seconds = std::str::from_utf8(args.at(2)).ok().and_then(|text| text.parse::<f64>().ok());
     let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or(Fault::NotFloat)?;
     desk.clients.orders.push_back(Order::Hold(pause));

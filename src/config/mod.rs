@@ -303,7 +303,14 @@ impl Config {
             let (values, next) = after.split_at(count);
             let mut words: Vec<Vec<u8>> =
                 parse::split_words(name.as_bytes()).map_err(|_| fail("unbalanced quotes".into()))?;
-            words.extend(values.iter().map(|value| value.as_bytes().to_vec()));
+            match values {
+                // `--client-output-buffer-limit "normal 1mb 1mb 5"`: one argument of the shell, several words of the option.
+                [only] if takes_several(&words) => {
+                    let several = parse::split_words(only.as_bytes()).map_err(|_| fail("unbalanced quotes".into()))?;
+                    words.extend(several);
+                }
+                _ => words.extend(values.iter().map(|value| value.as_bytes().to_vec())),
+            }
             if words == [b"save"] {
                 words.push(Vec::new());
             }
@@ -522,6 +529,11 @@ struct Place<'a> {
 enum LineError {
     Here(String),
     Elsewhere(ConfigError),
+}
+
+/// Whether the option named by the first word is a list.
+fn takes_several(words: &[Vec<u8>]) -> bool {
+    words.first().and_then(|name| find(name)).is_some_and(|found| value::takes_words(&ROWS[found.at].kind))
 }
 
 fn whole(file: &str, why: String) -> ConfigError {

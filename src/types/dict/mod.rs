@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  KeyHash --> Directory (directory.rs) --> Segment (segment.rs) --> home bucket, one cache line --> entry
-//!              2^n places of 4 bytes        up to 1,635 entries      8 words: 16 + 3 bits of hash, 45 of address
+//!              2^n places of 4 bytes        up to 813 entries        8 words: 16 + 3 bits of hash, 45 of address
 //! ```
 //!
 //! - **Growth is local.** A segment grows by a fifth at a time and splits alone; a directory copies at most 64 KiB. There is no step

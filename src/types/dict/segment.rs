@@ -20,9 +20,9 @@
 /// Slots of a bucket: eight words are one cache line.
 pub(super) const SLOTS: usize = 8;
 
-/// Buckets of the largest segment that still grows instead of splitting. At the largest load that is 1,635 entries, whose
-/// move on growth takes some ten microseconds, with their keys read (a split, one in `LAG_MAX`) some fifty.
-pub(super) const BUCKETS_MAX: usize = 223;
+/// Buckets of the largest segment that still grows instead of splitting: at most 813 entries. Twice as many made both the longest
+/// insert and the memory that resizing leaves in the allocator larger, half as many the latter too.
+pub(super) const BUCKETS_MAX: usize = 111;
 
 /// How many bits `base` may lag behind `depth`: 13 bits of position still spread evenly over `BUCKETS_MAX` buckets.
 pub(super) const LAG_MAX: u8 = 3;
