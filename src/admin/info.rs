@@ -15,6 +15,7 @@ pub struct Facts<'a> {
     pub stats: &'a Stats,
     pub gauges: &'a LaneGauges,
     pub store: StoreFacts,
+    pub stalls: StallFacts,
     pub process: Process,
     pub now: Now,
     pub clients: usize,
@@ -23,6 +24,16 @@ pub struct Facts<'a> {
     pub redis_version: &'static str,
     /// Name of the command with this number.
     pub command_names: &'a dyn Fn(u16) -> &'static str,
+}
+
+/// What held the lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StallFacts {
+    pub max_turn_us: u64,
+    pub what: &'static str,
+    pub part_us: u64,
+    /// The longest turn in which the scheduler may have taken the core away.
+    pub max_turn_preempted_us: u64,
 }
 
 /// What the store counts.
@@ -254,6 +265,10 @@ fn keyspace(facts: &Facts<'_>, page: &mut Page) {
 fn lane(facts: &Facts<'_>, page: &mut Page) {
     let gauges = facts.gauges;
     page.line("lane_id", facts.identity.lane);
+    page.line("max_turn_us", facts.stalls.max_turn_us);
+    page.line("max_turn_what", facts.stalls.what);
+    page.line("max_turn_what_us", facts.stalls.part_us);
+    page.line("max_turn_preempted_us", facts.stalls.max_turn_preempted_us);
     for (field, value) in [
         ("lane_turns", gauges.turns),
         ("lane_enters", gauges.enters),

@@ -52,6 +52,9 @@ pub const SPARE_OUTPUTS_MAX: usize = 256;
 pub const EXPIRE_KEYS_PER_TURN: usize = 256;
 pub const FREE_NODES_PER_TURN: usize = 64;
 
+/// Keys that one step of a walk over the keyspace looks at: at a cache miss or two each, some hundred microseconds.
+pub const SCAN_KEYS_PER_STEP: usize = 512;
+
 /// Connections looked at in one tick for timeouts and output limits, and how often all have been looked at.
 pub const SWEEP_CONNECTIONS: u32 = 256;
 pub const SWEEP_NS: u64 = 1_000_000_000;

@@ -3,7 +3,7 @@
 use super::clients::{Client, Clients, ConnId, ReplyMode};
 use super::table::Table;
 use crate::admin::gauges::LaneGauges;
-use crate::admin::info::Identity;
+use crate::admin::info::{Identity, StallFacts};
 use crate::admin::process::Process;
 use crate::admin::stats::Stats;
 use crate::base::ascii::{I64_TEXT_MAX, format_u64};
@@ -92,6 +92,8 @@ pub struct Desk<'s> {
     /// Reads what only the kernel knows.
     pub process: fn() -> Process,
     pub now: Now,
+    /// What held this lane longest.
+    pub stalls: StallFacts,
 }
 
 impl Desk<'_> {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::order::Order;
+use super::sliced::Job;
 use super::table::CommandId;
 use crate::base::slab::Slab;
 use crate::base::time::Millis;
@@ -93,6 +94,10 @@ pub struct Client {
     /// Since when there is more unsent output than a connection may have while its requests are run.
     pub stalled_since: Option<Millis>,
     pub flush_ordered: bool,
+    /// A command under way, whose steps take turns; later requests wait for it.
+    pub job: Option<Box<dyn Job>>,
+    /// Nobody wants the reply of `job`.
+    pub job_is_silent: bool,
     /// Waits in the backlog for its turn.
     pub queued: bool,
     pub reading_stopped: bool,
@@ -126,6 +131,8 @@ impl Client {
             over_soft_since: None,
             stalled_since: None,
             flush_ordered: false,
+            job: None,
+            job_is_silent: false,
             queued: false,
             reading_stopped: false,
             quota_turn: 0,
@@ -158,6 +165,8 @@ pub struct Clients {
     pub last_id: u64,
     /// An option was set: whoever keeps a copy of one reads it again.
     pub config_changed: bool,
+    /// CONFIG RESETSTAT was called: whoever else counts begins anew.
+    pub stats_reset: bool,
 }
 
 impl Clients {

@@ -2,7 +2,7 @@
 
 use super::clients::{Client, Closing, ReplyMode};
 use super::numbers::database;
-use super::{Command, Desk, Flags, Group, Outcome, Run};
+use super::{Command, Desk, Flags, Group, Merge, Outcome, Policy, Run};
 use crate::base::ascii::{is_word, parse_i64};
 use crate::wire::fault::Fault;
 use crate::wire::reply::{Dialect, Reply};
@@ -58,6 +58,7 @@ pub const ROWS: &[Command] = &[
         arity: -1,
         flags: Flags::FAST,
         summary: "Answers PONG, or its argument.",
+        policy: Policy::AllShards(Merge::AllSucceeded),
         run: Run::Session(ping),
         ..ROW
     },

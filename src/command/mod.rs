@@ -15,6 +15,7 @@ pub mod keys;
 pub mod numbers;
 pub mod order;
 pub mod server;
+pub mod sliced;
 pub mod string;
 pub mod syntax;
 pub mod table;
@@ -85,10 +86,10 @@ impl Command {
         self.complexity == "O(1)"
     }
 
-    /// Whether it can change its connection: then whoever runs requests looks at it again.
+    /// Whether it can change its connection, or hold it up: then whoever runs requests looks at it again.
     #[inline]
     pub fn concerns_session(&self) -> bool {
-        matches!(self.run, Run::Session(_) | Run::Container)
+        matches!(self.run, Run::Session(_) | Run::Sliced { .. } | Run::Container)
     }
 
     pub fn is_write(&self) -> bool {
@@ -190,6 +191,8 @@ pub enum Merge {
 pub type SessionFn = fn(&mut Desk<'_>, Args<'_>, &mut Reply<'_>) -> Outcome;
 pub type KeysFn = fn(&mut Ctx<'_>, Args<'_>, &mut Reply<'_>) -> Outcome;
 
+pub type StartFn = fn(&mut Ctx<'_>, Args<'_>) -> Result<Box<dyn sliced::Job>, Fault>;
+
 /// How a command runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
@@ -199,6 +202,8 @@ pub enum Run {
     Keys(KeysFn),
     /// Keys of several shards, each of which runs `part` on those it owns; `policy` says how the answers merge.
     Split { part: KeysFn },
+    /// Work too long for one turn: `start` makes the job whose steps do it.
+    Sliced { start: StartFn },
     /// Only its subcommands run.
     Container,
 }

@@ -161,6 +161,7 @@ fn info(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         stats: desk.stats,
         gauges: desk.gauges,
         store: store_facts(desk.store),
+        stalls: desk.stalls,
         process: (desk.process)(),
         now: desk.now,
         clients: desk.clients.slab.len(),
@@ -220,6 +221,7 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
 fn config_resetstat(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     desk.stats.reset();
     desk.store.counters = Default::default();
+    desk.clients.stats_reset = true;
     reply.ok();
     Ok(())
 }

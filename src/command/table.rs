@@ -5,7 +5,7 @@
 
 use crate::wire::request::Args;
 
-use super::{Command, Flags, Run, connection, expire, introspect, keys, server, string};
+use super::{Command, Flags, Run, connection, expire, introspect, keys, server, sliced, string};
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ const INDEX_SLOTS: usize = 4096;
 const EMPTY: u16 = u16::MAX;
 
 const FAMILIES: &[&[Command]] =
-    &[connection::ROWS, expire::ROWS, introspect::ROWS, keys::ROWS, server::ROWS, string::ROWS];
+    &[connection::ROWS, expire::ROWS, introspect::ROWS, keys::ROWS, server::ROWS, sliced::ROWS, string::ROWS];
 
 impl Default for Table {
     fn default() -> Self {

@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::log::{Level, log_to_file, say};
 use super::process;
 use super::spin::Poll;
-use super::sys::monotonic_ns;
+use super::sys::{involuntary_switches, monotonic_ns};
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
@@ -65,6 +65,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
             seed: [seed[0], seed[1].wrapping_add(u64::from(id.0))],
             stopwatch: monotonic_ns,
             process: process::read,
+            involuntary_switches,
         })
     })
     .map_err(|error| error.to_string())

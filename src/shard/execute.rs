@@ -3,6 +3,7 @@
 
 use super::Shard;
 use crate::base::hash::KeyHash;
+use crate::command::sliced;
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Ctx, Desk, Log, Outcome, Run};
 use crate::wire::fault::Fault;
@@ -40,8 +41,10 @@ impl Shard {
         let stats = &mut self.stats.commands[usize::from(found.id.0)];
         stats.calls += 1;
         if let Some(started) = started {
+            let took_ns = (self.stopwatch)().saturating_sub(started);
             stats.timed += 1;
-            stats.timed_ns += (self.stopwatch)().saturating_sub(started);
+            stats.timed_ns += took_ns;
+            self.stalls.note(found.row.name, took_ns);
         }
         self.stats.processed += 1;
         match outcome {
@@ -65,10 +68,13 @@ impl Shard {
         reply: &mut Reply<'_>,
     ) -> Outcome {
         match row.run {
-            Run::Keys(run) | Run::Split { part: run } => {
-                let mut ctx =
-                    Ctx { store: &mut self.store, db: caller.db, now: self.now.millis(), first, config: &self.config };
-                run(&mut ctx, args, reply)
+            Run::Keys(run) | Run::Split { part: run } => run(&mut self.ctx(caller, first), args, reply),
+            Run::Sliced { start } => {
+                let job = sliced::begin(start, &mut self.ctx(caller, first), args, reply)?;
+                if let Some(client) = self.clients.get_mut(caller.conn) {
+                    client.job = job;
+                }
+                Ok(())
             }
             Run::Session(run) => {
                 let mut desk = Desk {
@@ -82,11 +88,21 @@ impl Shard {
                     identity: &self.identity,
                     process: self.process,
                     now: self.now,
+                    stalls: self.stalls.facts(),
                 };
-                run(&mut desk, args, reply)
+                let outcome = run(&mut desk, args, reply);
+                if std::mem::take(&mut self.clients.stats_reset) {
+                    self.stalls.reset();
+                }
+                outcome
             }
             Run::Container => Err(Fault::Arity(row.name)),
         }
+    }
+
+    #[inline]
+    pub(super) fn ctx(&mut self, caller: &Caller, first: KeyHash) -> Ctx<'_> {
+        Ctx { store: &mut self.store, db: caller.db, now: self.now.millis(), first, config: &self.config }
     }
 
     #[inline]
@@ -108,7 +124,7 @@ impl Shard {
     }
 
     #[cold]
-    fn refuse(&mut self, fault: &Fault, reply: &mut Reply<'_>) {
+    pub(super) fn refuse(&mut self, fault: &Fault, reply: &mut Reply<'_>) {
         self.stats.count_error(fault.code());
         reply.error(fault);
     }

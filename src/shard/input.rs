@@ -21,6 +21,7 @@ use crate::base::limits;
 use crate::command::Caller;
 use crate::command::clients::{Client, Closing, ReplyMode};
 use crate::command::table::Found;
+use crate::types::Progress;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
@@ -33,6 +34,8 @@ pub(super) struct Staged {
     /// Its words among the shard's spans.
     spans: std::ops::Range<usize>,
     first: KeyHash,
+    /// Where the next request begins.
+    end: usize,
     /// An inline request brings its own bytes.
     inline: Option<Box<Request>>,
 }
@@ -53,6 +56,8 @@ enum RunEnd {
     Quota,
     /// Too much output waits to be sent.
     Stalled,
+    /// A command takes more turns than this one.
+    Busy,
     /// The connection is closing: what follows is not run.
     Closed,
 }
@@ -109,7 +114,11 @@ impl Shard {
                 continue;
             }
             client.queued = false;
-            self.run_inbound(conn);
+            if client.job.is_some() {
+                self.step_job(conn);
+            } else {
+                self.run_inbound(conn);
+            }
             self.bound_inbound(conn);
         }
     }
@@ -206,6 +215,11 @@ impl Shard {
             if client.closing >= Closing::AfterFlush {
                 return (bytes.len(), RunEnd::Closed);
             }
+            if client.job.is_some() {
+                // What was parsed ahead is parsed again when its time has come.
+                lent.parser = Parser::default();
+                return (self.staged.get(ran as usize - 1).map_or(parsed, |last| last.end), RunEnd::Busy);
+            }
             at = parsed;
             match end {
                 StageEnd::Full => {}
@@ -235,12 +249,12 @@ impl Shard {
                 Step::Request { end } => {
                     let spans = first_span..self.spans.len();
                     let (found, first) = self.look_up(Args::new(bytes, &self.spans[spans.clone()]));
-                    self.staged.push(Staged { found, spans, first, inline: None });
+                    self.staged.push(Staged { found, spans, first, end, inline: None });
                     at = end;
                 }
                 Step::Inline { request, end } => {
                     let (found, first) = self.look_up(request.args());
-                    self.staged.push(Staged { found, spans: 0..0, first, inline: Some(Box::new(request)) });
+                    self.staged.push(Staged { found, spans: 0..0, first, end, inline: Some(Box::new(request)) });
                     at = end;
                 }
                 Step::Nothing { end } => at = end,
@@ -328,7 +342,38 @@ impl Shard {
             out.truncate(mark);
         }
         *caller = Caller::of(caller.conn, client);
-        client.closing < Closing::AfterFlush
+        client.job_is_silent = client.job.is_some() && (skipped || client.reply_mode == ReplyMode::Off);
+        client.closing < Closing::AfterFlush && client.job.is_none()
+    }
+
+    /// Takes the next step of a connection's command; with the last one its reply leaves and its later requests run.
+    fn step_job(&mut self, conn: ConnId) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        let Some(mut job) = client.job.take() else { return };
+        let (caller, silent, command) = (Caller::of(conn, client), client.job_is_silent, client.last_command);
+        let mut output = std::mem::take(&mut client.output);
+        let mark = output.mark();
+        let started = (self.stopwatch)();
+        let mut reply = Reply::new(&mut output, caller.dialect);
+        let progress = job.step(&mut self.ctx(&caller, KeyHash::default()), &mut reply).unwrap_or_else(|fault| {
+            reply.truncate(mark);
+            self.refuse(&fault, &mut reply);
+            Progress::Done
+        });
+        let took_ns = (self.stopwatch)().saturating_sub(started);
+        self.stalls.note(command.map_or("a step", |id| self.table.row(id).name), took_ns);
+        if silent {
+            output.truncate(mark);
+        }
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        client.output = output;
+        if progress == Progress::More {
+            client.job = Some(job);
+            self.after_run(conn, RunEnd::Busy);
+        } else {
+            self.clients.order_flush(conn);
+            self.run_inbound(conn);
+        }
     }
 
     #[cold]
@@ -345,7 +390,7 @@ impl Shard {
         self.clients.order_flush(conn);
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
         match end {
-            RunEnd::Quota if !client.queued => {
+            RunEnd::Quota | RunEnd::Busy if !client.queued => {
                 client.queued = true;
                 self.backlog.push_back(conn);
             }

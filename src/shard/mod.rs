@@ -20,6 +20,7 @@
 mod admit;
 mod execute;
 mod input;
+mod stall;
 mod sweep;
 
 use std::collections::VecDeque;
@@ -52,6 +53,8 @@ pub struct Setup {
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
     pub process: fn() -> Process,
+    /// How often the scheduler took this thread's core away so far.
+    pub involuntary_switches: fn() -> u64,
 }
 
 pub struct Shard {
@@ -71,6 +74,7 @@ pub struct Shard {
     spans: Vec<Span>,
     /// Empty output buffers, warm from their last use.
     spares: Vec<Output>,
+    stalls: stall::Stalls,
     sweep: sweep::Sweep,
     draining: bool,
     stopwatch: fn() -> u64,
@@ -99,6 +103,7 @@ impl Shard {
             staged: Vec::new(),
             spans: Vec::new(),
             spares: Vec::new(),
+            stalls: stall::Stalls::new(setup.involuntary_switches),
             sweep: sweep::Sweep::default(),
             draining: false,
             stopwatch: setup.stopwatch,
@@ -184,9 +189,21 @@ impl Shard {
 
     /// Background work within its budget; when it wants to be called again, in nanoseconds of the monotonic clock.
     pub fn tick(&mut self) -> Option<u64> {
-        let store = self.store.tick(self.now);
+        let store = self.tick_store();
         let sweep = self.sweep_clients();
+        self.stalls.end_turn((self.stopwatch)(), self.now.mono_ns);
         [store, sweep].into_iter().flatten().min()
+    }
+
+    /// Expires and frees; timed only when there is something to do.
+    fn tick_store(&mut self) -> Option<u64> {
+        if !self.store.is_ticking(self.now) {
+            return self.store.next_deadline(self.now);
+        }
+        let started = (self.stopwatch)();
+        let next = self.store.tick(self.now);
+        self.stalls.note("expiring and freeing", (self.stopwatch)().saturating_sub(started));
+        next
     }
 
     pub fn config(&self) -> &Config {

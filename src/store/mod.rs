@@ -115,25 +115,32 @@ impl Store {
         limit > 0 && self.bytes_used() as u64 > limit
     }
 
+    /// Whether something is due or waits to be freed.
+    pub fn is_ticking(&self, now: Now) -> bool {
+        let due = |db: &Keyspace| db.next_deadline().is_some_and(|due| due <= now.millis());
+        !self.graves.is_empty() || self.dbs.iter().any(due)
+    }
+
+    /// When the next key is due, in nanoseconds of the monotonic clock.
+    pub fn next_deadline(&self, now: Now) -> Option<u64> {
+        let due = self.dbs.iter().filter_map(Keyspace::next_deadline).min();
+        due.map(|due| now.mono_ns + (due.0 * 1000).saturating_sub(now.unix_us) * 1000)
+    }
+
     /// Removes what is due and frees what is dead, so many of each as a turn has time for. When it wants to go on, in
     /// nanoseconds of the monotonic clock.
     pub fn tick(&mut self, now: Now) -> Option<u64> {
-        let mut next = self.expire(now);
+        self.expire(now);
         if self.graves.step(limits::FREE_NODES_PER_TURN) == Progress::More {
-            next = Some(now.mono_ns);
+            return Some(now.mono_ns);
         }
-        next
+        self.next_deadline(now)
     }
 
-    fn expire(&mut self, now: Now) -> Option<u64> {
+    fn expire(&mut self, now: Now) {
         let Self { dbs, graves, effects, counters, .. } = self;
-        let mut next: Option<Millis> = None;
         for (db, keys) in (0_u8..).zip(dbs.iter_mut()) {
-            if keys.next_deadline().is_none_or(|due| due > now.millis()) {
-                next = next.into_iter().chain(keys.next_deadline()).min();
-                continue;
-            }
-            let more = keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, |entry| {
+            keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, |entry| {
                 counters.expired += 1;
                 let due_us = entry.expiry().map_or(now.unix_us, |due| due.0 * 1000);
                 counters.expire_lag_us = now.unix_us.saturating_sub(due_us);
@@ -141,9 +148,6 @@ impl Store {
                 effects.state(&[b"DEL", entry.key()]);
                 effects.commit(db, None);
             });
-            let due = if more == Progress::More { Some(now.millis()) } else { keys.next_deadline() };
-            next = next.into_iter().chain(due).min();
         }
-        next.map(|due| now.mono_ns + (due.0 * 1000).saturating_sub(now.unix_us) * 1000)
     }
 }
