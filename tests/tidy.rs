@@ -303,3 +303,12 @@ fn the_rules_themselves_bite() {
     let source = Source { name: "src/x.rs".into(), text: "a // b\n#[cfg(test)]\nmod tests {}".into() };
     assert_eq!(source.code().collect::<Vec<_>>(), [(1, "a ")]);
 }
+
+#[test]
+fn commands_md_is_fresh() {
+    assert_eq!(
+        corelane::command::docs::commands_md(),
+        include_str!("../COMMANDS.md"),
+        "stale: corelane --commands-md > COMMANDS.md"
+    );
+}

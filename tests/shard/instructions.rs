@@ -1,0 +1,61 @@
+//! Instruction counts of the shard's GET and SET under callgrind. Unlike times they repeat exactly, so that a budget can be
+//! committed: what costs more must say so by raising it here.
+//!
+//! The budget covers everything between received bytes and reply bytes: parse, lookup, hash, prefetch, admit, execute, reply.
+//! The count is the difference of two runs, so that start-up is not in it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Instructions per request: workload, requests in one receive, budget.
+const BUDGETS: &[(&str, u32, u64)] = &[("get", 1, 2550), ("get", 16, 1700), ("set", 1, 2680), ("set", 16, 1830)];
+
+/// Requests beyond those of the shorter run.
+const REQUESTS: u64 = 16_000;
+
+#[test]
+fn get_and_set_stay_within_their_budget() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        // tests/run installs it; a bare `cargo test` on a machine without it still tests the rest.
+        eprintln!("skipped: no valgrind");
+        return;
+    }
+    let program = build();
+    let mut over = Vec::new();
+    for (workload, depth, budget) in BUDGETS {
+        let count = |requests: u64| instructions(&program, workload, *depth, requests);
+        let each = (count(2 * REQUESTS) - count(REQUESTS)) / REQUESTS;
+        println!("{workload} depth {depth}: {each} instructions (budget {budget})");
+        assert!(each > 50, "{workload}: {each} instructions cannot be a request");
+        if each > *budget {
+            over.push(format!("{workload} at depth {depth}: {each} instructions, budget {budget}"));
+        }
+    }
+    assert_eq!(over, Vec::<String>::new());
+}
+
+/// The release build of `bench/instructions.rs`, which drives a shard without anything else.
+fn build() -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["bench", "--quiet", "--no-run", "--bench", "instructions", "--message-format=json"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line =
+        text.lines().rfind(|line| line.contains("\"name\":\"instructions\"") && line.contains("\"executable\":\""));
+    let path = line.and_then(|line| line.split("\"executable\":\"").nth(1)).and_then(|rest| rest.split('"').next());
+    PathBuf::from(path.unwrap_or_else(|| panic!("no executable: {}", String::from_utf8_lossy(&output.stderr))))
+}
+
+fn instructions(program: &PathBuf, workload: &str, depth: u32, requests: u64) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([workload, &depth.to_string(), &requests.to_string()])
+        .output()
+        .expect("valgrind runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.lines().find_map(|line| line.split("Collected : ").nth(1));
+    collected.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("no count in: {text}"))
+}

@@ -1,0 +1,92 @@
+//! The shard driven with arrays instead of sockets: what holds for bytes in and bytes out, without a kernel between.
+
+mod allocations;
+mod instructions;
+mod slices;
+
+use corelane::admin::info::Identity;
+use corelane::base::time::Now;
+use corelane::config::Config;
+use corelane::shard::{ConnId, Opening, Order, Setup, Shard};
+use corelane::wire::output::Output;
+
+/// A shard and the little of a runtime that a test needs.
+pub(crate) struct Driver {
+    pub(crate) shard: Shard,
+    pub(crate) now: Now,
+    spare: Output,
+}
+
+impl Driver {
+    pub(crate) fn new() -> Self {
+        let shard = Shard::new(Setup {
+            identity: Identity { lanes: 1, ..Identity::default() },
+            config: Config::default(),
+            seed: [1, 2],
+            stopwatch: || 0,
+            process: Default::default,
+            involuntary_switches: || 0,
+        });
+        let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1_000_000_000 };
+        let mut driver = Self { shard, now, spare: Output::default() };
+        driver.shard.begin_turn(now);
+        driver
+    }
+
+    pub(crate) fn connect(&mut self) -> ConnId {
+        let address = "127.0.0.1:1".parse().expect("an address");
+        self.shard.open(&Opening { peer: address, local: address, fd: 0 }).expect("room for a client")
+    }
+
+    /// A turn later.
+    pub(crate) fn turn(&mut self) {
+        self.now.mono_ns += 1_000_000;
+        self.now.unix_us += 1000;
+        self.shard.begin_turn(self.now);
+        self.shard.run_backlog();
+        self.shard.tick();
+    }
+
+    /// What `conn` is sent now.
+    pub(crate) fn replies(&mut self, conn: ConnId) -> Vec<u8> {
+        while self.shard.next_order().is_some() {}
+        let output = self.shard.take_output(conn, Output::default());
+        self.shard.in_flight(conn, 0);
+        output.to_vec()
+    }
+
+    /// Runs requests and throws the replies away, as a runtime that sends them at once would, reusing its buffer.
+    pub(crate) fn exchange(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
+        self.shard.begin_turn(self.now);
+        self.shard.feed(conn, bytes);
+        self.shard.tick();
+        let mut sent = 0;
+        while let Some(order) = self.shard.next_order() {
+            assert_eq!(order, Order::Flush(conn));
+            let spare = std::mem::take(&mut self.spare);
+            let mut output = self.shard.take_output(conn, spare);
+            sent += output.len();
+            self.shard.in_flight(conn, 0);
+            output.clear();
+            self.spare = output;
+        }
+        sent
+    }
+
+    /// Runs one request to its end and answers what it replied.
+    pub(crate) fn call(&mut self, conn: ConnId, words: &[&str]) -> Vec<u8> {
+        self.shard.feed(conn, &request(words));
+        while self.shard.has_backlog() {
+            self.turn();
+        }
+        self.replies(conn)
+    }
+}
+
+pub(crate) fn request(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
+    }
+    bytes
+}
