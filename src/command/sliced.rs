@@ -45,8 +45,9 @@ struct Keys {
     piece: Output,
 }
 
-/// Large enough that a reply of millions of keys has thousands of pieces, not more.
-const PIECE_BYTES: usize = 256 << 10;
+/// Large enough that a reply of millions of keys has thousands of pieces, not more. A piece never moves: growing one would touch
+/// fresh pages by the hundred in one step.
+const PIECE_BYTES: usize = 64 << 10;
 
 impl Keys {
     fn new(args: Args<'_>) -> Self {
@@ -60,7 +61,8 @@ impl Keys {
     }
 
     fn cut_piece(&mut self) {
-        self.pieces.push(Bytes::from(std::mem::take(&mut self.piece.bytes)));
+        let fresh = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+        self.pieces.push(Bytes::from(std::mem::replace(&mut self.piece.bytes, fresh)));
     }
 }
 

@@ -148,6 +148,7 @@ plain! {
     tcp_keepalive_s: i64 = "tcp-keepalive" as Integer;
     protected_mode: bool = "protected-mode" as Bool;
     daemonize: bool = "daemonize" as Bool;
+    disable_thp: bool = "disable-thp" as Bool;
     databases: i64 = "databases" as Integer;
     maxclients: i64 = "maxclients" as Integer;
     client_query_buffer_limit_bytes: u64 = "client-query-buffer-limit" as Bytes;

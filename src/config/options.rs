@@ -281,7 +281,7 @@ pub const ROWS: &[Row] = &[
     row(Process, "set-proc-title", "", Bool, "yes", Start, Accepted("the process keeps its own title"), "Change the title of the process"),
     row(Process, "proc-title-template", "", Kind::Template(TITLE_VARIABLES), "{title} {listen-addr} {server-mode}", Live, Accepted("the process keeps its own title"), "Title of the process"),
     row(Process, "locale-collate", "", Text, "", Live, Accepted("strings are compared by bytes"), "Locale that strings are sorted by"),
-    row(Process, "disable-thp", "", Bool, "yes", Start, Accepted("corelane-doctor checks huge pages"), "Turn transparent huge pages off"),
+    row(Process, "disable-thp", "", Bool, "yes", Start, Works, "Turn transparent huge pages off"),
     row(Process, "oom-score-adj", "", Choice(&["no", "yes", "relative", "absolute"]), "no", Live, Accepted(NO_FORK), "Tell the kernel whom to kill first"),
     row(Process, "oom-score-adj-values", "", Kind::OomScores, "0 200 800", Live, Accepted(NO_FORK), "Scores of primary, replica and child"),
     row(Process, "crash-log-enabled", "", Bool, "yes", Live, Accepted("a panic always reports"), "Write a report on a crash"),

@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::log::{Level, log_to_file, say};
 use super::process;
 use super::spin::Poll;
-use super::sys::{involuntary_switches, monotonic_ns};
+use super::sys::{disable_huge_pages, involuntary_switches, monotonic_ns, return_memory_at_once};
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
@@ -54,6 +54,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
         log_to_file(&logfile).map_err(|error| format!("cannot write logfile {logfile} ({error})"))?;
     }
     tell_notes(notes);
+    tune_memory(&config);
     let identity = identity(&settings, args)?;
     let seed = seed()?;
     let port = settings.port;
@@ -69,6 +70,20 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
         })
     })
     .map_err(|error| error.to_string())
+}
+
+/// What holds a lane longer than its budget if left to its defaults: huge pages on first touch, freed memory given back in
+/// bursts.
+fn tune_memory(config: &Config) {
+    if config.disable_thp()
+        && let Err(error) = disable_huge_pages()
+    {
+        say(
+            Level::Warning,
+            &format!("cannot disable transparent huge pages ({error}): expect stalls while memory grows"),
+        );
+    }
+    return_memory_at_once();
 }
 
 /// One line for all, so that a stock redis.conf does not fill the log.

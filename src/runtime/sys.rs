@@ -32,6 +32,24 @@ pub(super) fn signalfd() -> io::Result<File> {
     }
 }
 
+/// Turns transparent huge pages off for this process. Clearing two megabytes on a first touch holds a lane for milliseconds
+/// where clearing four kilobytes takes a microsecond.
+pub(super) fn disable_huge_pages() -> io::Result<()> {
+    // SAFETY: no pointers; the unused arguments are zero as the call demands.
+    let refused = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives freed memory back to the kernel as it becomes free instead of in bursts later: each piece is small, and an idle lane
+/// would otherwise keep what a flush has freed.
+pub(super) fn return_memory_at_once() {
+    // SAFETY: sets a number inside the allocator; the option exists in the version that is compiled in.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) }
+}
+
+/// `mi_option_purge_delay` of mimalloc 2, which the bindings do not name.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 /// Which signal a readable signalfd holds.
 pub(super) fn signal_name(signals: &mut File) -> &'static str {
     let mut record = [0_u8; size_of::<libc::signalfd_siginfo>()];

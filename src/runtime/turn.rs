@@ -125,7 +125,7 @@ impl Lane {
 
     /// Submits the turn's work and waits for more, unless there is some already.
     fn rest(&mut self, deadline_ns: Option<u64>) -> io::Result<()> {
-        if self.shard.has_backlog() {
+        if self.shard.has_backlog() || self.shard.turn_is_full() {
             return self.ring.submit();
         }
         let left_ns = deadline_ns.map(|deadline| deadline.saturating_sub(self.now_ns));
@@ -163,7 +163,10 @@ impl Lane {
 
     fn reap(&mut self) {
         let mut heard = false;
-        while let Some(event) = self.ring.next_event() {
+        // What a full turn leaves in the queue comes first in the next.
+        while !self.shard.turn_is_full()
+            && let Some(event) = self.ring.next_event()
+        {
             match event {
                 Event::Received { token, lease, armed } => {
                     if !std::mem::replace(&mut heard, true) {

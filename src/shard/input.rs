@@ -106,6 +106,9 @@ impl Shard {
     /// Goes on, in turn, with connections whose input exceeded their quota.
     pub fn run_backlog(&mut self) {
         for _ in 0..self.backlog.len().min(limits::BACKLOG_CONNECTIONS_PER_TURN) {
+            if self.turn_is_full() {
+                return;
+            }
             let Some(conn) = self.backlog.pop_front() else { return };
             let Some(client) = self.clients.slab.get_mut(conn.0) else { continue };
             if client.quota_turn == self.turn && client.quota_left == 0 {
@@ -207,6 +210,7 @@ impl Shard {
                 if client.authenticated { limits::STAGE_REQUESTS.min(client.quota_left as usize) } else { 1 };
             let (parsed, end) = self.stage(bytes, at, &mut lent.parser, &bounds, stage_max);
             let ran = self.run_staged(caller, bytes, &mut lent.output);
+            self.ran += ran;
             let Some(client) = self.clients.slab.get_mut(conn.0) else { return (at, RunEnd::Closed) };
             client.quota_left = client.quota_left.saturating_sub(ran);
             if let Some(found) = self.staged.last().and_then(|last| last.found) {

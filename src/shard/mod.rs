@@ -32,6 +32,7 @@ use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
 use crate::admin::process::Process;
 use crate::admin::stats::Stats;
+use crate::base::limits;
 use crate::base::time::Now;
 use crate::command::Table;
 use crate::command::clients::{Client, Clients, Closing};
@@ -68,6 +69,8 @@ pub struct Shard {
     now: Now,
     /// Counts turns; quotas are per turn.
     turn: u64,
+    /// Requests run in this turn.
+    ran: u32,
     /// Connections with requests left from earlier turns, in the order in which they get their next.
     backlog: VecDeque<ConnId>,
     staged: Vec<input::Staged>,
@@ -99,6 +102,7 @@ impl Shard {
             gauges: LaneGauges::default(),
             now: Now::default(),
             turn: 0,
+            ran: 0,
             backlog: VecDeque::new(),
             staged: Vec::new(),
             spans: Vec::new(),
@@ -116,7 +120,14 @@ impl Shard {
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
         self.turn += 1;
+        self.ran = 0;
         self.store.begin_turn(now);
+    }
+
+    /// Whether this turn has had its share of requests: then the runtime lets the replies leave before it feeds more.
+    #[inline]
+    pub fn turn_is_full(&self) -> bool {
+        self.ran >= limits::LANE_REQUESTS_PER_TURN
     }
 
     /// `Err`: the refusal to write to the socket, which is then closed.
