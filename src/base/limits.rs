@@ -24,11 +24,18 @@ const _: () =
     assert!(BULK_BYTES_MAX <= BULK_BYTES_CEILING && BULK_BYTES_CEILING < u32::MAX as usize / 2, "spans are 32-bit");
 
 /// Requests of one connection that run in one turn before the others have theirs.
-pub const REQUESTS_PER_TURN: u32 = 256;
+pub const REQUESTS_PER_TURN: u32 = 128;
 
 /// Requests of all connections in one turn. The rest stays in the completion queue while the replies leave: between 150 ns for
-/// a hit in the cache and a microsecond for a key that is new, that is half a millisecond at most.
-pub const LANE_REQUESTS_PER_TURN: u32 = 512;
+/// a hit in the cache and a microsecond for a key that is new, that is a quarter of a millisecond at most. Growth counts as well.
+pub const LANE_REQUESTS_PER_TURN: u32 = 256;
+
+/// The part of those that goes to what earlier turns left.
+pub const BACKLOG_REQUESTS_PER_TURN: u32 = LANE_REQUESTS_PER_TURN / 2;
+
+/// Entries that a growing table moves in the time of a request, by which such work counts against the turn. Segments grow at
+/// about the same time, so that a turn could otherwise meet a dozen.
+pub const MOVED_PER_REQUEST: u32 = 8;
 
 /// Requests parsed ahead of their execution, so that the memory they will touch is on its way.
 pub const STAGE_REQUESTS: usize = 32;
@@ -36,8 +43,8 @@ pub const STAGE_REQUESTS: usize = 32;
 /// Arguments after which a stage ends early: a stage of MSETs shall not be a thousand keys deep.
 pub const STAGE_ARGS: usize = 512;
 
-/// Backlogged connections that get another quota in one turn.
-pub const BACKLOG_CONNECTIONS_PER_TURN: usize = 16;
+/// Backlogged connections that are looked at in one turn.
+pub const BACKLOG_CONNECTIONS_PER_TURN: usize = 64;
 
 /// Input that may wait behind a connection's quota before its socket is no longer read. TCP then slows the sender down.
 pub const BACKLOG_BYTES_MAX: usize = 256 << 10;

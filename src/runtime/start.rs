@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::log::{Level, log_to_file, say};
 use super::process;
 use super::spin::Poll;
-use super::sys::{disable_huge_pages, involuntary_switches, monotonic_ns, return_memory_at_once};
+use super::sys::{Purge, disable_huge_pages, involuntary_switches, monotonic_ns, set_purge};
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
@@ -72,8 +72,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
     .map_err(|error| error.to_string())
 }
 
-/// What holds a lane longer than its budget if left to its defaults: huge pages on first touch, freed memory given back in
-/// bursts.
+/// What holds a lane longer than its budget if left to its defaults: huge pages on first touch, memory given back and taken again.
 fn tune_memory(config: &Config) {
     if config.disable_thp()
         && let Err(error) = disable_huge_pages()
@@ -83,7 +82,7 @@ fn tune_memory(config: &Config) {
             &format!("cannot disable transparent huge pages ({error}): expect stalls while memory grows"),
         );
     }
-    return_memory_at_once();
+    set_purge(Purge::Lazily);
 }
 
 /// One line for all, so that a stock redis.conf does not fill the log.

@@ -40,11 +40,23 @@ pub(super) fn disable_huge_pages() -> io::Result<()> {
     if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Gives freed memory back to the kernel as it becomes free instead of in bursts later: each piece is small, and an idle lane
-/// would otherwise keep what a flush has freed.
-pub(super) fn return_memory_at_once() {
+/// When freed memory goes back to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purge {
+    /// As it becomes free, piece by piece: while a lane frees what a flush or a large value left.
+    AtOnce,
+    /// Rarely: what a growing table leaves is taken again soon, and a page given back costs a fault each.
+    Lazily,
+}
+
+/// For the whole process; lanes that want different things at a time cost each other some page faults, nothing else.
+pub(super) fn set_purge(purge: Purge) {
+    let delay_ms = match purge {
+        Purge::AtOnce => 0,
+        Purge::Lazily => 1000,
+    };
     // SAFETY: sets a number inside the allocator; the option exists in the version that is compiled in.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) }
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, delay_ms) }
 }
 
 /// `mi_option_purge_delay` of mimalloc 2, which the bindings do not name.

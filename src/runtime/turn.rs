@@ -3,10 +3,10 @@
 //! ```text
 //!        +----------------------------------- one io_uring_enter: submits all sends, waits -------------+
 //!        v                                                                                              |
-//!   read clock -> shard.begin_turn -> reap: each completion -> shard.feed / open / eof, sends done       |
-//!                                     |  (a received buffer is back in the pool when feed returns)       |
-//!                                     v                                                                 |
-//!        shard.run_backlog -> shard.tick -> orders: take_output -> send queued ---- spin, or wait ------+
+//!   read clock -> shard.begin_turn -> shard.run_backlog -> reap: each completion -> shard.feed / open / eof |
+//!                                     |  until the turn is full; a received buffer is back in the pool when |
+//!                                     v  feed returns                                                       |
+//!        shard.tick -> orders: take_output -> send queued ---- spin, or wait -------------------------------+
 //! ```
 //!
 //! Per request there is no allocation, lock, channel, task or clock read. Outputs come from and return to a pool of the lane.
@@ -68,6 +68,8 @@ pub(super) struct Lane {
     /// When the operator was last told that descriptors are out.
     said_exhausted_ns: Option<u64>,
     turns: u64,
+    /// Whether the shard was freeing something large in the last turn.
+    freeing: bool,
     now_ns: u64,
 }
 
@@ -86,6 +88,7 @@ impl Lane {
             leaving_ns: None,
             said_exhausted_ns: None,
             turns: 0,
+            freeing: false,
             now_ns: 0,
         }
     }
@@ -114,13 +117,24 @@ impl Lane {
         let now = self.clock.read();
         self.now_ns = now.mono_ns;
         self.shard.begin_turn(now);
-        self.reap();
         self.shard.run_backlog();
+        self.reap();
         let wanted_ns = self.shard.tick();
+        self.follow_freeing();
         let resume_ns = self.resume_accepting();
         self.obey();
         let leave_ns = self.leaving_ns.map(|since| since + DRAIN_NS);
         [wanted_ns, resume_ns, leave_ns].into_iter().flatten().min()
+    }
+
+    /// Tells the allocator when freed memory shall go back at once.
+    #[inline]
+    fn follow_freeing(&mut self) {
+        let freeing = self.shard.is_freeing();
+        if freeing != self.freeing {
+            self.freeing = freeing;
+            sys::set_purge(if freeing { sys::Purge::AtOnce } else { sys::Purge::Lazily });
+        }
     }
 
     /// Submits the turn's work and waits for more, unless there is some already.

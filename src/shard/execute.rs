@@ -3,6 +3,7 @@
 
 use super::Shard;
 use crate::base::hash::KeyHash;
+use crate::base::limits;
 use crate::command::sliced;
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Ctx, Desk, Log, Outcome, Run};
@@ -118,6 +119,7 @@ impl Shard {
     #[inline]
     fn state_effect(&mut self, caller: &Caller, row: &Command, args: Args<'_>) {
         if row.is_write() {
+            self.ran += self.store.db(caller.db).take_moved() / limits::MOVED_PER_REQUEST;
             let verbatim = matches!(row.log, Log::Verbatim).then_some(args);
             self.store.effects.commit(caller.db, verbatim);
         }

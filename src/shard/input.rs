@@ -103,10 +103,11 @@ impl Shard {
         !self.backlog.is_empty()
     }
 
-    /// Goes on, in turn, with connections whose input exceeded their quota.
+    /// Goes on, in turn, with connections whose input exceeded their quota or the turn. To be called before new input is fed:
+    /// what waits longest is served first, but half of the turn is left for what is new, so that neither starves.
     pub fn run_backlog(&mut self) {
         for _ in 0..self.backlog.len().min(limits::BACKLOG_CONNECTIONS_PER_TURN) {
-            if self.turn_is_full() {
+            if self.ran >= limits::BACKLOG_REQUESTS_PER_TURN {
                 return;
             }
             let Some(conn) = self.backlog.pop_front() else { return };
@@ -198,7 +199,7 @@ impl Shard {
         let mut at = 0;
         loop {
             let Some(client) = self.clients.slab.get(conn.0) else { return (at, RunEnd::Closed) };
-            if client.quota_left == 0 {
+            if client.quota_left == 0 || self.turn_is_full() {
                 return (at, RunEnd::Quota);
             }
             if lent.output.len() + client.in_flight > limits::OUTPUT_PAUSE_BYTES {
@@ -210,7 +211,6 @@ impl Shard {
                 if client.authenticated { limits::STAGE_REQUESTS.min(client.quota_left as usize) } else { 1 };
             let (parsed, end) = self.stage(bytes, at, &mut lent.parser, &bounds, stage_max);
             let ran = self.run_staged(caller, bytes, &mut lent.output);
-            self.ran += ran;
             let Some(client) = self.clients.slab.get_mut(conn.0) else { return (at, RunEnd::Closed) };
             client.quota_left = client.quota_left.saturating_sub(ran);
             if let Some(found) = self.staged.last().and_then(|last| last.found) {
@@ -219,10 +219,12 @@ impl Shard {
             if client.closing >= Closing::AfterFlush {
                 return (bytes.len(), RunEnd::Closed);
             }
-            if client.job.is_some() {
+            let is_busy = client.job.is_some();
+            if is_busy || (ran as usize) < self.staged.len() {
                 // What was parsed ahead is parsed again when its time has come.
                 lent.parser = Parser::default();
-                return (self.staged.get(ran as usize - 1).map_or(parsed, |last| last.end), RunEnd::Busy);
+                let last = (ran as usize).checked_sub(1).and_then(|last| self.staged.get(last));
+                return (last.map_or(at, |last| last.end), if is_busy { RunEnd::Busy } else { RunEnd::Quota });
             }
             at = parsed;
             match end {
@@ -277,7 +279,8 @@ impl Shard {
         (found, key.map(|key| self.store.hash_key.key(key)).unwrap_or_default())
     }
 
-    /// Runs what was staged; how many requests that was. Ends early when one of them ends the connection.
+    /// Runs what was staged; how many requests that was. Ends early when one of them ends or holds up the connection, or the turn
+    /// is full.
     fn run_staged(&mut self, mut caller: Caller, bytes: &[u8], out: &mut Output) -> u32 {
         // Taken, not borrowed: a handler may touch anything of the shard but its scratch.
         let staged = std::mem::take(&mut self.staged);
@@ -290,7 +293,8 @@ impl Shard {
                 Some(owned) => owned.args(),
             };
             ran += 1;
-            if !self.run_one(&mut caller, request.found, args, request.first, out) {
+            self.ran += 1;
+            if !self.run_one(&mut caller, request.found, args, request.first, out) || self.turn_is_full() {
                 break;
             }
         }

@@ -217,6 +217,12 @@ impl Shard {
         next
     }
 
+    /// Whether something large is being freed: then its memory shall go back as it becomes free.
+    #[inline]
+    pub fn is_freeing(&self) -> bool {
+        !self.store.graves.is_empty()
+    }
+
     pub fn config(&self) -> &Config {
         &self.config
     }

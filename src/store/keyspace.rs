@@ -235,6 +235,12 @@ impl Keyspace {
         true
     }
 
+    /// Entries that the table has moved since the last call; see `Dict::take_moved`.
+    #[inline]
+    pub fn take_moved(&mut self) -> u32 {
+        self.table.take_moved()
+    }
+
     /// When the next key dies.
     pub fn next_deadline(&self) -> Option<Millis> {
         self.deadlines.next()

@@ -102,6 +102,8 @@ pub struct Dict<E: Thin> {
     bucket_count: usize,
     /// Buckets of the largest segment there has been since the table was empty: the bound of a random pick.
     widest: usize,
+    /// See `take_moved`.
+    moved: u32,
     owns: PhantomData<E>,
 }
 
@@ -113,6 +115,7 @@ impl<E: Thin> Default for Dict<E> {
             len: 0,
             bucket_count: 0,
             widest: 0,
+            moved: 0,
             owns: PhantomData,
         }
     }
@@ -408,6 +411,7 @@ impl<E: Thin> Dict<E> {
     fn resize(&mut self, number: u32, buckets: usize) {
         let segment = self.segments.at_mut(number);
         self.bucket_count -= segment.buckets.len();
+        self.moved += segment.count / 8;
         segment.resize(buckets);
         self.bucket_count += buckets;
         self.widest = self.widest.max(buckets);
@@ -443,12 +447,20 @@ impl<E: Thin> Dict<E> {
         segment.depth += 1;
     }
 
+    /// Entries moved since the last call by growing, splitting and shrinking: those whose key had to be read again count whole,
+    /// the others, whose words alone moved, an eighth. For whoever bounds the work of a turn.
+    #[inline]
+    pub fn take_moved(&mut self) -> u32 {
+        std::mem::take(&mut self.moved)
+    }
+
     /// Reads all keys of a segment and makes its tags begin at its depth. Prefetches them: they are cold.
     fn retag(&mut self, number: u32, rehash: &impl Fn(E::Ref<'_>) -> KeyHash) {
         const AHEAD: usize = 16;
         let segment = self.segments.at_mut(number);
         let buckets = segment.buckets.len();
         let mut words: Vec<u64> = segment.take_all().collect();
+        self.moved += narrow(words.len());
         segment.rebase();
         words.iter().take(AHEAD).for_each(|&word| prefetch(segment::address(word)));
         for i in 0..words.len() {
@@ -469,6 +481,7 @@ impl<E: Thin> Dict<E> {
         let mut upper = Segment::new(prefix | 1 << (63 - depth), depth + 1);
         upper.tag_like(segment);
         let before = segment.buckets.len();
+        self.moved += segment.count / 8;
         let (high, low): (Vec<u64>, Vec<u64>) = segment.take_all().partition(|&word| upper.takes(word));
         segment.depth += 1;
         for (half, words) in [(&mut *segment, low), (&mut upper, high)] {
