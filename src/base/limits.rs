@@ -63,6 +63,15 @@ pub const SPARE_OUTPUTS_MAX: usize = 256;
 pub const EXPIRE_KEYS_PER_TURN: usize = 256;
 pub const FREE_NODES_PER_TURN: usize = 64;
 
+/// Cells of LCS's table: Redis bounds it by memory; this bounds it by time, some hundred milliseconds.
+pub const LCS_CELLS_MAX: usize = 64 << 20;
+
+/// Most keys or fields that one SCAN looks at, whatever its COUNT: a hint must not hold a lane.
+pub const SCAN_COUNT_MAX: usize = 4096;
+
+/// Fields that one step of a walk over a hash answers.
+pub const FIELDS_PER_STEP: usize = 512;
+
 /// Keys that one step of a walk over the keyspace looks at: at a cache miss or two each, some hundred microseconds.
 pub const SCAN_KEYS_PER_STEP: usize = 512;
 

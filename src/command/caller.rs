@@ -11,9 +11,12 @@ use crate::base::hash::KeyHash;
 use crate::base::time::{Millis, Now};
 use crate::config::Config;
 use crate::store::Store;
-use crate::store::entry::EntryRef;
+use crate::store::entry::{EntryRef, Kind, Value};
 use crate::store::keyspace::{Deadline, Keyspace, Write};
 use crate::store::text::Text;
+use crate::types::Object;
+use crate::types::rope::Rope;
+use crate::types::trie::Value as Element;
 use crate::wire::fault::Fault;
 use crate::wire::reply::{Dialect, Reply};
 use crate::wire::request::Args;
@@ -135,6 +138,20 @@ impl Ctx<'_> {
         keys.set_string(key.bytes, key.hash, value, write, self.now, graves);
     }
 
+    /// Writes a string as a rope however short, for whoever is about to grow it.
+    pub fn write_rope(&mut self, key: Key<'_>, text: &[u8]) {
+        let write = Write { deadline: Deadline::Keep, recency: self.store.recency, ..Write::default() };
+        let value = Value::Object(Kind::String, Box::new(Object::Rope(Rope::from(text))));
+        let (keys, graves) = self.store.db_and_graves(self.db);
+        keys.set(key.bytes, key.hash, value, write, self.now, graves);
+    }
+
+    /// Changes a boxed value in place. `None`: no such key, or its value is embedded.
+    pub fn update_object<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut Object) -> R) -> Option<R> {
+        let now = self.now;
+        self.keyspace().update_object(key.bytes, key.hash, now, change)
+    }
+
     /// As [`Self::store_string`], for commands whose request is not their effect: `SET key value [PXAT at | KEEPTTL]` is.
     pub fn set_stating_effect(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline) {
         if let Deadline::At(at) = deadline
@@ -166,7 +183,8 @@ impl Ctx<'_> {
         seen
     }
 
-    fn bury(&mut self, key: Key<'_>) -> bool {
+    /// Removes a key without stating it: the command's own effect says so.
+    pub fn bury(&mut self, key: Key<'_>) -> bool {
         let (keys, graves) = self.store.db_and_graves(self.db);
         keys.remove(key.bytes, key.hash, self.now, graves)
     }
@@ -208,6 +226,15 @@ pub fn answer(text: Text<'_>, reply: &mut Reply<'_>) {
             rope.shared_chunks(0..rope.len()).for_each(|chunk| reply.bulk_shared(chunk));
             reply.bulk_end();
         }
+    }
+}
+
+/// Answers a field or value of a collection.
+#[inline]
+pub fn answer_value(value: Element<'_>, reply: &mut Reply<'_>) {
+    match value {
+        Element::Short(cell) => reply.bulk(cell.text(&mut [0; I64_TEXT_MAX])),
+        Element::Long(rope) => answer(Text::Rope(rope), reply),
     }
 }
 

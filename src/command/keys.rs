@@ -1,12 +1,33 @@
 //! Commands about keys, whatever they hold.
 
+use super::caller::Key;
+use super::numbers::database;
+use super::scan::kind_name;
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
+use crate::base::ascii::{is_word, parse_i64};
+use crate::store::entry::{Kind, Value, ValueRef};
+use crate::store::keyspace::{Deadline, Write};
+use crate::types::Object;
+use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
 
 const ROW: Command = Command { group: Group::Generic, ..Command::ROW };
 
 pub const ROWS: &[Command] = &[
+    Command {
+        name: "copy",
+        syntax: "COPY source destination [DB destination-db] [REPLACE]",
+        arity: -3,
+        keys: Keys::two(Keys::COPY),
+        flags: Flags::WRITE.and(Flags::DENYOOM),
+        since: "6.2.0",
+        complexity: "O(1); nodes of large values are shared until one side writes",
+        summary: "Copies the value of a key to another.",
+        log: Log::Verbatim,
+        run: Run::Keys(copy),
+        ..ROW
+    },
     Command {
         name: "del",
         syntax: "DEL key [key ...]",
@@ -32,6 +53,101 @@ pub const ROWS: &[Command] = &[
         run: Run::Split { part: exists },
         ..ROW
     },
+    Command {
+        name: "move",
+        syntax: "MOVE key db",
+        arity: 3,
+        keys: Keys::one(Keys::TAKE),
+        flags: Flags::WRITE.and(Flags::FAST),
+        summary: "Moves a key to another database.",
+        log: Log::Verbatim,
+        run: Run::Keys(move_key),
+        ..ROW
+    },
+    Command {
+        name: "randomkey",
+        syntax: "RANDOMKEY",
+        arity: 1,
+        flags: Flags::READONLY,
+        summary: "Answers a key, each as likely as any other.",
+        policy: Policy::AllShards(Merge::Special),
+        tips: &["nondeterministic_output"],
+        run: Run::Split { part: randomkey },
+        ..ROW
+    },
+    Command {
+        name: "rename",
+        syntax: "RENAME key newkey",
+        arity: 3,
+        keys: Keys::two(Keys::TAKE),
+        flags: Flags::WRITE,
+        complexity: "O(1)",
+        summary: "Gives a value another key, whatever that held.",
+        log: Log::Verbatim,
+        run: Run::Keys(rename),
+        ..ROW
+    },
+    Command {
+        name: "renamenx",
+        syntax: "RENAMENX key newkey",
+        arity: 3,
+        keys: Keys::two(Keys::TAKE),
+        flags: Flags::WRITE.and(Flags::FAST),
+        summary: "Gives a value another key, if that is free.",
+        log: Log::Verbatim,
+        run: Run::Keys(renamenx),
+        ..ROW
+    },
+    Command {
+        name: "swapdb",
+        syntax: "SWAPDB index1 index2",
+        arity: 3,
+        flags: Flags::WRITE.and(Flags::FAST).and(Flags::KEYSPACE).and(Flags::DANGEROUS),
+        group: Group::Server,
+        since: "4.0.0",
+        summary: "Swaps two databases.",
+        log: Log::Verbatim,
+        policy: Policy::AllShards(Merge::AllSucceeded),
+        run: Run::Split { part: swapdb },
+        ..ROW
+    },
+    Command {
+        name: "touch",
+        syntax: "TOUCH key [key ...]",
+        arity: -2,
+        keys: Keys::all(Keys::LOOK),
+        flags: Flags::READONLY.and(Flags::FAST),
+        since: "3.2.1",
+        complexity: "O(N) where N is the number of keys",
+        summary: "Marks keys as used; answers how many exist.",
+        policy: Policy::MultiShard(Merge::Sum),
+        run: Run::Split { part: exists },
+        ..ROW
+    },
+    Command {
+        name: "type",
+        syntax: "TYPE key",
+        arity: 2,
+        keys: Keys::one(Keys::LOOK),
+        flags: Flags::READONLY.and(Flags::FAST),
+        summary: "Answers the type of a value.",
+        run: Run::Keys(type_of),
+        ..ROW
+    },
+    Command {
+        name: "unlink",
+        syntax: "UNLINK key [key ...]",
+        arity: -2,
+        keys: Keys::all(Keys::REMOVE),
+        flags: Flags::WRITE.and(Flags::FAST),
+        since: "4.0.0",
+        complexity: "O(N) where N is the number of keys",
+        summary: "DEL by another name: both free large values in the background.",
+        log: Log::Verbatim,
+        policy: Policy::MultiShard(Merge::Sum),
+        run: Run::Split { part: del },
+        ..ROW
+    },
 ];
 
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -43,5 +159,156 @@ fn del(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let found = args.from(1).iter().filter(|name| ctx.exists(ctx.key(name))).count();
     reply.count(found);
+    Ok(())
+}
+
+fn type_of(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (key, now) = (ctx.first(args), ctx.now);
+    let kind = ctx.keyspace().find(key.bytes, key.hash, now).map(|entry| entry.kind());
+    reply.simple(kind.map_or("none", kind_name));
+    Ok(())
+}
+
+fn randomkey(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (db, now) = (ctx.db, ctx.now);
+    match ctx.store.random_key(db, now) {
+        Some(entry) => reply.bulk(entry.key()),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+fn rename(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if !rename_key(ctx, args) {
+        return Err(Fault::NoSuchKey);
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn renamenx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if !peek(ctx, ctx.first(args)) {
+        return Err(Fault::NoSuchKey);
+    }
+    let free = !peek(ctx, ctx.key(args.at(2)));
+    if free {
+        rename_key(ctx, args);
+    }
+    reply.int(i64::from(free));
+    Ok(())
+}
+
+fn rename_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> bool {
+    let (from, to, now) = (ctx.first(args), ctx.key(args.at(2)), ctx.now);
+    let (keys, graves) = ctx.store.db_and_graves(ctx.db);
+    let renamed = keys.rename((from.bytes, from.hash), (to.bytes, to.hash), now, graves);
+    if renamed {
+        ctx.store.effects.changed();
+    }
+    renamed
+}
+
+/// Whether a key exists, without touching it.
+fn peek(ctx: &mut Ctx<'_>, key: Key<'_>) -> bool {
+    let now = ctx.now;
+    ctx.keyspace().find(key.bytes, key.hash, now).is_some()
+}
+
+fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let to = database(args.at(2), ctx.store.databases())?;
+    if to == ctx.db {
+        return Err(Fault::SameObject);
+    }
+    let now = ctx.now;
+    let free = ctx.store.db(to).find(key.bytes, key.hash, now).is_none();
+    let moved = free && peek(ctx, key);
+    if moved && let Some(entry) = ctx.keyspace().take(key.bytes, key.hash) {
+        let (keys, graves) = ctx.store.db_and_graves(to);
+        keys.put(key.bytes, key.hash, entry, now, graves);
+        ctx.store.effects.changed();
+    }
+    reply.int(i64::from(moved));
+    Ok(())
+}
+
+fn copy(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (from, to) = (ctx.first(args), ctx.key(args.at(2)));
+    let (db, replace) = copy_options(ctx, args.from(3))?;
+    if db == ctx.db && from.bytes == to.bytes {
+        return Err(Fault::SameObject);
+    }
+    let copied = match taken_copy(ctx, from) {
+        None => false,
+        Some((copy, deadline)) => {
+            let free = ctx.store.db(db).find(to.bytes, to.hash, ctx.now).is_none();
+            if free || replace {
+                put_copy(ctx, db, to, copy, deadline);
+            }
+            free || replace
+        }
+    };
+    if copied {
+        ctx.store.effects.changed();
+    }
+    reply.int(i64::from(copied));
+    Ok(())
+}
+
+fn copy_options(ctx: &Ctx<'_>, words: Args<'_>) -> Result<(u8, bool), Fault> {
+    let (mut db, mut replace, mut i) = (ctx.db, false, 0);
+    while let Some(word) = words.get(i) {
+        match words.get(i + 1) {
+            _ if is_word(word, "REPLACE") => replace = true,
+            Some(number) if is_word(word, "DB") => {
+                db = database(number, ctx.store.databases())?;
+                i += 1;
+            }
+            _ => return Err(Fault::Syntax),
+        }
+        i += 1;
+    }
+    Ok((db, replace))
+}
+
+/// A value that belongs to nobody yet.
+enum Copied {
+    Text(Vec<u8>),
+    Object(Kind, Object),
+}
+
+/// The clone of a large value shares its nodes.
+fn taken_copy(ctx: &mut Ctx<'_>, from: Key<'_>) -> Option<(Copied, Option<crate::base::time::Millis>)> {
+    let now = ctx.now;
+    let entry = ctx.keyspace().find(from.bytes, from.hash, now)?;
+    let copy = match entry.value() {
+        ValueRef::Str(text) => Copied::Text(text.to_vec()),
+        ValueRef::Object(object) => Copied::Object(entry.kind(), object.clone()),
+    };
+    Some((copy, entry.expiry()))
+}
+
+fn put_copy(ctx: &mut Ctx<'_>, db: u8, to: Key<'_>, copy: Copied, deadline: Option<crate::base::time::Millis>) {
+    let deadline = deadline.map_or(Deadline::Clear, Deadline::At);
+    let write = Write { deadline, recency: ctx.store.recency, ..Write::default() };
+    let now = ctx.now;
+    let (keys, graves) = ctx.store.db_and_graves(db);
+    let value = match &copy {
+        Copied::Text(text) => Value::Embedded(text),
+        Copied::Object(kind, object) => Value::Object(*kind, Box::new(object.clone())),
+    };
+    keys.set(to.bytes, to.hash, value, write, now, graves);
+}
+
+fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let first = parse_i64(args.at(1)).ok_or(Fault::Fixed("ERR invalid first DB index"))?;
+    let second = parse_i64(args.at(2)).ok_or(Fault::Fixed("ERR invalid second DB index"))?;
+    let inside = |index: i64| {
+        let index = u8::try_from(index).map_err(|_| Fault::DbIndexOutOfRange)?;
+        if usize::from(index) < ctx.store.databases() { Ok(index) } else { Err(Fault::DbIndexOutOfRange) }
+    };
+    let (first, second) = (inside(first)?, inside(second)?);
+    ctx.store.swap(first, second);
+    reply.ok();
     Ok(())
 }

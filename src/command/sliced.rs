@@ -6,10 +6,11 @@ use bytes::Bytes;
 use super::{Command, Ctx, Flags, Group, Merge, Policy, Run};
 use crate::base::glob::{self, Case};
 use crate::base::limits;
+use crate::store::keyspace::Graveyard;
 use crate::types::Progress;
 use crate::types::dict::Cursor;
 use crate::wire::fault::Fault;
-use crate::wire::output::Output;
+use crate::wire::output::{Output, Splice};
 use crate::wire::reply::{Dialect, Reply};
 use crate::wire::request::Args;
 
@@ -18,6 +19,9 @@ pub trait Job: std::fmt::Debug {
     /// # Errors
     /// The fault that becomes the whole reply.
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault>;
+
+    /// Its connection is gone. What it held that is large dies in steps.
+    fn abandon(self: Box<Self>, _: &mut Graveyard) {}
 }
 
 pub const ROWS: &[Command] = &[Command {
@@ -34,57 +38,81 @@ pub const ROWS: &[Command] = &[Command {
     ..Command::ROW
 }];
 
-/// KEYS: walks the keyspace by SCAN's cursor and keeps the names, already written as bulk strings.
+/// A reply that grows over many steps, in pieces that are shared with the output at the end: one of hundreds of megabytes is
+/// never copied, and a piece never moves, since growing one would touch fresh pages by the hundred in one step.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    done: Vec<Splice>,
+    current: Output,
+}
+
+/// Large enough that a reply of millions of keys has thousands of pieces, not more.
+const PIECE_BYTES: usize = 64 << 10;
+
+impl Pieces {
+    /// Writes on. A bulk or an integer is the same in both dialects.
+    pub fn writer(&mut self) -> Reply<'_> {
+        Reply::new(&mut self.current, Dialect::Resp2)
+    }
+
+    /// Between two steps: begins a new piece when the current one is large.
+    pub fn cut(&mut self) {
+        if self.current.bytes.len() >= PIECE_BYTES {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        let fresh = Output { bytes: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8), shared: Vec::new() };
+        let Output { bytes, shared } = std::mem::replace(&mut self.current, fresh);
+        let bytes = Bytes::from(bytes);
+        let mut from = 0;
+        for Splice { at, value } in shared {
+            self.done.push(Splice { at: 0, value: bytes.slice(from..at) });
+            self.done.push(Splice { at: 0, value });
+            from = at;
+        }
+        self.done.push(Splice { at: 0, value: bytes.slice(from..) });
+    }
+
+    /// Puts all of it into the reply.
+    pub fn pour(&mut self, reply: &mut Reply<'_>) {
+        self.done.drain(..).for_each(|piece| reply.bulk_shared(piece.value));
+        reply.append(std::mem::take(&mut self.current));
+    }
+}
+
+/// KEYS: walks the keyspace by SCAN's cursor and keeps the names.
 #[derive(Debug)]
 struct Keys {
     pattern: Box<[u8]>,
     cursor: Cursor,
     count: usize,
-    /// Pieces that are shared with the output at the end: a reply of hundreds of megabytes is never copied.
-    pieces: Vec<Bytes>,
-    piece: Output,
+    pieces: Pieces,
 }
-
-/// Large enough that a reply of millions of keys has thousands of pieces, not more. A piece never moves: growing one would touch
-/// fresh pages by the hundred in one step.
-const PIECE_BYTES: usize = 64 << 10;
 
 impl Keys {
     fn new(args: Args<'_>) -> Self {
-        Self {
-            pattern: args.at(1).into(),
-            cursor: Cursor::START,
-            count: 0,
-            pieces: Vec::new(),
-            piece: Output::default(),
-        }
-    }
-
-    fn cut_piece(&mut self) {
-        let fresh = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
-        self.pieces.push(Bytes::from(std::mem::replace(&mut self.piece.bytes, fresh)));
+        Self { pattern: args.at(1).into(), cursor: Cursor::START, count: 0, pieces: Pieces::default() }
     }
 }
 
 impl Job for Keys {
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
-        let (pattern, piece, count) = (&self.pattern, &mut self.piece, &mut self.count);
+        let (pattern, pieces, count) = (&self.pattern, &mut self.pieces, &mut self.count);
         let now = ctx.now;
         self.cursor = ctx.keyspace().scan(self.cursor, limits::SCAN_KEYS_PER_STEP, now, |entry| {
             if glob::matches(pattern, entry.key(), Case::Exact) {
-                Reply::new(piece, Dialect::Resp2).bulk(entry.key());
+                pieces.writer().bulk(entry.key());
                 *count += 1;
             }
         });
-        if self.piece.bytes.len() >= PIECE_BYTES {
-            self.cut_piece();
-        }
+        self.pieces.cut();
         if self.cursor != Cursor::START {
             return Ok(Progress::More);
         }
-        self.cut_piece();
         reply.array(self.count);
-        self.pieces.drain(..).for_each(|piece| reply.bulk_shared(piece));
+        self.pieces.pour(reply);
         Ok(Progress::Done)
     }
 }

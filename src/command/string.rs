@@ -305,8 +305,7 @@ fn append(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let total = len + tail.len();
     ctx.check_length(total)?;
     if is_rope && total > EMBED_MAX {
-        let now = ctx.now;
-        ctx.keyspace().update_object(key.bytes, key.hash, now, |object| {
+        ctx.update_object(key, |object| {
             if let Object::Rope(rope) = object {
                 rope.append(tail);
             }

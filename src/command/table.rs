@@ -5,7 +5,8 @@
 
 use crate::wire::request::Args;
 
-use super::{Command, Flags, Run, connection, expire, introspect, keys, server, sliced, string};
+use super::{Command, Flags, Run};
+use super::{connection, exchange, expire, hash, introspect, keys, object, ranges, scan, server, sliced, string};
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,20 @@ pub struct Table {
 const INDEX_SLOTS: usize = 4096;
 const EMPTY: u16 = u16::MAX;
 
-const FAMILIES: &[&[Command]] =
-    &[connection::ROWS, expire::ROWS, introspect::ROWS, keys::ROWS, server::ROWS, sliced::ROWS, string::ROWS];
+const FAMILIES: &[&[Command]] = &[
+    connection::ROWS,
+    exchange::ROWS,
+    expire::ROWS,
+    hash::ROWS,
+    introspect::ROWS,
+    keys::ROWS,
+    object::ROWS,
+    ranges::ROWS,
+    scan::ROWS,
+    server::ROWS,
+    sliced::ROWS,
+    string::ROWS,
+];
 
 impl Default for Table {
     fn default() -> Self {

@@ -157,7 +157,9 @@ impl Shard {
 
     /// The socket is gone: frees all that the connection had.
     pub fn closed(&mut self, conn: ConnId) {
-        self.clients.slab.remove(conn.0);
+        if let Some(job) = self.clients.slab.remove(conn.0).and_then(|client| client.job) {
+            job.abandon(&mut self.store.graves);
+        }
     }
 
     /// SIGTERM and SHUTDOWN: no more input is taken, what has been read is run, then every connection is closed.

@@ -37,6 +37,13 @@ impl Effects {
         }
     }
 
+    /// States the effect of a change that was already counted.
+    pub fn restate(&mut self, words: &[&[u8]]) {
+        if self.recording {
+            self.stated.push(words.iter().copied().collect());
+        }
+    }
+
     /// The command succeeded. `verbatim` is its request when that is the effect.
     #[inline]
     pub fn commit(&mut self, db: u8, verbatim: Option<Args<'_>>) {

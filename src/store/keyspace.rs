@@ -409,6 +409,13 @@ impl Graveyard {
         }
     }
 
+    /// Frees a value now if it is small, or in steps.
+    pub fn bury_object(&mut self, object: Object) {
+        if object.bytes() > FREE_AT_ONCE_BYTES {
+            self.objects.push_back(Box::new(object));
+        }
+    }
+
     fn bury_all(&mut self, mut dead: Keyspace) {
         let (entries, deadlines) = (dead.table.detach(), std::mem::take(&mut dead.deadlines));
         self.databases.push_back(Remains { entries, deadlines });

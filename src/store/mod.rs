@@ -98,6 +98,17 @@ impl Store {
         self.effects.changed();
     }
 
+    /// Swaps two databases in constant time.
+    pub fn swap(&mut self, one: u8, other: u8) {
+        self.dbs.swap(usize::from(one), usize::from(other));
+        self.effects.changed();
+    }
+
+    /// Any key of a database, each as likely as any other.
+    pub fn random_key(&mut self, db: u8, now: Millis) -> Option<EntryRef<'_>> {
+        self.dbs[usize::from(db)].random(&mut self.rng, now)
+    }
+
     /// Asks for the memory that look-ups of `keys` will touch: all buckets first, then the entries in them.
     #[inline]
     pub fn prefetch(&self, db: u8, keys: impl Iterator<Item = KeyHash> + Clone) {

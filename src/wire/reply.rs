@@ -176,6 +176,17 @@ impl<'o> Reply<'o> {
         self.head(b'-', line.as_bytes());
     }
 
+    /// What was written elsewhere comes here; large pieces stay shared.
+    pub fn append(&mut self, other: Output) {
+        let mut from = 0;
+        for splice in other.shared {
+            self.raw(&other.bytes[from..splice.at]);
+            from = splice.at;
+            self.out.push_shared(splice.value);
+        }
+        self.raw(&other.bytes[from..]);
+    }
+
     #[inline]
     fn length(&mut self, kind: u8, len: usize) {
         let mut digits = [0; I64_TEXT_MAX];

@@ -1,0 +1,202 @@
+//! Strings set under a condition or read on their way out: thin forms of SET and GET.
+
+use super::caller::answer_or_null;
+use super::numbers::Moment;
+use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
+use crate::base::ascii::is_word;
+use crate::store::keyspace::Deadline;
+use crate::wire::fault::Fault;
+use crate::wire::reply::Reply;
+use crate::wire::request::Args;
+
+const GROW: Flags = Flags::WRITE.and(Flags::DENYOOM);
+const ROW: Command = Command { group: Group::String, ..Command::ROW };
+
+pub const ROWS: &[Command] = &[
+    Command {
+        name: "delifeq",
+        syntax: "DELIFEQ key comparison-value",
+        arity: 3,
+        keys: Keys::one(Keys::REMOVE),
+        flags: Flags::WRITE.and(Flags::FAST),
+        since: "9.0.0",
+        summary: "Removes a string if it equals the value (from Valkey).",
+        log: Log::Verbatim,
+        run: Run::Keys(delifeq),
+        ..ROW
+    },
+    Command {
+        name: "getdel",
+        syntax: "GETDEL key",
+        arity: 2,
+        keys: Keys::one(Keys::TAKE),
+        flags: Flags::WRITE.and(Flags::FAST),
+        since: "6.2.0",
+        summary: "Answers the string and removes it.",
+        log: Log::Verbatim,
+        run: Run::Keys(getdel),
+        ..ROW
+    },
+    Command {
+        name: "getex",
+        syntax: "GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+        arity: -2,
+        keys: Keys::one(Keys::MODIFY),
+        flags: Flags::WRITE.and(Flags::FAST),
+        since: "6.2.0",
+        summary: "Answers the string and sets or removes its deadline.",
+        log: Log::Effect,
+        run: Run::Keys(getex),
+        ..ROW
+    },
+    Command {
+        name: "getset",
+        syntax: "GETSET key value",
+        arity: 3,
+        keys: Keys::one(Keys::MODIFY),
+        flags: GROW.and(Flags::FAST),
+        summary: "Answers the old string and sets a new one.",
+        log: Log::Verbatim,
+        run: Run::Keys(getset),
+        ..ROW
+    },
+    Command {
+        name: "msetnx",
+        syntax: "MSETNX key value [key value ...]",
+        arity: -3,
+        keys: Keys::pairs(Keys::INSERT),
+        flags: GROW,
+        since: "1.0.1",
+        complexity: "O(N) where N is the number of keys",
+        summary: "Sets several strings if none of the keys exists.",
+        log: Log::Verbatim,
+        policy: Policy::MultiShard(Merge::Special),
+        run: Run::Split { part: msetnx },
+        ..ROW
+    },
+    Command {
+        name: "psetex",
+        syntax: "PSETEX key milliseconds value",
+        arity: 4,
+        keys: Keys::one(Keys::OVERWRITE),
+        flags: GROW,
+        since: "2.6.0",
+        summary: "Sets a string and its deadline in milliseconds from now.",
+        log: Log::Effect,
+        run: Run::Keys(|ctx, args, reply| set_expiring(ctx, args, Moment::MILLIS, "psetex", reply)),
+        ..ROW
+    },
+    Command {
+        name: "setex",
+        syntax: "SETEX key seconds value",
+        arity: 4,
+        keys: Keys::one(Keys::OVERWRITE),
+        flags: GROW,
+        since: "2.0.0",
+        summary: "Sets a string and its deadline in seconds from now.",
+        log: Log::Effect,
+        run: Run::Keys(|ctx, args, reply| set_expiring(ctx, args, Moment::SECONDS, "setex", reply)),
+        ..ROW
+    },
+    Command {
+        name: "setnx",
+        syntax: "SETNX key value",
+        arity: 3,
+        keys: Keys::one(Keys::INSERT),
+        flags: GROW.and(Flags::FAST),
+        summary: "Sets a string if the key does not exist.",
+        log: Log::Verbatim,
+        run: Run::Keys(setnx),
+        ..ROW
+    },
+];
+
+fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let free = !ctx.exists(key);
+    if free {
+        ctx.store_string(key, args.at(2), Deadline::Clear);
+    }
+    reply.int(i64::from(free));
+    Ok(())
+}
+
+fn set_expiring(
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    moment: Moment,
+    command: &'static str,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let at = moment.parse(args.at(2), ctx.now, command)?;
+    ctx.set_stating_effect(ctx.first(args), args.at(3), Deadline::At(at));
+    reply.ok();
+    Ok(())
+}
+
+fn getset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    answer_or_null(ctx.string(key)?, reply);
+    ctx.store_string(key, args.at(2), Deadline::Clear);
+    Ok(())
+}
+
+fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    answer_or_null(ctx.string(key)?, reply);
+    ctx.remove(key);
+    Ok(())
+}
+
+fn delifeq(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let equal = ctx.string(key)?.is_some_and(|text| text.equals(args.at(2)));
+    let removed = equal && ctx.remove(key);
+    reply.int(i64::from(removed));
+    Ok(())
+}
+
+fn getex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let deadline = getex_deadline(args.from(2), ctx)?;
+    let text = ctx.string(key)?;
+    answer_or_null(text, reply);
+    if text.is_none() {
+        return Ok(());
+    }
+    match deadline {
+        Deadline::Keep => {}
+        Deadline::At(at) => ctx.expire_at(key, at),
+        Deadline::Clear if ctx.expiry(key).flatten().is_some() => {
+            ctx.persist(key);
+            ctx.store.effects.restate(&[b"PERSIST", key.bytes]);
+        }
+        Deadline::Clear => {}
+    }
+    Ok(())
+}
+
+fn getex_deadline(words: Args<'_>, ctx: &Ctx<'_>) -> Result<Deadline, Fault> {
+    match (words.len(), words.get(0)) {
+        (0, _) => Ok(Deadline::Keep),
+        (1, Some(word)) if is_word(word, "PERSIST") => Ok(Deadline::Clear),
+        (2, Some(word)) => {
+            let moment = Moment::named(word).ok_or(Fault::Syntax)?;
+            moment.parse(words.at(1), ctx.now, "getex").map(Deadline::At)
+        }
+        _ => Err(Fault::Syntax),
+    }
+}
+
+fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.len().is_multiple_of(2) {
+        return Err(Fault::Arity("msetnx"));
+    }
+    let pairs = || (1..args.len()).step_by(2);
+    let free = pairs().all(|i| !ctx.exists(ctx.key(args.at(i))));
+    if free {
+        pairs().for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear));
+    }
+    reply.int(i64::from(free));
+    Ok(())
+}

@@ -1,0 +1,411 @@
+//! Hashes. HKEYS, HVALS and HGETALL are one job over a clone of the root, which costs nothing to take and lets others write on.
+
+use super::caller::{Key, answer_value};
+use super::numbers::integer;
+use super::scan::ScanOptions;
+use super::sliced::{Job, Pieces};
+use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run};
+use crate::base::ascii::{I64_TEXT_MAX, format_i64};
+use crate::base::glob::{self, Case};
+use crate::base::hash::HashKey;
+use crate::base::limits;
+use crate::store::entry::{Kind, Value, ValueRef};
+use crate::store::keyspace::{Deadline, Graveyard, Write};
+use crate::types::hash::{Hash, Limits};
+use crate::types::trie::{Stop, Written};
+use crate::types::{Object, Progress};
+use crate::wire::fault::Fault;
+use crate::wire::output::Output;
+use crate::wire::reply::{Dialect, Reply};
+use crate::wire::request::Args;
+
+const READ: Flags = Flags::READONLY.and(Flags::FAST);
+const GROW: Flags = Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST);
+const ROW: Command =
+    Command { group: Group::Hash, since: "2.0.0", keys: Keys::one(Keys::READ), flags: READ, ..Command::ROW };
+
+pub const ROWS: &[Command] = &[
+    Command {
+        name: "hdel",
+        syntax: "HDEL key field [field ...]",
+        arity: -3,
+        keys: Keys::one(Keys::DELETE_FROM),
+        flags: Flags::WRITE.and(Flags::FAST),
+        complexity: "O(N) where N is the number of fields",
+        summary: "Removes fields, and the hash when none is left.",
+        log: Log::Verbatim,
+        run: Run::Keys(hdel),
+        ..ROW
+    },
+    Command {
+        name: "hexists",
+        syntax: "HEXISTS key field",
+        arity: 3,
+        keys: Keys::one(Keys::LOOK),
+        summary: "Answers whether the hash has a field.",
+        run: Run::Keys(hexists),
+        ..ROW
+    },
+    Command {
+        name: "hget",
+        syntax: "HGET key field",
+        arity: 3,
+        summary: "Answers the value of a field.",
+        run: Run::Keys(hget),
+        ..ROW
+    },
+    Command {
+        name: "hgetall",
+        syntax: "HGETALL key",
+        arity: 2,
+        flags: Flags::READONLY,
+        complexity: "O(N) where N is the number of fields",
+        summary: "Answers all fields with their values, as they are at one moment, in slices.",
+        tips: &["nondeterministic_output_order"],
+        run: Run::Sliced { start: |ctx, args| Walk::start(ctx, args, Parts::Pairs) },
+        ..ROW
+    },
+    Command {
+        name: "hincrby",
+        syntax: "HINCRBY key field increment",
+        arity: 4,
+        keys: Keys::one(Keys::MODIFY),
+        flags: GROW,
+        summary: "Adds to the number in a field.",
+        log: Log::Verbatim,
+        run: Run::Keys(hincrby),
+        ..ROW
+    },
+    Command {
+        name: "hkeys",
+        syntax: "HKEYS key",
+        arity: 2,
+        flags: Flags::READONLY,
+        complexity: "O(N) where N is the number of fields",
+        summary: "Answers all fields, in slices.",
+        tips: &["nondeterministic_output_order"],
+        run: Run::Sliced { start: |ctx, args| Walk::start(ctx, args, Parts::Fields) },
+        ..ROW
+    },
+    Command {
+        name: "hlen",
+        syntax: "HLEN key",
+        arity: 2,
+        keys: Keys::one(Keys::LOOK),
+        summary: "Answers the number of fields.",
+        run: Run::Keys(hlen),
+        ..ROW
+    },
+    Command {
+        name: "hmget",
+        syntax: "HMGET key field [field ...]",
+        arity: -3,
+        complexity: "O(N) where N is the number of fields",
+        summary: "Answers the values of fields.",
+        run: Run::Keys(hmget),
+        ..ROW
+    },
+    Command {
+        name: "hscan",
+        syntax: "HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES]",
+        arity: -3,
+        flags: Flags::READONLY,
+        since: "2.8.0",
+        complexity: "O(1) for every call, O(N) for a whole iteration",
+        summary: "Iterates over fields and values.",
+        tips: &["nondeterministic_output"],
+        run: Run::Keys(hscan),
+        ..ROW
+    },
+    Command {
+        name: "hset",
+        syntax: "HSET key field value [field value ...]",
+        arity: -4,
+        keys: Keys::one(Keys::UPDATE),
+        flags: GROW,
+        complexity: "O(N) where N is the number of fields",
+        summary: "Sets fields; answers how many are new.",
+        log: Log::Verbatim,
+        run: Run::Keys(hset),
+        ..ROW
+    },
+    Command {
+        name: "hsetnx",
+        syntax: "HSETNX key field value",
+        arity: 4,
+        keys: Keys::one(Keys::INSERT_MODIFY),
+        flags: GROW,
+        summary: "Sets a field if there is none of that name.",
+        log: Log::Verbatim,
+        run: Run::Keys(hsetnx),
+        ..ROW
+    },
+    Command {
+        name: "hstrlen",
+        syntax: "HSTRLEN key field",
+        arity: 3,
+        keys: Keys::one(Keys::LOOK),
+        since: "3.2.0",
+        summary: "Answers the length of a field's value.",
+        run: Run::Keys(hstrlen),
+        ..ROW
+    },
+    Command {
+        name: "hvals",
+        syntax: "HVALS key",
+        arity: 2,
+        flags: Flags::READONLY,
+        complexity: "O(N) where N is the number of fields",
+        summary: "Answers all values, in slices.",
+        tips: &["nondeterministic_output_order"],
+        run: Run::Sliced { start: |ctx, args| Walk::start(ctx, args, Parts::Values) },
+        ..ROW
+    },
+];
+
+/// How a hash is reached from a handler.
+impl Ctx<'_> {
+    /// The hash at `key`, with the hash key that its look-ups want; a fault when it holds something else.
+    fn hash(&mut self, key: Key<'_>) -> Result<Option<(&Hash, HashKey)>, Fault> {
+        let hasher = self.store.hash_key;
+        match self.store.read(self.db, key.bytes, key.hash, self.now).map(|entry| entry.value()) {
+            None => Ok(None),
+            Some(ValueRef::Object(Object::Hash(hash))) => Ok(Some((hash, hasher))),
+            Some(_) => Err(Fault::WrongType),
+        }
+    }
+
+    /// Changes the hash at `key`, which is made if it is missing and removed if nothing is left in it.
+    fn change_hash<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut HashEdit<'_>) -> R) -> Result<R, Fault> {
+        let missing = self.hash(key)?.is_none();
+        let limits = Limits {
+            entries: usize::try_from(self.config.hash_packed_entries_max()).unwrap_or(0),
+            value_bytes: usize::try_from(self.config.hash_packed_value_bytes_max()).unwrap_or(usize::MAX),
+        };
+        let hasher = self.store.hash_key;
+        let mut displaced = Vec::new();
+        let edit = |hash: &mut Hash| {
+            let result = change(&mut HashEdit { hash, limits, hasher, displaced: &mut displaced });
+            (result, hash.is_empty())
+        };
+        let (result, empty) = if missing {
+            let mut hash = Hash::default();
+            let done = edit(&mut hash);
+            if !done.1 {
+                let write = Write { deadline: Deadline::Clear, recency: self.store.recency, ..Write::default() };
+                let value = Value::Object(Kind::Hash, Box::new(Object::Hash(hash)));
+                let (keys, graves) = self.store.db_and_graves(self.db);
+                keys.set(key.bytes, key.hash, value, write, self.now, graves);
+            }
+            (done.0, false)
+        } else {
+            self.update_object(key, |object| match object {
+                Object::Hash(hash) => edit(hash),
+                Object::Rope(_) => unreachable!("the type was looked at above"),
+            })
+            .expect("the key was found above")
+        };
+        displaced.into_iter().for_each(|rope| self.store.graves.bury_object(Object::Rope(rope)));
+        if empty {
+            self.bury(key);
+        }
+        Ok(result)
+    }
+}
+
+/// A hash being written.
+struct HashEdit<'h> {
+    hash: &'h mut Hash,
+    limits: Limits,
+    hasher: HashKey,
+    displaced: &'h mut Vec<crate::types::rope::Rope>,
+}
+
+impl HashEdit<'_> {
+    fn set(&mut self, field: &[u8], value: &[u8]) -> Written {
+        self.hash.set(field, value, self.limits, &self.hasher, self.displaced)
+    }
+
+    fn remove(&mut self, field: &[u8]) -> bool {
+        self.hash.remove(field, &self.hasher, self.displaced)
+    }
+}
+
+fn hset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let pairs = args.from(2);
+    if !pairs.len().is_multiple_of(2) {
+        return Err(Fault::Arity("hset"));
+    }
+    let added = ctx.change_hash(ctx.first(args), |hash| {
+        let set = |i: &usize| hash.set(pairs.at(*i), pairs.at(*i + 1)) == Written::Added;
+        (0..pairs.len()).step_by(2).filter(set).count()
+    })?;
+    ctx.store.effects.changed();
+    reply.count(added);
+    Ok(())
+}
+
+fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (key, field) = (ctx.first(args), args.at(2));
+    let free = ctx.hash(key)?.is_none_or(|(hash, hasher)| !hash.contains(field, &hasher));
+    if free {
+        ctx.change_hash(key, |hash| hash.set(field, args.at(3)))?;
+        ctx.store.effects.changed();
+    }
+    reply.int(i64::from(free));
+    Ok(())
+}
+
+fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = ctx.first(args);
+    let removed = if ctx.hash(key)?.is_none() {
+        0
+    } else {
+        ctx.change_hash(key, |hash| args.from(2).iter().filter(|field| hash.remove(field)).count())?
+    };
+    if removed > 0 {
+        ctx.store.effects.changed();
+    }
+    reply.count(removed);
+    Ok(())
+}
+
+fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (key, field) = (ctx.first(args), args.at(2));
+    let by = integer(args.at(3))?;
+    let mut text = Vec::new();
+    let old = match ctx.hash(key)?.and_then(|(hash, hasher)| hash.find(field, &hasher)) {
+        None => 0,
+        Some(value) => {
+            value.read_into(&mut text);
+            integer(&text).map_err(|_| Fault::Fixed("ERR hash value is not an integer"))?
+        }
+    };
+    let new = old.checked_add(by).ok_or(Fault::Overflow)?;
+    let mut digits = [0; I64_TEXT_MAX];
+    let value = format_i64(new, &mut digits);
+    ctx.change_hash(key, |hash| hash.set(field, value))?;
+    ctx.store.effects.changed();
+    reply.int(new);
+    Ok(())
+}
+
+fn hget(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    match ctx.hash(ctx.first(args))?.and_then(|(hash, hasher)| hash.find(args.at(2), &hasher)) {
+        Some(value) => answer_value(value, reply),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+fn hmget(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let found = ctx.hash(ctx.first(args))?;
+    reply.array(args.len() - 2);
+    for field in args.from(2).iter() {
+        match found.and_then(|(hash, hasher)| hash.find(field, &hasher)) {
+            Some(value) => answer_value(value, reply),
+            None => reply.null(),
+        }
+    }
+    Ok(())
+}
+
+fn hexists(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let found = ctx.hash(ctx.first(args))?.is_some_and(|(hash, hasher)| hash.contains(args.at(2), &hasher));
+    reply.int(i64::from(found));
+    Ok(())
+}
+
+fn hlen(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let len = ctx.hash(ctx.first(args))?.map_or(0, |(hash, _)| hash.len());
+    reply.count(len);
+    Ok(())
+}
+
+fn hstrlen(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let value = ctx.hash(ctx.first(args))?.and_then(|(hash, hasher)| hash.find(args.at(2), &hasher));
+    reply.count(value.map_or(0, crate::types::trie::Value::len));
+    Ok(())
+}
+
+fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let options = ScanOptions::parse(args.at(2), args.from(3), ScanOptions::HASH)?;
+    let (mut found, mut count, mut name) = (Output::default(), 0, Vec::new());
+    let next = ctx.hash(ctx.first(args))?.map_or(0, |(hash, hasher)| {
+        hash.scan(options.cursor, options.count, Stop::AtCount, &hasher, |pair| {
+            name.clear();
+            pair.first.read_into(&mut name);
+            if options.pattern.is_some_and(|pattern| !glob::matches(pattern, &name, Case::Exact)) {
+                return;
+            }
+            let mut into = Reply::new(&mut found, Dialect::Resp2);
+            into.bulk(&name);
+            count += 1;
+            if !options.no_values {
+                answer_value(pair.second, &mut into);
+                count += 1;
+            }
+        })
+    });
+    reply.array(2);
+    reply.text(&next.to_string());
+    reply.array(count);
+    reply.append(found);
+    Ok(())
+}
+
+/// What a walk over a hash answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parts {
+    Fields,
+    Values,
+    Pairs,
+}
+
+/// HKEYS, HVALS, HGETALL: what the hash held when they began.
+#[derive(Debug)]
+struct Walk {
+    hash: Hash,
+    parts: Parts,
+    cursor: u64,
+    pieces: Pieces,
+}
+
+impl Walk {
+    fn start(ctx: &mut Ctx<'_>, args: Args<'_>, parts: Parts) -> Result<Box<dyn Job>, Fault> {
+        let hash = ctx.hash(ctx.first(args))?.map(|(hash, _)| hash.clone()).unwrap_or_default();
+        Ok(Box::new(Self { hash, parts, cursor: 0, pieces: Pieces::default() }))
+    }
+}
+
+impl Job for Walk {
+    fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
+        let hasher = ctx.store.hash_key;
+        let (parts, pieces) = (self.parts, &mut self.pieces);
+        self.cursor = self.hash.scan(self.cursor, limits::FIELDS_PER_STEP, Stop::AtLeaf, &hasher, |pair| {
+            let mut into = pieces.writer();
+            if parts != Parts::Values {
+                answer_value(pair.first, &mut into);
+            }
+            if parts != Parts::Fields {
+                answer_value(pair.second, &mut into);
+            }
+        });
+        self.pieces.cut();
+        if self.cursor != 0 {
+            return Ok(Progress::More);
+        }
+        match self.parts {
+            Parts::Pairs => reply.map(self.hash.len()),
+            Parts::Fields | Parts::Values => reply.array(self.hash.len()),
+        }
+        self.pieces.pour(reply);
+        ctx.store.graves.bury_object(Object::Hash(std::mem::take(&mut self.hash)));
+        Ok(Progress::Done)
+    }
+
+    /// The clone may be the last holder of its nodes by now.
+    fn abandon(self: Box<Self>, graves: &mut Graveyard) {
+        graves.bury_object(Object::Hash(self.hash));
+    }
+}
