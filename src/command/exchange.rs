@@ -1,9 +1,10 @@
 //! Strings set under a condition or read on their way out: thin forms of SET and GET.
 
-use super::caller::answer_or_null;
+use super::caller::{answer, answer_or_null};
 use super::numbers::Moment;
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
 use crate::base::ascii::is_word;
+use crate::base::time::Millis;
 use crate::store::keyspace::Deadline;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
@@ -158,12 +159,15 @@ fn delifeq(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 
 fn getex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
-    let deadline = getex_deadline(args.from(2), ctx)?;
-    let text = ctx.string(key)?;
-    answer_or_null(text, reply);
-    if text.is_none() {
+    let wish = Wish::parse(args.from(2))?;
+    let now = ctx.now;
+    let Some(text) = ctx.string(key)? else {
+        reply.null();
         return Ok(());
-    }
+    };
+    // Only where there is something to expire is the number looked at.
+    let deadline = wish.deadline(now)?;
+    answer(text, reply);
     match deadline {
         Deadline::Keep => {}
         Deadline::At(at) => ctx.expire_at(key, at),
@@ -176,15 +180,29 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(())
 }
 
-fn getex_deadline(words: Args<'_>, ctx: &Ctx<'_>) -> Result<Deadline, Fault> {
-    match (words.len(), words.get(0)) {
-        (0, _) => Ok(Deadline::Keep),
-        (1, Some(word)) if is_word(word, "PERSIST") => Ok(Deadline::Clear),
-        (2, Some(word)) => {
-            let moment = Moment::named(word).ok_or(Fault::Syntax)?;
-            moment.parse(words.at(1), ctx.now, "getex").map(Deadline::At)
+/// What GETEX is to do with the deadline.
+enum Wish<'a> {
+    Keep,
+    Clear,
+    At(Moment, &'a [u8]),
+}
+
+impl<'a> Wish<'a> {
+    fn parse(words: Args<'a>) -> Result<Self, Fault> {
+        match (words.len(), words.get(0)) {
+            (0, _) => Ok(Self::Keep),
+            (1, Some(word)) if is_word(word, "PERSIST") => Ok(Self::Clear),
+            (2, Some(word)) => Ok(Self::At(Moment::named(word).ok_or(Fault::Syntax)?, words.at(1))),
+            _ => Err(Fault::Syntax),
         }
-        _ => Err(Fault::Syntax),
+    }
+
+    fn deadline(&self, now: Millis) -> Result<Deadline, Fault> {
+        match self {
+            Self::Keep => Ok(Deadline::Keep),
+            Self::Clear => Ok(Deadline::Clear),
+            Self::At(moment, number) => moment.parse(number, now, "getex").map(Deadline::At),
+        }
     }
 }
 

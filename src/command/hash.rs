@@ -106,6 +106,18 @@ pub const ROWS: &[Command] = &[
         ..ROW
     },
     Command {
+        name: "hmset",
+        syntax: "HMSET key field value [field value ...]",
+        arity: -4,
+        keys: Keys::one(Keys::UPDATE),
+        flags: GROW,
+        complexity: "O(N) where N is the number of fields",
+        summary: "HSET by its older name, which answers OK.",
+        log: Log::Verbatim,
+        run: Run::Keys(hmset),
+        ..ROW
+    },
+    Command {
         name: "hscan",
         syntax: "HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES]",
         arity: -3,
@@ -232,17 +244,29 @@ impl HashEdit<'_> {
 }
 
 fn hset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let added = set_fields(ctx, args, "hset")?;
+    reply.count(added);
+    Ok(())
+}
+
+fn hmset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_fields(ctx, args, "hmset")?;
+    reply.ok();
+    Ok(())
+}
+
+/// How many of the fields are new.
+fn set_fields(ctx: &mut Ctx<'_>, args: Args<'_>, command: &'static str) -> Result<usize, Fault> {
     let pairs = args.from(2);
     if !pairs.len().is_multiple_of(2) {
-        return Err(Fault::Arity("hset"));
+        return Err(Fault::Arity(command));
     }
     let added = ctx.change_hash(ctx.first(args), |hash| {
         let set = |i: &usize| hash.set(pairs.at(*i), pairs.at(*i + 1)) == Written::Added;
         (0..pairs.len()).step_by(2).filter(set).count()
     })?;
     ctx.store.effects.changed();
-    reply.count(added);
-    Ok(())
+    Ok(added)
 }
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -1,5 +1,6 @@
 //! COMMAND and the HELPs: the table, told to clients.
 
+use super::arguments;
 use super::connection::FAST_HELP;
 use super::flags::categories;
 use super::table::Found;
@@ -166,7 +167,7 @@ fn describe(row: &Command, reply: &mut Reply<'_>) {
     reply.set(tips.len());
     tips.iter().for_each(|tip| reply.text(tip));
     key_specifications(row, reply);
-    reply.array(row.children.len());
+    reply.set(row.children.len());
     row.children.iter().for_each(|child| describe(child, reply));
 }
 
@@ -193,9 +194,9 @@ fn tips(row: &Command) -> Vec<String> {
 fn key_specifications(row: &Command, reply: &mut Reply<'_>) {
     let keys = row.keys;
     if keys.first == 0 {
-        return reply.array(0);
+        return reply.set(0);
     }
-    reply.array(1);
+    reply.set(1);
     reply.map(3);
     reply.text("flags");
     reply.set(keys.access.len());
@@ -236,7 +237,7 @@ fn docs(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn document(row: &Command, reply: &mut Reply<'_>) {
     reply.text(row.name);
-    let arguments = arguments(row);
+    let arguments = arguments::of(row.syntax, row.name.split('|').count());
     let fields = 4 + usize::from(!arguments.is_empty()) + usize::from(!row.children.is_empty());
     reply.map(fields);
     for (field, value) in
@@ -255,48 +256,6 @@ fn document(row: &Command, reply: &mut Reply<'_>) {
         reply.map(row.children.len());
         row.children.iter().for_each(|child| document(child, reply));
     }
-}
-
-/// An argument as COMMAND DOCS tells it: enough for a client to draw a hint.
-struct Argument {
-    name: String,
-    display: String,
-    optional: bool,
-    multiple: bool,
-}
-
-impl Argument {
-    fn write(&self, reply: &mut Reply<'_>) {
-        let flags: Vec<&str> =
-            [(self.optional, "optional"), (self.multiple, "multiple")].iter().filter(|f| f.0).map(|f| f.1).collect();
-        reply.map(if flags.is_empty() { 3 } else { 4 });
-        reply.text("name");
-        reply.text(&self.name);
-        reply.text("type");
-        reply.text("string");
-        reply.text("display_text");
-        reply.text(&self.display);
-        if !flags.is_empty() {
-            reply.text("flags");
-            reply.array(flags.len());
-            flags.iter().for_each(|flag| reply.simple(flag));
-        }
-    }
-}
-
-/// Reads the arguments off the syntax line: each outermost word or bracket is one.
-fn arguments(row: &Command) -> Vec<Argument> {
-    let names = row.name.split('|').count();
-    super::syntax::tokens(row.syntax)
-        .skip(names)
-        .map(|token| {
-            let optional = token.starts_with('[');
-            let inner = token.trim_start_matches(['[', '<']).trim_end_matches([']', '>']);
-            let multiple = inner.ends_with("...");
-            let display = inner.split(" [").next().unwrap_or(inner).to_owned();
-            Argument { name: display.to_ascii_lowercase(), display, optional, multiple }
-        })
-        .collect()
 }
 
 fn getkeys(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -350,7 +309,7 @@ fn list(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         (5, Some(word), Some(by)) if is_word(word, "FILTERBY") => filtered(desk, by, args.at(4))?,
         _ => return Err(Fault::Syntax),
     };
-    reply.set(names.len());
+    reply.array(names.len());
     names.into_iter().for_each(|name| reply.text(name));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::numbers::integer;
 use super::{Command, Ctx, Flags, Group, Outcome, Policy, Run};
-use crate::base::ascii::{is_word, parse_u64};
+use crate::base::ascii::{is_word, parse_i64, parse_u64};
 use crate::base::glob::{self, Case};
 use crate::base::limits;
 use crate::store::entry::Kind;
@@ -49,7 +49,9 @@ impl<'a> ScanOptions<'a> {
     pub const HASH: Extra = Extra::NoValues;
 
     pub fn parse(cursor: &[u8], words: Args<'a>, extra: Extra) -> Result<Self, Fault> {
-        let cursor = parse_u64(cursor).ok_or(Fault::InvalidCursor)?;
+        // As strtoul: nothing is zero, and a negative number wraps to a place behind all others.
+        let odd = if cursor.is_empty() { Some(0) } else { parse_i64(cursor).map(i64::cast_unsigned) };
+        let cursor = parse_u64(cursor).or(odd).ok_or(Fault::InvalidCursor)?;
         let mut options = Self { cursor, pattern: None, count: 10, kind: None, no_values: false };
         let mut i = 0;
         while let Some(word) = words.get(i) {
@@ -87,11 +89,20 @@ pub const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
+/// No cursor of ours is above it: clients that keep numbers as floats hold all of them.
+const CURSOR_MAX: u64 = (1 << 53) - 1;
+
 /// COUNT is a hint, here as in Redis: one call never looks at more than a turn has time for.
 fn scan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let options = ScanOptions::parse(args.at(1), args.from(2), ScanOptions::KEYS)?;
     let (mut found, mut count) = (Output::default(), 0);
     let now = ctx.now;
+    if options.cursor > CURSOR_MAX {
+        reply.array(2);
+        reply.text("0");
+        reply.array(0);
+        return Ok(());
+    }
     let next = ctx.keyspace().scan(Cursor(options.cursor), options.count, now, |entry| {
         let name_fits = options.pattern.is_none_or(|pattern| glob::matches(pattern, entry.key(), Case::Exact));
         let kind = kind_name(entry.kind()).as_bytes();

@@ -187,6 +187,8 @@ struct SetOptions<'a> {
     only: Only<'a>,
     get: bool,
     ttl: Option<Deadline>,
+    /// The option that `ttl` came by.
+    moment: Option<Moment>,
 }
 
 /// The condition under which a value is set.
@@ -256,7 +258,8 @@ impl<'a> SetOptions<'a> {
             } else {
                 let moment = Moment::named(word).ok_or(Fault::Syntax)?;
                 let number = next.ok_or(Fault::Syntax)?;
-                options.limit(Deadline::At(moment.parse(number, now, "set")?))?;
+                options.limit(moment)?;
+                options.ttl = Some(Deadline::At(moment.parse(number, now, "set")?));
                 i += 1;
             }
             i += 1;
@@ -281,8 +284,13 @@ impl<'a> SetOptions<'a> {
         Ok(())
     }
 
-    fn limit(&mut self, ttl: Deadline) -> Outcome {
-        if self.ttl.replace(ttl).is_some() { Err(Fault::Syntax) } else { Ok(()) }
+    /// An option may be said twice, two different ones may not, as in Redis.
+    fn limit(&mut self, moment: Moment) -> Outcome {
+        if self.ttl.is_some() && self.moment != Some(moment) {
+            return Err(Fault::Syntax);
+        }
+        self.moment = Some(moment);
+        Ok(())
     }
 }
 

@@ -11,6 +11,11 @@
 /// Words that stand for a key, in the names the manual uses.
 const KEY_WORDS: &[&str] = &["key", "key1", "key2", "newkey", "source", "destination"];
 
+/// Whether a word of a syntax line stands for a key.
+pub fn is_key_word(word: &str) -> bool {
+    KEY_WORDS.contains(&word)
+}
+
 /// Arity as Redis counts it: with the name, negative when more may follow.
 pub fn arity(syntax: &str) -> i16 {
     let parts = parts(syntax);

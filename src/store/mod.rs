@@ -135,7 +135,9 @@ impl Store {
     /// When the next key is due, in nanoseconds of the monotonic clock.
     pub fn next_deadline(&self, now: Now) -> Option<u64> {
         let due = self.dbs.iter().filter_map(Keyspace::next_deadline).min();
-        due.map(|due| now.mono_ns + (due.0 * 1000).saturating_sub(now.unix_us) * 1000)
+        // A deadline may be as far away as its number allows.
+        let away_us = |due: Millis| due.0.saturating_mul(1000).saturating_sub(now.unix_us);
+        due.map(|due| away_us(due).saturating_mul(1000).saturating_add(now.mono_ns))
     }
 
     /// Removes what is due and frees what is dead, so many of each as a turn has time for. When it wants to go on, in
