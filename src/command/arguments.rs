@@ -57,9 +57,9 @@ fn sequence(words: &mut dyn Iterator<Item = &str>) -> Vec<Argument> {
     let mut found: Vec<Argument> = Vec::new();
     let mut token: Option<&str> = None;
     for word in words {
-        let (optional, inner) = (word.starts_with('['), word.trim_matches(['[', ']', '<', '>']));
-        if optional && inner.ends_with("...") {
-            repeat(&mut found, inner.split(' ').count() - 1);
+        let optional = word.starts_with('[');
+        if optional && word.ends_with("...]") {
+            repeat(&mut found, word.split(' ').count() - 1);
             continue;
         }
         let next = if word.starts_with(['[', '<']) {
@@ -147,6 +147,12 @@ fn named(name: &str, kind: &'static str) -> Argument {
 }
 
 impl Argument {
+    /// Whether a block or a choice in it has no parts: clients index into those without asking.
+    pub fn is_hollow(&self) -> bool {
+        let compound = matches!(self.kind, "block" | "oneof");
+        compound && self.parts.is_empty() || self.parts.iter().any(Self::is_hollow)
+    }
+
     /// The fields and their order are those of Redis 7.2.
     pub fn write(&self, reply: &mut Reply<'_>) {
         let is_leaf = self.parts.is_empty();
@@ -207,6 +213,7 @@ mod tests {
             ("GET key", 1, "key"),
             ("PING [message]", 1, "string?"),
             ("DEL key [key ...]", 1, "key*"),
+            ("INFO [section [section ...]]", 1, "string?*"),
             ("MSET key value [key value ...]", 1, "block(key string)*"),
             (
                 "SET key value [NX | XX] [GET] [EX seconds | KEEPTTL]",

@@ -25,9 +25,10 @@ use std::time::Duration;
 
 use core_affinity::CoreId;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::clock::Clock;
+use super::keepalive::Keepalive;
 use super::log::{Level, say};
 use super::ring::{Ring, RingRefusal, RingSizes};
 use super::spin::{Poll, Spin};
@@ -41,6 +42,10 @@ const GLOMMIO_IO_BYTES: usize = 64 << 10;
 
 /// What glommio asks of the memlock limit for each executor.
 const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+
+/// Descriptors besides the connections: streams, log, files; and rings, events and listeners of each lane.
+const DESCRIPTORS_OF_OURS: u64 = 32;
+const DESCRIPTORS_PER_LANE: u64 = 16;
 
 /// Receive buffers of a lane. The kernel cycles through all of them, so they should stay in the second-level cache.
 const BUFFERS: u16 = 64;
@@ -57,8 +62,7 @@ pub struct Settings {
     pub bind_if_there: Vec<IpAddr>,
     pub port: u16,
     pub tcp_backlog: u32,
-    /// Seconds; 0: no keepalive.
-    pub tcp_keepalive_secs: u32,
+    pub keepalive: Keepalive,
     /// For the sizes of the rings.
     pub connections_max: usize,
     pub poll: Poll,
@@ -212,6 +216,7 @@ fn serve(
     if sys::memlock_bytes() < MEMLOCK_BYTES_MIN {
         return Err(BootError::RingMemory(io::Error::from_raw_os_error(libc::ENOMEM)));
     }
+    provide_descriptors(&settings);
     let cpus = choose_cpus(&settings)?;
     let sockets = bind_all(&settings)?;
     let make_shard = Arc::new(make_shard);
@@ -250,6 +255,23 @@ fn serve(
     }
     say(Level::Notice, "Bye");
     outcome
+}
+
+/// Raises the limit of open files to what the connections need. Too little is no refusal: fewer clients are better than none,
+/// and the lane says so again when it is out of descriptors.
+fn provide_descriptors(settings: &Settings) {
+    let wanted = settings.connections_max as u64 + DESCRIPTORS_OF_OURS + settings.lanes as u64 * DESCRIPTORS_PER_LANE;
+    let got = sys::raise_open_files(wanted);
+    if got < wanted {
+        say(
+            Level::Warning,
+            &format!(
+                "the limit of open files is {got}, but maxclients {} needs {wanted}: raise it (ulimit -n {wanted}, \
+                 LimitNOFILE={wanted} in the systemd unit) or lower maxclients",
+                settings.connections_max
+            ),
+        );
+    }
 }
 
 /// The ring of each lane, or the first refusal. On a refusal the other lanes end with the process or when their channel closes.
@@ -307,12 +329,13 @@ fn live(
     {
         return Err(BootError::Cpu { cpu: cpu.id, allowed: allowed_cpus() });
     }
+    // Before glommio makes its own rings: what the kernel refuses is then known by name, with its remedy.
+    let ring = Ring::new(birth.sizes)?;
     let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(GLOMMIO_IO_BYTES).make();
     let executor = executor.map_err(|error: GlommioError<()>| BootError::Executor(error.to_string()))?;
     executor.run(async move {
         // The executor's first park is slow by tens of milliseconds: have it over before anybody can connect.
         glommio::timer::sleep(Duration::from_millis(1)).await;
-        let ring = Ring::new(birth.sizes)?;
         let ready = Report::Ready { ring: ring.fd() };
         let mut lane = Lane::new(ring, make_shard(birth.id), birth.clock, Spin::new(birth.poll), birth.stopper);
         if report.send(ready).is_err() || started.recv().is_err() {
@@ -391,20 +414,11 @@ fn bind(address: SocketAddr, settings: &Settings) -> Result<Socket, BootError> {
             socket.set_only_v6(true)?;
         }
         socket.set_tcp_nodelay(true)?;
-        if settings.tcp_keepalive_secs > 0 {
-            socket.set_keepalive(true)?;
-            socket.set_tcp_keepalive(&keepalive(settings.tcp_keepalive_secs))?;
-        }
+        settings.keepalive.set(&socket)?;
         socket.bind(&address.into())?;
         Ok(socket)
     };
     bound().map_err(|error| refused(address, error))
-}
-
-/// First probe after the interval, then three at a third of it, as Redis sets them.
-fn keepalive(secs: u32) -> TcpKeepalive {
-    let interval = Duration::from_secs(u64::from(secs));
-    TcpKeepalive::new().with_time(interval).with_interval((interval / 3).max(Duration::from_secs(1))).with_retries(3)
 }
 
 fn refused(address: SocketAddr, error: io::Error) -> BootError {

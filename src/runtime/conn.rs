@@ -16,7 +16,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::ring::Token;
+use super::ring::{SendName, Token};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Recv {
@@ -39,10 +39,11 @@ enum Life {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settle {
     Nothing,
-    /// Cancel the receive only: nothing else is in flight. Its end comes back here.
-    CancelReceive,
-    /// Cancel all that is in flight; each end comes back here.
-    CancelAll,
+    /// Cancel the receive and the send that are in flight; each end comes back here.
+    Cancel {
+        receive: bool,
+        send: Option<SendName>,
+    },
     /// Nothing is in flight: tell the shard, close the socket.
     Close,
 }
@@ -62,7 +63,7 @@ pub(super) struct Conn {
     recv: Recv,
     life: Life,
     wants_input: bool,
-    sending: bool,
+    sending: Option<SendName>,
     /// The shard announced more output while a send was in flight.
     flush_again: bool,
 }
@@ -86,8 +87,8 @@ impl Conn {
         if self.life == Life::Severed {
             return false;
         }
-        self.flush_again = self.sending;
-        !self.sending
+        self.flush_again = self.sending.is_some();
+        self.sending.is_none()
     }
 
     /// As `flush`, and then no more. True: take and send it now.
@@ -98,15 +99,15 @@ impl Conn {
         self.flush()
     }
 
-    pub(super) fn send_started(&mut self) {
-        assert!(!self.sending, "one send in flight per connection");
-        self.sending = true;
+    pub(super) fn send_started(&mut self, send: SendName) {
+        let before = self.sending.replace(send);
+        assert!(before.is_none(), "one send in flight per connection");
     }
 
     /// The send is over. True: there is more to take and send.
     pub(super) fn send_ended(&mut self) -> bool {
-        assert!(self.sending, "only a send in flight ends");
-        self.sending = false;
+        let ended = self.sending.take();
+        assert!(ended.is_some(), "only a send in flight ends");
         std::mem::take(&mut self.flush_again) && self.life != Life::Severed
     }
 
@@ -160,18 +161,21 @@ impl Conn {
     pub(super) fn sever(&mut self) -> Settle {
         self.life = Life::Severed;
         self.flush_again = false;
-        match (self.sending, self.in_flight()) {
-            (true, _) => Settle::CancelAll,
-            (false, true) => Settle::CancelReceive,
-            (false, false) => Settle::Close,
+        if !self.in_flight() {
+            return Settle::Close;
         }
+        let receive = self.recv == Recv::Armed;
+        if receive {
+            self.recv = Recv::Cancelling;
+        }
+        Settle::Cancel { receive, send: self.sending }
     }
 
     /// After anything ended: is a closing connection done?
     pub(super) fn settle(&mut self) -> Settle {
         match self.life {
             Life::Open => Settle::Nothing,
-            Life::AfterFlush if self.sending || self.flush_again => Settle::Nothing,
+            Life::AfterFlush if self.sending.is_some() || self.flush_again => Settle::Nothing,
             Life::AfterFlush => self.sever(),
             Life::Severed if self.in_flight() => Settle::Nothing,
             Life::Severed => Settle::Close,
@@ -179,7 +183,7 @@ impl Conn {
     }
 
     fn in_flight(&self) -> bool {
-        self.sending || matches!(self.recv, Recv::Armed | Recv::Cancelling)
+        self.sending.is_some() || matches!(self.recv, Recv::Armed | Recv::Cancelling)
     }
 }
 
@@ -213,7 +217,7 @@ impl Conns {
             recv: Recv::Idle,
             life: Life::Open,
             wants_input: false,
-            sending: false,
+            sending: None,
             flush_again: false,
         })
     }
@@ -270,13 +274,13 @@ mod tests {
         let conn = conns.at(3).unwrap();
         assert_eq!(conn.read(), Reading::Arm);
         assert!(conn.flush());
-        conn.send_started();
+        conn.send_started(SendName::TEST);
         assert!(!conn.close_after_flush(), "the output waits for the send in flight");
         assert_eq!(conn.settle(), Settle::Nothing);
         assert!(conn.send_ended(), "and is then taken");
-        conn.send_started();
+        conn.send_started(SendName::TEST);
         assert!(!conn.send_ended());
-        assert_eq!(conn.settle(), Settle::CancelReceive);
+        assert_eq!(conn.settle(), Settle::Cancel { receive: true, send: None });
         assert_eq!(conn.settle(), Settle::Nothing, "cancelled once");
         assert_eq!(conn.receive_stopped(), Reading::Leave);
         assert_eq!(conn.settle(), Settle::Close);

@@ -5,6 +5,7 @@
 mod boot;
 mod clock;
 mod conn;
+mod keepalive;
 pub mod log;
 mod process;
 mod ring;
@@ -17,6 +18,7 @@ mod sys;
 mod turn;
 
 pub use boot::{BootError, Settings, boot, boot_until};
+pub use keepalive::Keepalive;
 pub use spin::Poll;
 pub use start::run;
 pub use stop::Stopper;

@@ -87,7 +87,8 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// Generations wrap at 28 bits; four billion closes of one number lie between two equal ones still in flight.
+    /// Generations wrap at 28 bits: 268 million closes of one number lie between two equal ones, and nothing of the first is in
+    /// flight by then.
     pub(super) const GENERATION_MASK: u32 = (1 << 28) - 1;
 }
 
@@ -101,6 +102,15 @@ pub(super) struct Lease {
 /// A completed (maybe partial) send, to be answered with `take_back` or `send_rest`.
 #[derive(Debug)]
 pub(super) struct SendId(u32);
+
+/// Names a send in flight, to cancel it and nothing else; worthless after its completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SendName(u32);
+
+#[cfg(test)]
+impl SendName {
+    pub(super) const TEST: Self = Self(0);
+}
 
 #[derive(Debug)]
 pub(super) enum RecvEnd {
@@ -217,16 +227,20 @@ impl Ring {
         self.push(entry.user_data(word(op::RECV, token.generation, token.conn)));
     }
 
-    /// Ends the receive of `token`; its end comes as `ReceiveEnded`. The kernel finds it by its user word, in a hash table.
+    /// Ends the receive of `token`; its end comes as `ReceiveEnded`.
     pub(super) fn cancel_receive(&mut self, token: Token) {
-        let target = CancelBuilder::user_data(word(op::RECV, token.generation, token.conn));
-        self.push(opcode::AsyncCancel2::new(target).build().user_data(word(op::IGNORE, 0, 0)));
+        self.cancel(word(op::RECV, token.generation, token.conn));
     }
 
-    /// Ends everything in flight on `fd`; each end comes as its own event. The kernel looks through all that is in flight on the
-    /// ring: for the rare connection only that is cut in the middle of a send.
-    pub(super) fn cancel_all(&mut self, fd: RawFd) {
-        let target = CancelBuilder::fd(Fd(fd)).all();
+    /// Ends the accepts of `listener`; their end comes as `AcceptEnded`.
+    pub(super) fn cancel_accept(&mut self, listener: u32) {
+        self.cancel(word(op::ACCEPT, 0, listener));
+    }
+
+    /// By user word, which the kernel finds in a hash table. By descriptor it would look through all that is in flight on the
+    /// ring, and cutting ten thousand readers would cost the square of that.
+    fn cancel(&mut self, user: u64) {
+        let target = CancelBuilder::user_data(user);
         self.push(opcode::AsyncCancel2::new(target).build().user_data(word(op::IGNORE, 0, 0)));
     }
 
@@ -248,14 +262,20 @@ impl Ring {
         self.push(entry.user_data(word(op::WATCH, 0, watch)));
     }
 
-    /// Queues `output`, which is not empty. It belongs to the ring until `take_back`. Returns its length.
-    pub(super) fn send(&mut self, token: Token, fd: RawFd, output: Output) -> usize {
+    /// Queues `output`, which is not empty. It belongs to the ring until `take_back`. Returns its length, and its name for
+    /// `cancel_send`.
+    pub(super) fn send(&mut self, token: Token, fd: RawFd, output: Output) -> (usize, SendName) {
         let sending = Sending::new(token, fd, output);
         let len = sending.left();
         assert!(len > 0, "an empty send would never say that it is done");
         let place = self.sends.insert(sending);
         self.push_send(place);
-        len
+        (len, SendName(place))
+    }
+
+    /// Ends a send whose completion has not been seen; it comes as `SendFailed`, or as `Sent` if the kernel was faster.
+    pub(super) fn cancel_send(&mut self, send: SendName) {
+        self.cancel(word(op::SEND, 0, send.0));
     }
 
     /// Queues what a partial send left.

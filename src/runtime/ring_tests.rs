@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use super::ring::{Event, RecvEnd, Ring, RingSizes, Token};
+use super::ring::{Event, RecvEnd, Ring, RingSizes, SendName, Token};
 use crate::wire::output::{Output, Splice};
 
 const TOKEN: Token = Token { conn: 5, generation: 9 };
@@ -120,7 +120,7 @@ fn a_slow_reader_gets_a_large_output_in_order() {
             std::thread::sleep(Duration::from_millis(1));
         }
     });
-    assert_eq!(ring.send(TOKEN, near.as_raw_fd(), output), expected.len());
+    assert_eq!(ring.send(TOKEN, near.as_raw_fd(), output).0, expected.len());
     let mut partial = 0;
     loop {
         match next(&mut ring) {
@@ -142,10 +142,10 @@ fn a_slow_reader_gets_a_large_output_in_order() {
 }
 
 /// Sends ten megabytes to a peer that does not read and lets `end` end it; true if the output came back unsent.
-fn ends_mid_send(end: impl FnOnce(&mut Ring, &TcpStream, TcpStream)) -> bool {
+fn ends_mid_send(end: impl FnOnce(&mut Ring, SendName, TcpStream)) -> bool {
     let mut ring = ring(4, 4096);
     let (near, far) = tcp_pair();
-    ring.send(TOKEN, near.as_raw_fd(), large_output().0);
+    let (_, name) = ring.send(TOKEN, near.as_raw_fd(), large_output().0);
     let mut end = Some(end);
     let mut far = Some(far);
     loop {
@@ -154,7 +154,7 @@ fn ends_mid_send(end: impl FnOnce(&mut Ring, &TcpStream, TcpStream)) -> bool {
                 ring.send_rest(send);
                 ring.submit().unwrap();
                 if let (Some(end), Some(far)) = (end.take(), far.take()) {
-                    end(&mut ring, &near, far);
+                    end(&mut ring, name, far);
                 }
             }
             Event::SendFailed { send, token } => {
@@ -168,8 +168,8 @@ fn ends_mid_send(end: impl FnOnce(&mut Ring, &TcpStream, TcpStream)) -> bool {
 
 #[test]
 fn a_cancelled_send_gives_its_output_back() {
-    assert!(ends_mid_send(|ring, near, far| {
-        ring.cancel_all(near.as_raw_fd());
+    assert!(ends_mid_send(|ring, name, far| {
+        ring.cancel_send(name);
         std::mem::forget(far);
     }));
 }

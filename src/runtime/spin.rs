@@ -13,6 +13,13 @@ pub enum Poll {
     Fixed(u32),
 }
 
+impl Poll {
+    /// The option `poll-us`; `auto` is `None`.
+    pub fn of(us: Option<i64>) -> Self {
+        us.map_or(Self::Adaptive, |us| Self::Fixed(u32::try_from(us).unwrap_or(u32::MAX)))
+    }
+}
+
 /// Long enough for a round trip to a client on another core (some 45 us), short enough to waste little.
 const BUDGET_NS: u64 = 60_000;
 
@@ -54,6 +61,10 @@ impl Spin {
             switches: 0,
             rest_until_ns: 0,
         }
+    }
+
+    pub(super) fn set_poll(&mut self, poll: Poll) {
+        self.poll = poll;
     }
 
     /// `conn` sent something this turn. Asked for the first only: a second one in the same turn is a crowd by itself.

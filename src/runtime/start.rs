@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use super::boot::{Settings, boot};
 use super::clock::Clock;
+use super::keepalive::Keepalive;
 use super::log::{Level, log_to_file, say};
 use super::process;
 use super::spin::Poll;
@@ -117,9 +118,9 @@ fn settings(config: &Config) -> Result<Settings, String> {
         bind_if_there,
         port: u16::try_from(config.port()).map_err(|_| "port: must be between 0 and 65535".to_owned())?,
         tcp_backlog: u32::try_from(config.tcp_backlog()).unwrap_or(u32::MAX),
-        tcp_keepalive_secs: u32::try_from(config.tcp_keepalive_s()).unwrap_or(u32::MAX),
+        keepalive: Keepalive::of(config.tcp_keepalive_s()),
         connections_max: config.clients_max(),
-        poll: config.poll_us().map_or(Poll::Adaptive, |us| Poll::Fixed(u32::try_from(us).unwrap_or(u32::MAX))),
+        poll: Poll::of(config.poll_us()),
         pidfile: (!pidfile.is_empty()).then(|| PathBuf::from(pidfile)),
     })
 }

@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::conn::{Conns, Reading, Settle};
+use super::keepalive::Keepalive;
 use super::log::{Level, say};
 use super::ring::{Event, Lease, RecvEnd, Ring, SendId, Token};
-use super::spin::Spin;
+use super::spin::{Poll, Spin};
 use super::stop::Stopper;
 use super::sys;
 use crate::shard::{ConnId, Opening, Order, Shard};
@@ -104,11 +105,14 @@ impl Lane {
             self.ring.watch(WATCH_SIGNAL, signals.as_raw_fd());
         }
         self.signals = signals;
-        while !self.left() {
+        loop {
             let deadline_ns = self.turn();
+            // Asked between the two: what the turn has closed last must not be waited for.
+            if self.left() {
+                return self.ring.submit();
+            }
             self.rest(deadline_ns)?;
         }
-        self.ring.submit()
     }
 
     /// One turn. Returns when the next is wanted at the latest.
@@ -123,8 +127,23 @@ impl Lane {
         self.follow_freeing();
         let resume_ns = self.resume_accepting();
         self.obey();
+        if self.shard.take_config_changed() {
+            self.follow_config();
+        }
         let leave_ns = self.leaving_ns.map(|since| since + DRAIN_NS);
         [wanted_ns, resume_ns, leave_ns].into_iter().flatten().min()
+    }
+
+    /// What the lane keeps of the options: polling from now on, keepalive for connections accepted from now on.
+    fn follow_config(&mut self) {
+        let config = self.shard.config();
+        self.spin.set_poll(Poll::of(config.poll_us()));
+        let keepalive = Keepalive::of(config.tcp_keepalive_s());
+        for listener in &self.listeners {
+            if let Err(error) = keepalive.set(&listener.socket) {
+                say(Level::Warning, &format!("cannot change tcp-keepalive of new connections: {error}"));
+            }
+        }
     }
 
     /// Tells the allocator when freed memory shall go back at once.
@@ -283,8 +302,8 @@ impl Lane {
         if output.bytes.is_empty() && output.shared.is_empty() {
             return self.spares.put(output);
         }
-        conn.send_started();
-        let len = self.ring.send(conn.token(), conn.fd(), output);
+        let (len, name) = self.ring.send(conn.token(), conn.fd(), output);
+        conn.send_started(name);
         self.shard.in_flight(ConnId(number), len);
         let gauges = self.shard.gauges();
         gauges.sends += 1;
@@ -344,13 +363,14 @@ impl Lane {
     fn perform(&mut self, number: u32, settle: Settle) {
         match settle {
             Settle::Nothing => {}
-            Settle::CancelReceive => {
+            Settle::Cancel { receive, send } => {
                 let token = self.conns.at(number).expect("a connection in flight exists").token();
-                self.ring.cancel_receive(token);
-            }
-            Settle::CancelAll => {
-                let fd = self.conns.at(number).expect("a connection in flight exists").fd();
-                self.ring.cancel_all(fd);
+                if receive {
+                    self.ring.cancel_receive(token);
+                }
+                if let Some(send) = send {
+                    self.ring.cancel_send(send);
+                }
             }
             Settle::Close => {
                 let fd = self.conns.remove(number).expect("a connection is closed once");
@@ -443,8 +463,8 @@ impl Lane {
     /// Stops accepting, lets the shard finish what was read, and sends it.
     fn leave(&mut self) {
         self.leaving_ns = Some(self.now_ns);
-        for listener in std::mem::take(&mut self.listeners) {
-            self.ring.cancel_all(listener.socket.as_raw_fd());
+        for (number, listener) in (0..).zip(std::mem::take(&mut self.listeners)) {
+            self.ring.cancel_accept(number);
             // The kernel holds the socket until the cancel, submitted before the close, has ended its accept.
             self.ring.close(listener.socket.into());
         }

@@ -1,10 +1,11 @@
 //! The server as a process: what it refuses to start with, and how it leaves.
 
 use crate::support::client::encode;
-use crate::support::server::{run_to_end, scratch_dir};
+use crate::support::server::{free_port, info_field, run_program, run_to_end, scratch_dir};
 use crate::support::{Client, Server, Target, Value, eventually};
 use std::io::Write;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 /// Refusals end with a status other than 0, at once, and say what is wrong in words an operator can act on.
 #[track_caller]
@@ -144,6 +145,111 @@ fn a_reader_that_never_reads_does_not_keep_it_from_leaving() {
     assert!(eventually(|| other.words("PING") == Value::Simple("PONG".into())));
     server.signal("TERM");
     assert_eq!(server.exit().code(), Some(0));
+}
+
+/// It asks for COMMAND DOCS before the first command, and redis-cli 7.0 crashes on an argument that is a block of nothing.
+#[test]
+fn redis_cli_reads_commands_from_a_pipe() {
+    let server = Server::start(&[]);
+    let port = server.port.to_string();
+    let mut cli = Command::new("redis-cli");
+    cli.args(["-p", &port]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = cli.spawn().expect("tests/run installs redis-cli");
+    child.stdin.take().expect("it is piped").write_all(b"PING\nCOMMAND DOCS\nECHO over\n").expect("it reads");
+    let ended = child.wait_with_output().expect("our own child");
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{:?}\n{}", ended.status, String::from_utf8_lossy(&ended.stderr));
+    assert!(said.starts_with("PONG\n") && said.ends_with("over\n"), "{} bytes", said.len());
+}
+
+/// A container's seccomp profile that knows no io_uring: the wrapper installs such a filter and becomes the server.
+#[test]
+fn blocked_io_uring_is_refused_with_the_remedy() {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/without_io_uring.py");
+    let program = Target::program();
+    let program = program.to_str().expect("our own path is UTF-8");
+    let ended = run_program("/usr/bin/python3", &[wrapper, program, "--port", &free_port().to_string()]);
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.output.contains("io_uring is blocked") && ended.output.contains("seccomp"), "{}", ended.output);
+}
+
+#[test]
+fn too_little_lockable_memory_is_refused_with_the_remedy() {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    let program = Target::program();
+    let program = program.to_str().expect("our own path is UTF-8");
+    let ended = run_program("prlimit", &["--memlock=65536:65536", program, "--port", &free_port().to_string()]);
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.output.contains("memlock") && ended.output.contains("ulimit -l"), "{}", ended.output);
+}
+
+/// The limit is raised as far as allowed, and what is still missing is said.
+#[test]
+fn open_files_follow_maxclients() {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    let server = Server::start(&["--maxclients", "300"]);
+    let shell = format!("prlimit --pid {} --nofile --noheadings --output SOFT", server.pid());
+    let limit = Command::new("sh").args(["-c", &shell]).output().expect("util-linux is part of Debian");
+    let limit: u64 = String::from_utf8_lossy(&limit.stdout).trim().parse().expect("a number");
+    assert!(limit >= 300, "{limit}");
+    let mut child = Command::new("prlimit");
+    let program = Target::program();
+    let port = free_port().to_string();
+    child.arg("--nofile=200:200").arg(program).args(["--port", &port, "--maxclients", "300"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("util-linux is part of Debian");
+    let up = eventually(|| Client::try_connect(port.parse().expect("a port")).is_ok());
+    child.kill().expect("our own child");
+    let said = child.wait_with_output().expect("our own child");
+    let said = [said.stdout, said.stderr].concat();
+    assert!(up && String::from_utf8_lossy(&said).contains("limit of open files is 200"), "{said:?}");
+}
+
+/// The lane keeps copies of two options; what CONFIG SET changes must reach them.
+#[test]
+fn the_lane_follows_its_options() {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    let server = Server::start(&["--poll-us", "0"]);
+    let mut client = server.client();
+    let spins = |client: &mut Client| -> u64 {
+        ["lane_spins_paid", "lane_spins_wasted"]
+            .iter()
+            .map(|field| info_field(client, field).parse::<u64>().expect("a number"))
+            .sum()
+    };
+    for _ in 0..20 {
+        client.words("PING");
+    }
+    assert_eq!(spins(&mut client), 0);
+    assert_eq!(client.words("CONFIG SET poll-us 50 tcp-keepalive 7"), Value::ok());
+    for _ in 0..20 {
+        client.words("PING");
+    }
+    assert!(spins(&mut client) > 10);
+    let mut newcomer = server.client();
+    let inherited = keepalive_ticks(&mut newcomer);
+    assert!(inherited.is_some_and(|ticks| ticks <= 700), "{inherited:?}");
+}
+
+/// Hundredths of a second until the kernel's next probe on the server's side of `client`, out of the table of sockets.
+fn keepalive_ticks(client: &mut Client) -> Option<u64> {
+    const KEEPALIVE_TIMER: &str = "02";
+    let port = client.stream().local_addr().expect("it is connected").port();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let fields: Vec<&str> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|fields| fields.get(2).is_some_and(|remote| remote.ends_with(&format!(":{port:04X}"))))?;
+    let (kind, when) = fields.get(5)?.split_once(':')?;
+    (kind == KEEPALIVE_TIMER).then(|| u64::from_str_radix(when, 16).ok()).flatten()
 }
 
 #[test]

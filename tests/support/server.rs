@@ -3,6 +3,7 @@
 //! `CORELANE_TEST_SERVER` names another program (`redis`, or a path). Flags are Redis's own, so the same start line suits both.
 
 use super::{Client, Value, eventually};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -149,8 +150,13 @@ pub(crate) struct Ended {
 
 /// Runs the server where it is expected to end by itself at once.
 pub(crate) fn run_to_end(args: &[&str]) -> Ended {
+    run_program(Target::program(), args)
+}
+
+/// The same with another program, which becomes the server under some condition.
+pub(crate) fn run_program(program: impl AsRef<OsStr>, args: &[&str]) -> Ended {
     let dir = scratch_dir();
-    let mut child = spawn_logged(Command::new(Target::program()).args(args), &dir);
+    let mut child = spawn_logged(Command::new(program).args(args), &dir);
     let deadline = Instant::now() + Duration::from_secs(5);
     let code = loop {
         match child.try_wait().expect("the child can be asked") {
