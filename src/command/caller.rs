@@ -120,8 +120,28 @@ impl Ctx<'_> {
         }
     }
 
+    /// The string that a write is about to change; counts no hit and no miss.
+    pub fn old_string(&mut self, key: Key<'_>) -> Result<Option<Text<'_>>, Fault> {
+        match self.store.touch(self.db, key.bytes, key.hash, self.now) {
+            None => Ok(None),
+            Some(entry) => Text::of(entry).map(Some).ok_or(Fault::WrongType),
+        }
+    }
+
+    /// Whether a key exists, for a write: no hit, no miss, no use.
     pub fn exists(&mut self, key: Key<'_>) -> bool {
-        self.store.read(self.db, key.bytes, key.hash, self.now).is_some()
+        let now = self.now;
+        self.keyspace().find(key.bytes, key.hash, now).is_some()
+    }
+
+    /// The entry, without using it; counts a hit or a miss.
+    pub fn look(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        self.store.look(self.db, key.bytes, key.hash, self.now)
+    }
+
+    /// The entry, used; counts a hit or a miss.
+    pub fn touch(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+        self.store.read(self.db, key.bytes, key.hash, self.now)
     }
 
     /// Writes a string whatever the key held before.

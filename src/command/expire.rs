@@ -4,6 +4,7 @@ use super::numbers::{Moment, integer};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run};
 use crate::base::ascii::is_word;
 use crate::base::time::Millis;
+use crate::store::entry::EntryRef;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -179,7 +180,7 @@ fn persist(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 
 /// -2: no such key; -1: no deadline. Seconds left are rounded to the nearest, as Redis does.
 fn tell(ctx: &mut Ctx<'_>, args: Args<'_>, moment: Moment, reply: &mut Reply<'_>) -> Outcome {
-    let answer = match ctx.expiry(ctx.first(args)) {
+    let answer = match ctx.look(ctx.first(args)).map(EntryRef::expiry) {
         None => -2,
         Some(None) => -1,
         Some(Some(at)) => {

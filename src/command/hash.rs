@@ -9,7 +9,7 @@ use crate::base::ascii::{I64_TEXT_MAX, format_i64};
 use crate::base::glob::{self, Case};
 use crate::base::hash::HashKey;
 use crate::base::limits;
-use crate::store::entry::{Kind, Value, ValueRef};
+use crate::store::entry::{EntryRef, Kind, Value, ValueRef};
 use crate::store::keyspace::{Deadline, Graveyard, Write};
 use crate::types::hash::{Hash, Limits};
 use crate::types::trie::{Stop, Written};
@@ -176,20 +176,32 @@ pub const ROWS: &[Command] = &[
 ];
 
 /// How a hash is reached from a handler.
+fn as_hash(entry: Option<EntryRef<'_>>) -> Result<Option<&Hash>, Fault> {
+    match entry.map(EntryRef::value) {
+        None => Ok(None),
+        Some(ValueRef::Object(Object::Hash(hash))) => Ok(Some(hash)),
+        Some(_) => Err(Fault::WrongType),
+    }
+}
+
 impl Ctx<'_> {
     /// The hash at `key`, with the hash key that its look-ups want; a fault when it holds something else.
     fn hash(&mut self, key: Key<'_>) -> Result<Option<(&Hash, HashKey)>, Fault> {
         let hasher = self.store.hash_key;
-        match self.store.read(self.db, key.bytes, key.hash, self.now).map(|entry| entry.value()) {
-            None => Ok(None),
-            Some(ValueRef::Object(Object::Hash(hash))) => Ok(Some((hash, hasher))),
-            Some(_) => Err(Fault::WrongType),
-        }
+        let entry = self.store.read(self.db, key.bytes, key.hash, self.now);
+        Ok(as_hash(entry)?.map(|hash| (hash, hasher)))
+    }
+
+    /// The hash that a write is about to change; counts no hit and no miss.
+    fn old_hash(&mut self, key: Key<'_>) -> Result<Option<(&Hash, HashKey)>, Fault> {
+        let hasher = self.store.hash_key;
+        let entry = self.store.touch(self.db, key.bytes, key.hash, self.now);
+        Ok(as_hash(entry)?.map(|hash| (hash, hasher)))
     }
 
     /// Changes the hash at `key`, which is made if it is missing and removed if nothing is left in it.
     fn change_hash<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut HashEdit<'_>) -> R) -> Result<R, Fault> {
-        let missing = self.hash(key)?.is_none();
+        let missing = self.old_hash(key)?.is_none();
         let limits = Limits {
             entries: usize::try_from(self.config.hash_packed_entries_max()).unwrap_or(0),
             value_bytes: usize::try_from(self.config.hash_packed_value_bytes_max()).unwrap_or(usize::MAX),
@@ -271,7 +283,7 @@ fn set_fields(ctx: &mut Ctx<'_>, args: Args<'_>, command: &'static str) -> Resul
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, field) = (ctx.first(args), args.at(2));
-    let free = ctx.hash(key)?.is_none_or(|(hash, hasher)| !hash.contains(field, &hasher));
+    let free = ctx.old_hash(key)?.is_none_or(|(hash, hasher)| !hash.contains(field, &hasher));
     if free {
         ctx.change_hash(key, |hash| hash.set(field, args.at(3)))?;
         ctx.store.effects.changed();
@@ -282,7 +294,7 @@ fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
-    let removed = if ctx.hash(key)?.is_none() {
+    let removed = if ctx.old_hash(key)?.is_none() {
         0
     } else {
         ctx.change_hash(key, |hash| args.from(2).iter().filter(|field| hash.remove(field)).count())?
@@ -294,15 +306,18 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(())
 }
 
+const NOT_AN_INTEGER: &str = "ERR hash value is not an integer";
+
 fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, field) = (ctx.first(args), args.at(2));
     let by = integer(args.at(3))?;
     let mut text = Vec::new();
-    let old = match ctx.hash(key)?.and_then(|(hash, hasher)| hash.find(field, &hasher)) {
+    let old = match ctx.old_hash(key)?.and_then(|(hash, hasher)| hash.find(field, &hasher)) {
         None => 0,
+        Some(value) if value.len() > I64_TEXT_MAX => return Err(Fault::Fixed(NOT_AN_INTEGER)),
         Some(value) => {
             value.read_into(&mut text);
-            integer(&text).map_err(|_| Fault::Fixed("ERR hash value is not an integer"))?
+            integer(&text).map_err(|_| Fault::Fixed(NOT_AN_INTEGER))?
         }
     };
     let new = old.checked_add(by).ok_or(Fault::Overflow)?;

@@ -121,7 +121,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of keys",
         summary: "Marks keys as used; answers how many exist.",
         policy: Policy::MultiShard(Merge::Sum),
-        run: Run::Split { part: exists },
+        run: Run::Split { part: touch },
         ..ROW
     },
     Command {
@@ -157,14 +157,19 @@ fn del(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let found = args.from(1).iter().filter(|name| ctx.exists(ctx.key(name))).count();
+    let found = args.from(1).iter().filter(|name| ctx.look(ctx.key(name)).is_some()).count();
+    reply.count(found);
+    Ok(())
+}
+
+fn touch(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let found = args.from(1).iter().filter(|name| ctx.touch(ctx.key(name)).is_some()).count();
     reply.count(found);
     Ok(())
 }
 
 fn type_of(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (key, now) = (ctx.first(args), ctx.now);
-    let kind = ctx.keyspace().find(key.bytes, key.hash, now).map(|entry| entry.kind());
+    let kind = ctx.look(ctx.first(args)).map(|entry| entry.kind());
     reply.simple(kind.map_or("none", kind_name));
     Ok(())
 }
@@ -187,10 +192,10 @@ fn rename(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn renamenx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if !peek(ctx, ctx.first(args)) {
+    if !ctx.exists(ctx.first(args)) {
         return Err(Fault::NoSuchKey);
     }
-    let free = !peek(ctx, ctx.key(args.at(2)));
+    let free = !ctx.exists(ctx.key(args.at(2)));
     if free {
         rename_key(ctx, args);
     }
@@ -208,12 +213,6 @@ fn rename_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> bool {
     renamed
 }
 
-/// Whether a key exists, without touching it.
-fn peek(ctx: &mut Ctx<'_>, key: Key<'_>) -> bool {
-    let now = ctx.now;
-    ctx.keyspace().find(key.bytes, key.hash, now).is_some()
-}
-
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let to = database(args.at(2), ctx.store.databases())?;
@@ -222,7 +221,7 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
     }
     let now = ctx.now;
     let free = ctx.store.db(to).find(key.bytes, key.hash, now).is_none();
-    let moved = free && peek(ctx, key);
+    let moved = free && ctx.exists(key);
     if moved && let Some(entry) = ctx.keyspace().take(key.bytes, key.hash) {
         let (keys, graves) = ctx.store.db_and_graves(to);
         keys.put(key.bytes, key.hash, entry, now, graves);
@@ -240,10 +239,10 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     let copied = match taken_copy(ctx, from) {
         None => false,
-        Some((copy, deadline)) => {
+        Some((copy, write)) => {
             let free = ctx.store.db(db).find(to.bytes, to.hash, ctx.now).is_none();
             if free || replace {
-                put_copy(ctx, db, to, copy, deadline);
+                put_copy(ctx, db, to, copy, write);
             }
             free || replace
         }
@@ -274,36 +273,39 @@ fn copy_options(ctx: &Ctx<'_>, words: Args<'_>) -> Result<(u8, bool), Fault> {
 /// A value that belongs to nobody yet.
 enum Copied {
     Text(Vec<u8>),
-    Object(Kind, Object),
+    Object(Kind, Box<Object>),
 }
 
 /// The clone of a large value shares its nodes.
-fn taken_copy(ctx: &mut Ctx<'_>, from: Key<'_>) -> Option<(Copied, Option<crate::base::time::Millis>)> {
-    let now = ctx.now;
-    let entry = ctx.keyspace().find(from.bytes, from.hash, now)?;
+fn taken_copy(ctx: &mut Ctx<'_>, from: Key<'_>) -> Option<(Copied, Write)> {
+    let entry = ctx.touch(from)?;
     let copy = match entry.value() {
         ValueRef::Str(text) => Copied::Text(text.to_vec()),
-        ValueRef::Object(object) => Copied::Object(entry.kind(), object.clone()),
+        ValueRef::Object(object) => Copied::Object(entry.kind(), Box::new(object.clone())),
     };
-    Some((copy, entry.expiry()))
+    let fields = entry.fields();
+    let deadline = fields.expiry.map_or(Deadline::Clear, Deadline::At);
+    let write =
+        Write { deadline, cas: None, mc_flags: fields.mc_flags, form: fields.form, recency: fields.recency };
+    Some((copy, write))
 }
 
-fn put_copy(ctx: &mut Ctx<'_>, db: u8, to: Key<'_>, copy: Copied, deadline: Option<crate::base::time::Millis>) {
-    let deadline = deadline.map_or(Deadline::Clear, Deadline::At);
-    let write = Write { deadline, recency: ctx.store.recency, ..Write::default() };
+fn put_copy(ctx: &mut Ctx<'_>, db: u8, to: Key<'_>, copy: Copied, write: Write) {
     let now = ctx.now;
     let (keys, graves) = ctx.store.db_and_graves(db);
-    let value = match &copy {
-        Copied::Text(text) => Value::Embedded(text),
-        Copied::Object(kind, object) => Value::Object(*kind, Box::new(object.clone())),
+    let value = match copy {
+        Copied::Text(ref text) => Value::Embedded(text),
+        Copied::Object(kind, object) => Value::Object(kind, object),
     };
     keys.set(to.bytes, to.hash, value, write, now, graves);
 }
 
 fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let first = parse_i64(args.at(1)).ok_or(Fault::Fixed("ERR invalid first DB index"))?;
-    let second = parse_i64(args.at(2)).ok_or(Fault::Fixed("ERR invalid second DB index"))?;
-    let inside = |index: i64| {
+    // What does not fit Redis's int is no index at all; what does may still name no database.
+    let index = |i: usize| parse_i64(args.at(i)).and_then(|index| i32::try_from(index).ok());
+    let first = index(1).ok_or(Fault::Fixed("ERR invalid first DB index"))?;
+    let second = index(2).ok_or(Fault::Fixed("ERR invalid second DB index"))?;
+    let inside = |index: i32| {
         let index = u8::try_from(index).map_err(|_| Fault::DbIndexOutOfRange)?;
         if usize::from(index) < ctx.store.databases() { Ok(index) } else { Err(Fault::DbIndexOutOfRange) }
     };

@@ -119,9 +119,9 @@ type Tell = fn(EntryRef<'_>, u64, &mut Reply<'_>) -> Outcome;
 
 /// Looks without touching: whoever asks for the idle time shall not end it.
 fn tell(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, what: Tell) -> Outcome {
-    let (key, now) = (ctx.key(args.at(2)), ctx.now);
-    match ctx.keyspace().find(key.bytes, key.hash, now) {
-        Some(entry) => what(entry, now.as_secs(), reply),
+    let now_s = ctx.now.as_secs();
+    match ctx.look(ctx.key(args.at(2))) {
+        Some(entry) => what(entry, now_s, reply),
         None => {
             reply.null();
             Ok(())
@@ -161,14 +161,12 @@ fn encoding(entry: EntryRef<'_>) -> &'static str {
 }
 
 fn usage(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    match (args.len(), args.get(3)) {
-        (3, _) => {}
-        (5, Some(word)) if is_word(word, "SAMPLES") => {
-            if integer(args.at(4))? < 0 {
-                return Err(Fault::Syntax);
-            }
+    let mut options = args.from(3).iter();
+    while let Some(word) = options.next() {
+        let count = options.next().filter(|_| is_word(word, "SAMPLES")).ok_or(Fault::Syntax)?;
+        if integer(count)? < 0 {
+            return Err(Fault::Syntax);
         }
-        _ => return Err(Fault::Syntax),
     }
     let (key, now) = (ctx.key(args.at(2)), ctx.now);
     match ctx.keyspace().find(key.bytes, key.hash, now) {

@@ -99,7 +99,7 @@ fn clip(start: i64, end: i64, len: usize) -> std::ops::Range<usize> {
 fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let offset = usize::try_from(integer(args.at(2))?).map_err(|_| Fault::OffsetOutOfRange)?;
     let (key, value) = (ctx.first(args), args.at(3));
-    let (len, is_rope) = ctx.string(key)?.map_or((0, false), |old| (old.len(), matches!(old, Text::Rope(_))));
+    let (len, is_rope) = ctx.old_string(key)?.map_or((0, false), |old| (old.len(), matches!(old, Text::Rope(_))));
     if value.is_empty() {
         reply.count(len);
         return Ok(());
@@ -108,7 +108,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
     ctx.check_length(total)?;
     if total > EMBED_MAX && !is_rope {
         // What is embedded is small; it moves into a rope once, which is then written like any other.
-        let flat = ctx.string(key)?.map_or_else(Vec::new, |old| old.read(0..len));
+        let flat = ctx.old_string(key)?.map_or_else(Vec::new, |old| old.read(0..len));
         ctx.write_rope(key, &flat);
     }
     if total > EMBED_MAX {
@@ -118,7 +118,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
             }
         });
     } else {
-        let mut whole = ctx.string(key)?.map_or_else(Vec::new, |old| old.read(0..len));
+        let mut whole = ctx.old_string(key)?.map_or_else(Vec::new, |old| old.read(0..len));
         whole.resize(total, 0);
         whole[offset..offset + value.len()].copy_from_slice(value);
         ctx.write_string(key, &whole, Write { deadline: Deadline::Keep, form: Form::Raw, ..Write::default() });
@@ -178,16 +178,20 @@ impl Match {
 }
 
 fn lcs(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let options = LcsOptions::parse(args.from(3))?;
     let not_strings = |_| Fault::Fixed("ERR The specified keys must contain string values");
+    let mut len = |i: usize| -> Result<usize, Fault> {
+        Ok(ctx.string(ctx.key(args.at(i))).map_err(not_strings)?.map_or(0, Text::len))
+    };
+    let cells = (len(1)? + 1).saturating_mul(len(2)? + 1);
+    let options = LcsOptions::parse(args.from(3))?;
+    if cells > limits::LCS_CELLS_MAX {
+        return Err(Fault::Fixed("ERR String too long for LCS"));
+    }
     let mut read = |i: usize| -> Result<Vec<u8>, Fault> {
         let text = ctx.string(ctx.key(args.at(i))).map_err(not_strings)?;
         Ok(text.map_or_else(Vec::new, |text| text.read(0..text.len())))
     };
     let (a, b) = (read(1)?, read(2)?);
-    if (a.len() + 1).saturating_mul(b.len() + 1) > limits::LCS_CELLS_MAX {
-        return Err(Fault::Fixed("ERR String too long for LCS"));
-    }
     let (common, matches) = common_subsequence(&a, &b);
     if options.indices {
         let shown: Vec<Match> = matches.into_iter().filter(|found| found.len() >= options.min_match_len).collect();

@@ -2,7 +2,7 @@
 
 use super::numbers::integer;
 use super::{Command, Ctx, Flags, Group, Outcome, Policy, Run};
-use crate::base::ascii::{is_word, parse_i64, parse_u64};
+use crate::base::ascii::is_word;
 use crate::base::glob::{self, Case};
 use crate::base::limits;
 use crate::store::entry::Kind;
@@ -49,9 +49,7 @@ impl<'a> ScanOptions<'a> {
     pub const HASH: Extra = Extra::NoValues;
 
     pub fn parse(cursor: &[u8], words: Args<'a>, extra: Extra) -> Result<Self, Fault> {
-        // As strtoul: nothing is zero, and a negative number wraps to a place behind all others.
-        let odd = if cursor.is_empty() { Some(0) } else { parse_i64(cursor).map(i64::cast_unsigned) };
-        let cursor = parse_u64(cursor).or(odd).ok_or(Fault::InvalidCursor)?;
+        let cursor = parse_cursor(cursor).ok_or(Fault::InvalidCursor)?;
         let mut options = Self { cursor, pattern: None, count: 10, kind: None, no_values: false };
         let mut i = 0;
         while let Some(word) = words.get(i) {
@@ -75,6 +73,24 @@ impl<'a> ScanOptions<'a> {
         }
         Ok(options)
     }
+}
+
+/// As strtoul, which Redis asks: nothing is zero, zeros and a sign may lead, and a negative number wraps to a place behind all
+/// others.
+fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let (negative, digits) = match text {
+        [] => return Some(0),
+        [sign @ (b'-' | b'+'), digits @ ..] => (*sign == b'-', digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })?;
+    Some(if negative { number.wrapping_neg() } else { number })
 }
 
 /// The name TYPE answers.

@@ -3,7 +3,7 @@
 
 use super::numbers::{Moment, integer};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
-use crate::base::ascii::{I64_TEXT_MAX, format_i64, is_word};
+use crate::base::ascii::{I64_TEXT_MAX, format_i64, is_word, parse_i64};
 use crate::base::decimal::Decimal;
 use crate::base::time::Millis;
 use crate::command::caller::answer_or_null;
@@ -309,7 +309,8 @@ impl Only<'_> {
 fn append(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let tail = args.at(2);
-    let (len, is_rope) = ctx.string(key)?.map_or((0, false), |old| (old.len(), matches!(old, Text::Rope(_))));
+    let old = ctx.old_string(key)?.map(|old| (old.len(), matches!(old, Text::Rope(_))));
+    let (len, is_rope) = old.unwrap_or_default();
     let total = len + tail.len();
     ctx.check_length(total)?;
     if is_rope && total > EMBED_MAX {
@@ -319,9 +320,9 @@ fn append(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             }
         });
     } else {
-        let mut whole = ctx.string(key)?.map_or_else(Vec::new, |old| old.read(0..len));
+        let mut whole = ctx.old_string(key)?.map_or_else(Vec::new, |old| old.read(0..len));
         whole.extend_from_slice(tail);
-        let form = if len == 0 { Form::Plain } else { Form::Raw };
+        let form = if old.is_none() { Form::Plain } else { Form::Raw };
         ctx.write_string(key, &whole, Write { deadline: Deadline::Keep, form, ..Write::default() });
     }
     ctx.store.effects.changed();
@@ -350,7 +351,10 @@ fn decrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn add(ctx: &mut Ctx<'_>, args: Args<'_>, by: i64, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
-    let old = ctx.string(key)?.map_or(Ok(0), |old| integer(&old.flat()))?;
+    let old: i64 = match ctx.old_string(key)? {
+        None => 0,
+        Some(old) => old.as_number().and_then(|text| parse_i64(&text)).ok_or(Fault::NotInteger)?,
+    };
     let new = old.checked_add(by).ok_or(Fault::Overflow)?;
     let mut digits = [0; I64_TEXT_MAX];
     ctx.store_string(key, format_i64(new, &mut digits), Deadline::Keep);
@@ -361,7 +365,10 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, by: i64, reply: &mut Reply<'_>) -> Out
 /// Its effect is a SET of the result, so that no other machine's arithmetic can differ.
 fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
-    let old = ctx.string(key)?.map_or(Some(Decimal::ZERO), |old| Decimal::parse(&old.flat())).ok_or(Fault::NotFloat)?;
+    let old = match ctx.old_string(key)? {
+        None => Decimal::ZERO,
+        Some(old) => old.as_number().and_then(|text| Decimal::parse(&text)).ok_or(Fault::NotFloat)?,
+    };
     let by = Decimal::parse(args.at(2)).ok_or(Fault::NotFloat)?;
     let text = old.checked_add(by).ok_or(Fault::NanOrInfinity)?.to_string();
     ctx.set_stating_effect(key, text.as_bytes(), Deadline::Keep);

@@ -84,6 +84,21 @@ impl Store {
         found
     }
 
+    /// Looks a key up for a write, which is a use but neither a hit nor a miss, as in Redis.
+    #[inline]
+    pub fn touch(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
+        self.dbs[usize::from(db)].find_and_touch(key, hash, now, self.recency)
+    }
+
+    /// As `read`, but no use: for what a client asks about a key rather than of it.
+    #[inline]
+    pub fn look(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
+        let found = self.dbs[usize::from(db)].find(key, hash, now);
+        let counter = if found.is_some() { &mut self.counters.hits } else { &mut self.counters.misses };
+        *counter += 1;
+        found
+    }
+
     /// Databases that hold keys, with their numbers.
     pub fn open_databases(&self) -> impl Iterator<Item = (usize, &Keyspace)> {
         self.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty())

@@ -7,6 +7,9 @@ use super::entry::{EntryRef, ValueRef};
 use crate::types::Object;
 use crate::types::rope::Rope;
 
+/// The longest text that is read as a number: Redis's bound for a float, and far beyond any integer.
+const NUMBER_BYTES_MAX: usize = 5 * 1024;
+
 /// A string, borrowed from the keyspace.
 #[derive(Clone, Copy, Debug)]
 pub enum Text<'s> {
@@ -37,11 +40,12 @@ impl<'s> Text<'s> {
         self.len() == 0
     }
 
-    /// In one piece, which copies a rope: for numbers and other short things.
-    pub fn flat(self) -> Cow<'s, [u8]> {
+    /// In one piece, if it is short enough that it may be a number: a string of a gigabyte is not copied to learn that it is none.
+    pub fn as_number(self) -> Option<Cow<'s, [u8]>> {
         match self {
-            Self::Flat(flat) => Cow::Borrowed(flat),
-            Self::Rope(_) => Cow::Owned(self.read(0..self.len())),
+            Self::Flat(flat) => Some(Cow::Borrowed(flat)),
+            Self::Rope(rope) if rope.len() > NUMBER_BYTES_MAX => None,
+            Self::Rope(_) => Some(Cow::Owned(self.read(0..self.len()))),
         }
     }
 
