@@ -63,8 +63,14 @@ pub const SPARE_OUTPUTS_MAX: usize = 256;
 pub const EXPIRE_KEYS_PER_TURN: usize = 256;
 pub const FREE_NODES_PER_TURN: usize = 64;
 
-/// Cells of LCS's table: Redis bounds it by memory; this bounds it by time, some hundred milliseconds.
+/// Cells of LCS's table: Redis bounds it by memory; this bounds it by time, some hundred milliseconds in slices.
 pub const LCS_CELLS_MAX: usize = 64 << 20;
+
+/// Each of LCS's strings, which are copied in one step.
+pub const LCS_BYTES_MAX: usize = 1 << 20;
+
+/// Cells that one step fills: some hundred microseconds.
+pub const LCS_CELLS_PER_STEP: usize = 32 << 10;
 
 /// Most keys or fields that one SCAN looks at, whatever its COUNT: a hint must not hold a lane.
 pub const SCAN_COUNT_MAX: usize = 4096;

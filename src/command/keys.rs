@@ -285,8 +285,7 @@ fn taken_copy(ctx: &mut Ctx<'_>, from: Key<'_>) -> Option<(Copied, Write)> {
     };
     let fields = entry.fields();
     let deadline = fields.expiry.map_or(Deadline::Clear, Deadline::At);
-    let write =
-        Write { deadline, cas: None, mc_flags: fields.mc_flags, form: fields.form, recency: fields.recency };
+    let write = Write { deadline, cas: None, mc_flags: fields.mc_flags, form: fields.form, recency: fields.recency };
     Some((copy, write))
 }
 

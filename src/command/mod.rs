@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod caller;
 pub mod clients;
+pub mod cluster;
 pub mod connection;
 pub mod docs;
 pub mod exchange;
@@ -15,6 +16,7 @@ pub mod flags;
 pub mod hash;
 pub mod introspect;
 pub mod keys;
+pub mod lcs;
 pub mod numbers;
 pub mod object;
 pub mod order;

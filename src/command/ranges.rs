@@ -1,8 +1,6 @@
 //! Parts of strings: GETRANGE, SETRANGE and the longest common subsequence.
 
 use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run};
-use crate::base::ascii::is_word;
-use crate::base::limits;
 use crate::command::numbers::integer;
 use crate::store::entry::{EMBED_MAX, Form};
 use crate::store::keyspace::{Deadline, Write};
@@ -25,18 +23,6 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the length of the part; large parts are shared, not copied",
         summary: "Answers the part of a string between two offsets.",
         run: Run::Keys(getrange),
-        ..ROW
-    },
-    Command {
-        name: "lcs",
-        syntax: "LCS key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
-        arity: -3,
-        keys: Keys::two(Keys::READ),
-        flags: Flags::READONLY,
-        since: "7.0.0",
-        complexity: "O(N*M) where N and M are the lengths of the strings",
-        summary: "Finds the longest common subsequence of two strings.",
-        run: Run::Keys(lcs),
         ..ROW
     },
     Command {
@@ -128,131 +114,6 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
     Ok(())
 }
 
-/// What LCS is asked for.
-#[derive(Debug, Default)]
-struct LcsOptions {
-    len: bool,
-    indices: bool,
-    min_match_len: usize,
-    with_match_len: bool,
-}
-
-impl LcsOptions {
-    fn parse(words: Args<'_>) -> Result<Self, Fault> {
-        let mut options = Self::default();
-        let mut i = 0;
-        while let Some(word) = words.get(i) {
-            if is_word(word, "LEN") {
-                options.len = true;
-            } else if is_word(word, "IDX") {
-                options.indices = true;
-            } else if is_word(word, "WITHMATCHLEN") {
-                options.with_match_len = true;
-            } else if is_word(word, "MINMATCHLEN") {
-                i += 1;
-                let least = integer(words.get(i).ok_or(Fault::Syntax)?)?;
-                options.min_match_len = usize::try_from(least).unwrap_or(0);
-            } else {
-                return Err(Fault::Syntax);
-            }
-            i += 1;
-        }
-        if options.len && options.indices {
-            return Err(Fault::Fixed("ERR If you want both the length and indexes, please just use IDX."));
-        }
-        Ok(options)
-    }
-}
-
-/// A run of equal bytes: its first and last place in each string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Match {
-    a: (usize, usize),
-    b: (usize, usize),
-}
-
-impl Match {
-    fn len(self) -> usize {
-        self.a.1 - self.a.0 + 1
-    }
-}
-
-fn lcs(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let not_strings = |_| Fault::Fixed("ERR The specified keys must contain string values");
-    let mut len = |i: usize| -> Result<usize, Fault> {
-        Ok(ctx.string(ctx.key(args.at(i))).map_err(not_strings)?.map_or(0, Text::len))
-    };
-    let cells = (len(1)? + 1).saturating_mul(len(2)? + 1);
-    let options = LcsOptions::parse(args.from(3))?;
-    if cells > limits::LCS_CELLS_MAX {
-        return Err(Fault::Fixed("ERR String too long for LCS"));
-    }
-    let mut read = |i: usize| -> Result<Vec<u8>, Fault> {
-        let text = ctx.string(ctx.key(args.at(i))).map_err(not_strings)?;
-        Ok(text.map_or_else(Vec::new, |text| text.read(0..text.len())))
-    };
-    let (a, b) = (read(1)?, read(2)?);
-    let (common, matches) = common_subsequence(&a, &b);
-    if options.indices {
-        let shown: Vec<Match> = matches.into_iter().filter(|found| found.len() >= options.min_match_len).collect();
-        answer_indices(&shown, common.len(), &options, reply);
-    } else if options.len {
-        reply.count(common.len());
-    } else {
-        reply.bulk(&common);
-    }
-    Ok(())
-}
-
-fn answer_indices(matches: &[Match], len: usize, options: &LcsOptions, reply: &mut Reply<'_>) {
-    reply.map(2);
-    reply.text("matches");
-    reply.array(matches.len());
-    for found in matches {
-        reply.array(if options.with_match_len { 3 } else { 2 });
-        for (first, last) in [found.a, found.b] {
-            reply.array(2);
-            reply.count(first);
-            reply.count(last);
-        }
-        if options.with_match_len {
-            reply.count(found.len());
-        }
-    }
-    reply.text("len");
-    reply.count(len);
-}
-
-/// The subsequence and its runs, the last one first. The textbook table: a cell holds the length for two prefixes.
-fn common_subsequence(a: &[u8], b: &[u8]) -> (Vec<u8>, Vec<Match>) {
-    let width = b.len() + 1;
-    let mut table = vec![0_u32; (a.len() + 1) * width];
-    for (i, x) in a.iter().enumerate() {
-        for (j, y) in b.iter().enumerate() {
-            let (above, left) = (table[i * width + j + 1], table[(i + 1) * width + j]);
-            table[(i + 1) * width + j + 1] = if x == y { table[i * width + j] + 1 } else { above.max(left) };
-        }
-    }
-    let (mut i, mut j) = (a.len(), b.len());
-    let (mut common, mut matches) = (Vec::new(), Vec::<Match>::new());
-    while i > 0 && j > 0 {
-        if a[i - 1] == b[j - 1] {
-            (i, j) = (i - 1, j - 1);
-            common.push(a[i]);
-            match matches.last_mut() {
-                Some(run) if run.a.0 == i + 1 && run.b.0 == j + 1 => (run.a.0, run.b.0) = (i, j),
-                _ => matches.push(Match { a: (i, i), b: (j, j) }),
-            }
-        } else if table[(i - 1) * width + j] > table[i * width + j - 1] {
-            i -= 1;
-        } else {
-            j -= 1;
-        }
-    }
-    common.reverse();
-    (common, matches)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,12 +135,5 @@ mod tests {
         ] {
             assert_eq!(clip(start, end, len), expected, "{start} {end} {len}");
         }
-    }
-
-    #[test]
-    fn the_common_subsequence_and_its_runs_are_found() {
-        let (common, matches) = common_subsequence(b"ohmytext", b"mynewtext");
-        assert_eq!(common, b"mytext");
-        assert_eq!(matches, [Match { a: (4, 7), b: (5, 8) }, Match { a: (2, 3), b: (0, 1) }]);
     }
 }

@@ -6,7 +6,9 @@
 use crate::wire::request::Args;
 
 use super::{Command, Flags, Run};
-use super::{connection, exchange, expire, hash, introspect, keys, object, ranges, scan, server, sliced, string};
+use super::{
+    cluster, connection, exchange, expire, hash, introspect, keys, lcs, object, ranges, scan, server, sliced, string,
+};
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +40,14 @@ const INDEX_SLOTS: usize = 4096;
 const EMPTY: u16 = u16::MAX;
 
 const FAMILIES: &[&[Command]] = &[
+    cluster::ROWS,
     connection::ROWS,
     exchange::ROWS,
     expire::ROWS,
     hash::ROWS,
     introspect::ROWS,
     keys::ROWS,
+    lcs::ROWS,
     object::ROWS,
     ranges::ROWS,
     scan::ROWS,

@@ -24,6 +24,9 @@ use std::collections::VecDeque;
 /// Values up to this size are freed in place: some nodes, a few microseconds.
 const FREE_AT_ONCE_BYTES: usize = 64 << 10;
 
+/// A piece of a work table is as large as some nodes.
+const CELLS_PIECE_COST: usize = 8;
+
 /// Random picks that may hit a due key before a random key is said not to exist: due keys are few, they leave every turn.
 const RANDOM_TRIES: usize = 64;
 
@@ -84,7 +87,7 @@ impl Keyspace {
     }
 
     /// As `find`, and stamps the entry as used: one probe for both.
-    #[inline]
+    #[inline(always)]
     pub fn find_and_touch(&mut self, key: &[u8], hash: KeyHash, now: Millis, recency: Recency) -> Option<EntryRef<'_>> {
         let at = self.visible(key, hash, now)?;
         self.table.at_mut(at).touch(recency);
@@ -392,6 +395,8 @@ fn count_out(usage: &mut [Usage], entry: EntryRef<'_>) {
 pub struct Graveyard {
     objects: VecDeque<Box<Object>>,
     databases: VecDeque<Remains>,
+    /// Work tables of jobs that are over.
+    cells: Vec<Box<[u32]>>,
 }
 
 struct Remains {
@@ -414,6 +419,11 @@ impl Graveyard {
         if object.bytes() > FREE_AT_ONCE_BYTES {
             self.objects.push_back(Box::new(object));
         }
+    }
+
+    /// Frees the pieces of a job's work table in steps.
+    pub fn bury_cells(&mut self, cells: Vec<Box<[u32]>>) {
+        self.cells.extend(cells);
     }
 
     fn bury_all(&mut self, mut dead: Keyspace) {
@@ -446,6 +456,8 @@ impl Graveyard {
                         }
                     });
                 }
+            } else if self.cells.pop().is_some() {
+                budget = budget.saturating_sub(CELLS_PIECE_COST);
             } else {
                 break;
             }
@@ -454,7 +466,7 @@ impl Graveyard {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.databases.is_empty()
+        self.objects.is_empty() && self.databases.is_empty() && self.cells.is_empty()
     }
 }
 

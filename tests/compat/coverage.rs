@@ -62,3 +62,16 @@ fn row_names(client: &mut Client) -> BTreeSet<String> {
     }
     names
 }
+
+/// A file that nobody names would be a promise that nobody holds.
+#[test]
+fn every_case_file_is_run() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compat/cases");
+    let files = std::fs::read_dir(folder).expect("the cases are part of the repository");
+    let names: BTreeSet<String> = files
+        .map(|file| file.expect("it can be listed").path())
+        .map(|path| path.file_stem().expect("a file has a name").to_string_lossy().into_owned())
+        .collect();
+    let run: BTreeSet<String> = FAMILIES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(names, run);
+}
