@@ -261,3 +261,40 @@ fn version_and_help() {
     assert!(help.code.is_some(), "--help ends");
     assert!(help.output.contains("--port"), "{}", help.output);
 }
+
+/// Ten thousand clients that said a word and then nothing: what each of them keeps resident.
+#[test]
+fn idle_connections_are_small() {
+    const WANTED: usize = 10_000;
+    const BYTES_MAX: u64 = 4096;
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    // This process holds the other ends. Where the machine does not allow so many, fewer tell the same.
+    let own = std::process::id().to_string();
+    let _ = Command::new("prlimit").args(["--pid", &own, "--nofile=12000:"]).status();
+    let server = Server::start(&["--maxclients", "10100"]);
+    let mut first = server.client();
+    first.words("PING");
+    let before = resident_bytes(&server);
+    let mut clients = Vec::new();
+    while clients.len() < WANTED
+        && let Ok(client) = Client::try_connect(server.port)
+    {
+        clients.push(client);
+    }
+    assert!(clients.len() > 500, "{} connections", clients.len());
+    for client in &mut clients {
+        assert_eq!(client.words("PING"), Value::Simple("PONG".into()));
+    }
+    let each = resident_bytes(&server).saturating_sub(before) / clients.len() as u64;
+    assert!(each <= BYTES_MAX, "{each} bytes for each of {}", clients.len());
+    drop(clients);
+    assert!(eventually(|| info_field(&mut first, "connected_clients") == "1"), "all of them are counted out");
+}
+
+fn resident_bytes(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells it");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
