@@ -162,30 +162,31 @@ fn redis_cli_reads_commands_from_a_pipe() {
     assert!(said.starts_with("PONG\n") && said.ends_with("over\n"), "{} bytes", said.len());
 }
 
-/// A container's seccomp profile that knows no io_uring: the wrapper installs such a filter and becomes the server.
-#[test]
-fn blocked_io_uring_is_refused_with_the_remedy() {
+/// Corelane, started by way of a program that narrows what it may do, refuses with these words.
+#[track_caller]
+fn refuses_under(wrapper: &str, its_args: &[&str], said: &[&str]) {
     if Target::from_env() == Target::Redis {
         return;
     }
-    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/without_io_uring.py");
-    let program = Target::program();
+    let (program, port) = (Target::program(), free_port().to_string());
     let program = program.to_str().expect("our own path is UTF-8");
-    let ended = run_program("/usr/bin/python3", &[wrapper, program, "--port", &free_port().to_string()]);
+    let ended = run_program(wrapper, &[its_args, &[program, "--port", &port]].concat());
     assert_eq!(ended.code, Some(1), "{}", ended.output);
-    assert!(ended.output.contains("io_uring is blocked") && ended.output.contains("seccomp"), "{}", ended.output);
+    for word in said {
+        assert!(ended.output.contains(word), "{word:?} is missing in:\n{}", ended.output);
+    }
+}
+
+/// A container's seccomp profile that knows no io_uring: the wrapper installs such a filter and becomes the server.
+#[test]
+fn blocked_io_uring_is_refused_with_the_remedy() {
+    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/without_io_uring.py");
+    refuses_under("/usr/bin/python3", &[wrapper], &["io_uring is blocked", "seccomp"]);
 }
 
 #[test]
 fn too_little_lockable_memory_is_refused_with_the_remedy() {
-    if Target::from_env() == Target::Redis {
-        return;
-    }
-    let program = Target::program();
-    let program = program.to_str().expect("our own path is UTF-8");
-    let ended = run_program("prlimit", &["--memlock=65536:65536", program, "--port", &free_port().to_string()]);
-    assert_eq!(ended.code, Some(1), "{}", ended.output);
-    assert!(ended.output.contains("memlock") && ended.output.contains("ulimit -l"), "{}", ended.output);
+    refuses_under("prlimit", &["--memlock=65536:65536"], &["memlock", "ulimit -l"]);
 }
 
 /// The limit is raised as far as allowed, and what is still missing is said.
@@ -194,21 +195,27 @@ fn open_files_follow_maxclients() {
     if Target::from_env() == Target::Redis {
         return;
     }
-    let server = Server::start(&["--maxclients", "300"]);
-    let shell = format!("prlimit --pid {} --nofile --noheadings --output SOFT", server.pid());
-    let limit = Command::new("sh").args(["-c", &shell]).output().expect("util-linux is part of Debian");
-    let limit: u64 = String::from_utf8_lossy(&limit.stdout).trim().parse().expect("a number");
-    assert!(limit >= 300, "{limit}");
-    let mut child = Command::new("prlimit");
-    let program = Target::program();
-    let port = free_port().to_string();
-    child.arg("--nofile=200:200").arg(program).args(["--port", &port, "--maxclients", "300"]);
-    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("util-linux is part of Debian");
-    let up = eventually(|| Client::try_connect(port.parse().expect("a port")).is_ok());
+    let (limit, said) = open_files("--nofile=100:4096");
+    assert!(limit >= 300 && !said.contains("limit of open files"), "{limit}: {said}");
+    let (limit, said) = open_files("--nofile=100:200");
+    assert!(limit == 200 && said.contains("limit of open files is 200"), "{limit}: {said}");
+}
+
+/// The soft limit that a server for 300 clients ends up with when it starts under `limits`, and what it said until then.
+fn open_files(limits: &str) -> (u64, String) {
+    let port = free_port();
+    let mut command = Command::new("prlimit");
+    command.arg(limits).arg(Target::program()).args(["--port", &port.to_string(), "--maxclients", "300"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Debian has util-linux");
+    let up = eventually(|| Client::try_connect(port).is_ok());
+    let pid = child.id().to_string();
+    let asked = Command::new("prlimit").args(["--pid", &pid, "--nofile", "--noheadings", "--output", "SOFT"]).output();
     child.kill().expect("our own child");
-    let said = child.wait_with_output().expect("our own child");
-    let said = [said.stdout, said.stderr].concat();
-    assert!(up && String::from_utf8_lossy(&said).contains("limit of open files is 200"), "{said:?}");
+    let ended = child.wait_with_output().expect("our own child");
+    let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+    assert!(up, "it does not start: {said}");
+    let limit = String::from_utf8_lossy(&asked.expect("it was there before").stdout).trim().parse();
+    (limit.expect("a number"), said)
 }
 
 /// The lane keeps copies of two options; what CONFIG SET changes must reach them.
