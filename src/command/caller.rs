@@ -109,23 +109,25 @@ impl Desk<'_> {
     }
 }
 
+#[inline]
+fn as_string(entry: Option<EntryRef<'_>>) -> Result<Option<Text<'_>>, Fault> {
+    match entry {
+        None => Ok(None),
+        Some(entry) => Text::of(entry).map(Some).ok_or(Fault::WrongType),
+    }
+}
+
 /// What handlers do with keys. Reads count hits and misses; writes state that they changed something.
 impl Ctx<'_> {
     /// The string at `key`; a fault when it holds something else.
     #[inline]
     pub fn string(&mut self, key: Key<'_>) -> Result<Option<Text<'_>>, Fault> {
-        match self.store.read(self.db, key.bytes, key.hash, self.now) {
-            None => Ok(None),
-            Some(entry) => Text::of(entry).map(Some).ok_or(Fault::WrongType),
-        }
+        as_string(self.read(key))
     }
 
     /// The string that a write is about to change; counts no hit and no miss.
     pub fn old_string(&mut self, key: Key<'_>) -> Result<Option<Text<'_>>, Fault> {
-        match self.store.touch(self.db, key.bytes, key.hash, self.now) {
-            None => Ok(None),
-            Some(entry) => Text::of(entry).map(Some).ok_or(Fault::WrongType),
-        }
+        as_string(self.store.touch(self.db, key.bytes, key.hash, self.now))
     }
 
     /// Whether a key exists, for a write: no hit, no miss, no use.
@@ -140,7 +142,8 @@ impl Ctx<'_> {
     }
 
     /// The entry, used; counts a hit or a miss.
-    pub fn touch(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
+    #[inline]
+    pub fn read(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
         self.store.read(self.db, key.bytes, key.hash, self.now)
     }
 

@@ -175,7 +175,7 @@ pub const ROWS: &[Command] = &[
     },
 ];
 
-/// How a hash is reached from a handler.
+/// What an entry holds, if that is a hash; a fault when it is something else.
 fn as_hash(entry: Option<EntryRef<'_>>) -> Result<Option<&Hash>, Fault> {
     match entry.map(EntryRef::value) {
         None => Ok(None),
@@ -184,12 +184,12 @@ fn as_hash(entry: Option<EntryRef<'_>>) -> Result<Option<&Hash>, Fault> {
     }
 }
 
+/// How a hash is reached from a handler.
 impl Ctx<'_> {
     /// The hash at `key`, with the hash key that its look-ups want; a fault when it holds something else.
     fn hash(&mut self, key: Key<'_>) -> Result<Option<(&Hash, HashKey)>, Fault> {
         let hasher = self.store.hash_key;
-        let entry = self.store.read(self.db, key.bytes, key.hash, self.now);
-        Ok(as_hash(entry)?.map(|hash| (hash, hasher)))
+        Ok(as_hash(self.read(key))?.map(|hash| (hash, hasher)))
     }
 
     /// The hash that a write is about to change; counts no hit and no miss.

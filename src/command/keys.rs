@@ -163,7 +163,7 @@ fn exists(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn touch(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let found = args.from(1).iter().filter(|name| ctx.touch(ctx.key(name)).is_some()).count();
+    let found = args.from(1).iter().filter(|name| ctx.read(ctx.key(name)).is_some()).count();
     reply.count(found);
     Ok(())
 }
@@ -278,7 +278,7 @@ enum Copied {
 
 /// The clone of a large value shares its nodes.
 fn taken_copy(ctx: &mut Ctx<'_>, from: Key<'_>) -> Option<(Copied, Write)> {
-    let entry = ctx.touch(from)?;
+    let entry = ctx.read(from)?;
     let copy = match entry.value() {
         ValueRef::Str(text) => Copied::Text(text.to_vec()),
         ValueRef::Object(object) => Copied::Object(entry.kind(), Box::new(object.clone())),

@@ -77,15 +77,21 @@ impl Match {
 
 /// The table's cells row by row, in chunks, so that no step takes or gives back more than a few: a cell holds the length for two
 /// prefixes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cells {
-    chunks: Vec<Box<[u32]>>,
+    chunks: Vec<Vec<u32>>,
     len: usize,
+    /// How many there will be.
+    total: usize,
 }
 
 const CHUNK: usize = 1 << 14;
 
 impl Cells {
+    fn new(total: usize) -> Self {
+        Self { chunks: Vec::new(), len: 0, total }
+    }
+
     #[inline]
     fn get(&self, at: usize) -> u32 {
         self.chunks[at / CHUNK][at % CHUNK]
@@ -94,9 +100,9 @@ impl Cells {
     #[inline]
     fn push(&mut self, cell: u32) {
         if self.len.is_multiple_of(CHUNK) {
-            self.chunks.push(vec![0; CHUNK].into_boxed_slice());
+            self.chunks.push(Vec::with_capacity(CHUNK.min(self.total - self.len)));
         }
-        self.chunks[self.len / CHUNK][self.len % CHUNK] = cell;
+        self.chunks[self.len / CHUNK].push(cell);
         self.len += 1;
     }
 }
@@ -107,8 +113,9 @@ struct Search {
     a: Vec<u8>,
     b: Vec<u8>,
     cells: Cells,
-    /// The way back: prefixes not yet walked. `None` while the table is being filled.
-    back: Option<(usize, usize)>,
+    /// The prefixes that the way back has yet to walk.
+    i: usize,
+    j: usize,
     /// The subsequence and its runs, the last one first.
     common: Vec<u8>,
     matches: Vec<Match>,
@@ -116,24 +123,21 @@ struct Search {
 
 impl Search {
     fn new(a: Vec<u8>, b: Vec<u8>) -> Self {
-        Self { a, b, cells: Cells::default(), back: None, common: Vec::new(), matches: Vec::new() }
+        let (i, j) = (a.len(), b.len());
+        let cells = Cells::new((i + 1) * (j + 1));
+        Self { a, b, cells, i, j, common: Vec::new(), matches: Vec::new() }
     }
 
-    /// About `budget` cells more.
+    /// At most `budget` cells more, and as many places of the way back.
     fn step(&mut self, budget: usize) -> Progress {
-        match self.back {
-            None => {
-                self.fill(budget);
-                Progress::More
-            }
-            Some((i, j)) => self.walk_back(i, j, budget),
-        }
+        self.fill(budget);
+        if self.cells.len < self.cells.total { Progress::More } else { self.walk_back(budget) }
     }
 
     fn fill(&mut self, budget: usize) {
-        let (width, height) = (self.b.len() + 1, self.a.len() + 1);
+        let width = self.b.len() + 1;
         let from = self.cells.len;
-        let until = (from + budget).min(width * height);
+        let until = from.saturating_add(budget).min(self.cells.total);
         let (mut i, mut j) = (from / width, from % width);
         for at in from..until {
             let cell = if i == 0 || j == 0 {
@@ -149,32 +153,32 @@ impl Search {
                 (i, j) = (i + 1, 0);
             }
         }
-        if until == width * height {
-            self.back = Some((self.a.len(), self.b.len()));
-        }
     }
 
-    fn walk_back(&mut self, mut i: usize, mut j: usize, budget: usize) -> Progress {
-        let width = self.b.len() + 1;
+    fn walk_back(&mut self, budget: usize) -> Progress {
         for _ in 0..budget {
-            if i == 0 || j == 0 {
+            if self.i == 0 || self.j == 0 {
                 return Progress::Done;
             }
-            if self.a[i - 1] == self.b[j - 1] {
-                (i, j) = (i - 1, j - 1);
-                self.common.push(self.a[i]);
-                match self.matches.last_mut() {
-                    Some(run) if run.a.0 == i + 1 && run.b.0 == j + 1 => (run.a.0, run.b.0) = (i, j),
-                    _ => self.matches.push(Match { a: (i, i), b: (j, j) }),
-                }
-            } else if self.cells.get((i - 1) * width + j) > self.cells.get(i * width + j - 1) {
-                i -= 1;
-            } else {
-                j -= 1;
-            }
+            self.walk_one();
         }
-        self.back = Some((i, j));
         Progress::More
+    }
+
+    fn walk_one(&mut self) {
+        let (i, j, width) = (self.i, self.j, self.b.len() + 1);
+        if self.a[i - 1] == self.b[j - 1] {
+            (self.i, self.j) = (i - 1, j - 1);
+            self.common.push(self.a[i - 1]);
+            match self.matches.last_mut() {
+                Some(run) if run.a.0 == i && run.b.0 == j => (run.a.0, run.b.0) = (i - 1, j - 1),
+                _ => self.matches.push(Match { a: (i - 1, i - 1), b: (j - 1, j - 1) }),
+            }
+        } else if self.cells.get((i - 1) * width + j) > self.cells.get(i * width + j - 1) {
+            self.i -= 1;
+        } else {
+            self.j -= 1;
+        }
     }
 
     fn subsequence(&mut self) -> Vec<u8> {
@@ -182,6 +186,16 @@ impl Search {
         common.reverse();
         common
     }
+}
+
+const TOO_LONG: Fault = Fault::Fixed("ERR String too long for LCS");
+
+/// A copy of a string; `None`: it is too long for that.
+fn read(ctx: &mut Ctx<'_>, name: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    let text = ctx.string(ctx.key(name));
+    let text = text.map_err(|_| Fault::Fixed("ERR The specified keys must contain string values"))?;
+    let len = text.map_or(0, Text::len);
+    Ok((len <= limits::LCS_BYTES_MAX).then(|| text.map_or_else(Vec::new, |text| text.read(0..len))))
 }
 
 #[derive(Debug)]
@@ -192,20 +206,14 @@ struct Lcs {
 
 impl Lcs {
     fn start(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Box<dyn Job>, Fault> {
-        let not_strings = |_| Fault::Fixed("ERR The specified keys must contain string values");
-        let mut len = |i: usize| -> Result<usize, Fault> {
-            Ok(ctx.string(ctx.key(args.at(i))).map_err(not_strings)?.map_or(0, Text::len))
-        };
-        let (a, b) = (len(1)?, len(2)?);
+        // Redis looks at the keys before the options, and at the lengths after them.
+        let (a, b) = (read(ctx, args.at(1))?, read(ctx, args.at(2))?);
         let options = Options::parse(args.from(3))?;
-        if a.max(b) > limits::LCS_BYTES_MAX || (a + 1) * (b + 1) > limits::LCS_CELLS_MAX {
-            return Err(Fault::Fixed("ERR String too long for LCS"));
+        let (Some(a), Some(b)) = (a, b) else { return Err(TOO_LONG) };
+        if (a.len() + 1) * (b.len() + 1) > limits::LCS_CELLS_MAX {
+            return Err(TOO_LONG);
         }
-        let mut read = |i: usize| -> Result<Vec<u8>, Fault> {
-            let text = ctx.old_string(ctx.key(args.at(i))).map_err(not_strings)?;
-            Ok(text.map_or_else(Vec::new, |text| text.read(0..text.len())))
-        };
-        let search = Search::new(read(1)?, read(2)?);
+        let search = Search::new(a, b);
         Ok(Box::new(Self { options, search }))
     }
 }

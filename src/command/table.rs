@@ -5,6 +5,7 @@
 
 use crate::wire::request::Args;
 
+use super::arguments::{self, Argument};
 use super::{Command, Flags, Run};
 use super::{
     cluster, connection, exchange, expire, hash, introspect, keys, lcs, object, ranges, scan, server, sliced, string,
@@ -176,8 +177,8 @@ pub fn complaints(row: &Command) -> Vec<String> {
     rule(!write && !matches!(row.log, super::Log::Never(_)), "only writes are journalled");
     rule(matches!(row.run, Run::Container) != (!row.children.is_empty() && row.arity == -2), "containers run children");
     rule(row.keys.first > 0 && row.keys.access.is_empty(), "key access is stated");
-    let arguments = super::arguments::of(row.syntax, row.name.split('|').count());
-    rule(arguments.iter().any(super::arguments::Argument::is_hollow), "blocks and choices of the syntax have parts");
+    let arguments = arguments::of(row.syntax, row.name.split('|').count());
+    rule(arguments.iter().any(Argument::is_hollow), "blocks and choices of the syntax have parts");
     rule(row.policy != super::Policy::Default && matches!(row.run, Run::Keys(_)), "policies belong to split rows");
     found
 }

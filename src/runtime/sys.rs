@@ -97,24 +97,24 @@ pub(super) fn monotonic_ns() -> u64 {
 
 /// Raises the soft limit of open files to `wanted` as far as the hard limit allows, and returns what it is now.
 pub(super) fn raise_open_files(wanted: u64) -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the kernel fills and reads a record that outlives the calls.
-    unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        if limit.rlim_cur < wanted {
-            let raised = libc::rlimit { rlim_cur: wanted.min(limit.rlim_max), ..limit };
-            if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
-                limit = raised;
-            }
-        }
+    let limit = limit_of(libc::RLIMIT_NOFILE);
+    if limit.rlim_cur >= wanted {
+        return limit.rlim_cur;
     }
-    limit.rlim_cur
+    let raised = libc::rlimit { rlim_cur: wanted.min(limit.rlim_max), ..limit };
+    // SAFETY: the kernel reads the record, which outlives the call.
+    let refused = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) };
+    if refused == 0 { raised.rlim_cur } else { limit.rlim_cur }
 }
 
 /// How much memory this process may lock.
 pub(super) fn memlock_bytes() -> u64 {
+    limit_of(libc::RLIMIT_MEMLOCK).rlim_cur
+}
+
+fn limit_of(resource: libc::__rlimit_resource_t) -> libc::rlimit {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel fills the record, which outlives the call.
-    unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) };
-    limit.rlim_cur
+    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    limit
 }

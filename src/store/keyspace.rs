@@ -87,7 +87,7 @@ impl Keyspace {
     }
 
     /// As `find`, and stamps the entry as used: one probe for both.
-    #[inline(always)]
+    #[inline]
     pub fn find_and_touch(&mut self, key: &[u8], hash: KeyHash, now: Millis, recency: Recency) -> Option<EntryRef<'_>> {
         let at = self.visible(key, hash, now)?;
         self.table.at_mut(at).touch(recency);
@@ -396,7 +396,7 @@ pub struct Graveyard {
     objects: VecDeque<Box<Object>>,
     databases: VecDeque<Remains>,
     /// Work tables of jobs that are over.
-    cells: Vec<Box<[u32]>>,
+    cells: Vec<Vec<u32>>,
 }
 
 struct Remains {
@@ -421,9 +421,11 @@ impl Graveyard {
         }
     }
 
-    /// Frees the pieces of a job's work table in steps.
-    pub fn bury_cells(&mut self, cells: Vec<Box<[u32]>>) {
-        self.cells.extend(cells);
+    /// Frees a job's work table now if it is a single piece, or piece by piece.
+    pub fn bury_cells(&mut self, pieces: Vec<Vec<u32>>) {
+        if pieces.len() > 1 {
+            self.cells.extend(pieces);
+        }
     }
 
     fn bury_all(&mut self, mut dead: Keyspace) {

@@ -27,6 +27,13 @@ pub struct Counters {
     pub expire_lag_max_us: u64,
 }
 
+impl Counters {
+    #[inline]
+    fn looked_up(&mut self, found: bool) {
+        *(if found { &mut self.hits } else { &mut self.misses }) += 1;
+    }
+}
+
 /// The databases of one shard.
 pub struct Store {
     dbs: Vec<Keyspace>,
@@ -79,8 +86,7 @@ impl Store {
     #[inline]
     pub fn read(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
         let found = self.dbs[usize::from(db)].find_and_touch(key, hash, now, self.recency);
-        let counter = if found.is_some() { &mut self.counters.hits } else { &mut self.counters.misses };
-        *counter += 1;
+        self.counters.looked_up(found.is_some());
         found
     }
 
@@ -94,8 +100,7 @@ impl Store {
     #[inline]
     pub fn look(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
         let found = self.dbs[usize::from(db)].find(key, hash, now);
-        let counter = if found.is_some() { &mut self.counters.hits } else { &mut self.counters.misses };
-        *counter += 1;
+        self.counters.looked_up(found.is_some());
         found
     }
 
