@@ -1,5 +1,29 @@
 //! Numbers as text and case folding over bytes, with Redis's strictness: no leading zeros, no plus sign, no spaces.
 
+/// The first eight bytes as a little-endian number; a shorter text is as if zeros followed.
+#[inline]
+pub fn head_word(text: &[u8]) -> u64 {
+    if let Some(head) = text.first_chunk() {
+        return u64::from_le_bytes(*head);
+    }
+    // Two loads from both ends, which overlap in the same bytes.
+    if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
+        return u64::from(u32::from_le_bytes(*head)) | u64::from(u32::from_le_bytes(*tail)) << ((text.len() - 4) * 8);
+    }
+    text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+/// Eight bytes at once to lower case: the ASCII letters, and nothing else.
+#[inline]
+pub const fn lower_word(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let seven = word & (EACH * 0x7F);
+    let from_a = seven + EACH * (0x80 - b'A' as u64);
+    let past_z = seven + EACH * (0x7F - b'Z' as u64);
+    let upper = !word & (from_a ^ past_z) & (EACH * 0x80);
+    word | upper >> 2
+}
+
 /// Longest text of an `i64`: a sign and nineteen digits.
 pub const I64_TEXT_MAX: usize = 20;
 
@@ -132,5 +156,27 @@ mod tests {
             assert_eq!(format_i64(value, &mut buffer), value.to_string().as_bytes());
         }
         assert_eq!(format_u64(u64::MAX, &mut buffer), u64::MAX.to_string().as_bytes());
+    }
+
+    #[test]
+    fn a_head_word_is_the_first_eight_bytes_and_zeros() {
+        let text = b"abcdefghij";
+        for len in 0..=text.len() {
+            let mut padded = [0; 8];
+            padded[..len.min(8)].copy_from_slice(&text[..len.min(8)]);
+            assert_eq!(head_word(&text[..len]), u64::from_le_bytes(padded), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_word_is_lowered_byte_by_byte() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut text = *b"Zz@[{\xff\x80A";
+                text[at] = byte;
+                let lower = text.to_ascii_lowercase();
+                assert_eq!(lower_word(u64::from_le_bytes(text)).to_le_bytes(), lower[..], "{byte} at {at}");
+            }
+        }
     }
 }

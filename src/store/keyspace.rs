@@ -16,7 +16,7 @@ use super::expiry::Deadlines;
 use crate::base::hash::{HashKey, KeyHash};
 use crate::base::rng::Rng;
 use crate::base::time::Millis;
-use crate::types::dict::{At, Cursor, Detached, Dict};
+use crate::types::dict::{At, Cursor, Detached, Dict, Spot};
 use crate::types::rope::Rope;
 use crate::types::{Object, Progress};
 use std::collections::VecDeque;
@@ -310,16 +310,15 @@ impl Keyspace {
         graves.bury_all(old);
     }
 
-    /// First stage of a batch of look-ups.
+    /// Starts loading what a look-up of this hash reads first. [`Self::prefetch_entry`] is the second step, when that has arrived.
     #[inline]
-    pub fn prefetch_bucket(&self, hash: KeyHash) {
-        self.table.prefetch_bucket(hash);
+    pub fn approach(&self, hash: KeyHash) -> Option<Spot> {
+        self.table.approach(hash)
     }
 
-    /// Second stage, when the buckets have arrived.
     #[inline]
-    pub fn prefetch_entry(&self, hash: KeyHash) {
-        self.table.prefetch_entry(hash);
+    pub fn prefetch_entry(&self, spot: Spot, hash: KeyHash) {
+        self.table.prefetch_entry(spot, hash);
     }
 
     /// Keys, those due but not yet collected included.

@@ -11,6 +11,7 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::{Millis, Now};
 use crate::types::Progress;
+pub use crate::types::dict::Spot;
 use entry::{EntryRef, Recency};
 use journal::Effects;
 use keyspace::{Graveyard, Keyspace};
@@ -129,12 +130,15 @@ impl Store {
         self.dbs[usize::from(db)].random(&mut self.rng, now)
     }
 
-    /// Asks for the memory that look-ups of `keys` will touch: all buckets first, then the entries in them.
+    /// Starts loading what a look-up of this hash reads first: see [`Keyspace::approach`].
     #[inline]
-    pub fn prefetch(&self, db: u8, keys: impl Iterator<Item = KeyHash> + Clone) {
-        let db = &self.dbs[usize::from(db)];
-        keys.clone().for_each(|hash| db.prefetch_bucket(hash));
-        keys.for_each(|hash| db.prefetch_entry(hash));
+    pub fn approach(&self, db: u8, hash: KeyHash) -> Option<Spot> {
+        self.dbs[usize::from(db)].approach(hash)
+    }
+
+    #[inline]
+    pub fn prefetch_entry(&self, db: u8, spot: Spot, hash: KeyHash) {
+        self.dbs[usize::from(db)].prefetch_entry(spot, hash);
     }
 
     /// Bytes of keys, values and their tables.

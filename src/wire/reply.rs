@@ -187,8 +187,17 @@ impl<'o> Reply<'o> {
         self.raw(&other.bytes[from..]);
     }
 
+    /// Lengths of one or two digits are written in one piece of fixed size.
     #[inline]
     fn length(&mut self, kind: u8, len: usize) {
+        let digit = |value: usize| b"0123456789"[value % 10];
+        let out = &mut self.out.bytes;
+        if len < 10 {
+            return out.extend_from_slice(&[kind, digit(len), b'\r', b'\n']);
+        }
+        if len < 100 {
+            return out.extend_from_slice(&[kind, digit(len / 10), digit(len), b'\r', b'\n']);
+        }
         let mut digits = [0; I64_TEXT_MAX];
         let text = format_u64(len as u64, &mut digits);
         self.head(kind, text);

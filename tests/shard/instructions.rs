@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Instructions per request: workload, requests in one receive, budget.
-const BUDGETS: &[(&str, u32, u64)] = &[("get", 1, 2550), ("get", 16, 1700), ("set", 1, 2680), ("set", 16, 1830)];
+const BUDGETS: &[(&str, u32, u64)] = &[("get", 1, 2340), ("get", 16, 1440), ("set", 1, 2530), ("set", 16, 1630)];
 
 /// Requests beyond those of the shorter run.
 const REQUESTS: u64 = 16_000;

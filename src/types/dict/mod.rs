@@ -66,6 +66,9 @@ pub unsafe trait Thin: Sized {
         Self: 'a;
 }
 
+/// What the caches load at once.
+const LINE_BYTES: u64 = 64;
+
 /// A prefix of the hash order: everything below was visited. 0 is both the start and the end of a scan. Below 2^53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Cursor(pub u64);
@@ -85,6 +88,13 @@ pub struct At {
     segment: u32,
     bucket: u32,
     slot: u32,
+}
+
+/// Where the bucket of a hash is, as a hint for [`Dict::prefetch_entry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    segment: u32,
+    bucket: u32,
 }
 
 /// Where a key that was not found would go, until the table changes.
@@ -149,14 +159,11 @@ impl<E: Thin> Dict<E> {
         let want = segment.want(hash.0);
         let mut index = segment.home(want);
         while let Some(bucket) = segment.buckets.get(index) {
-            let mut hits = bucket.matches(want);
-            while hits != 0 {
-                let slot = hits.trailing_zeros();
-                hits &= hits - 1;
-                let address = segment::address(bucket.0[slot as usize % SLOTS]);
+            for slot in bucket.matches(want) {
+                let address = segment::address(bucket.0[slot]);
                 // SAFETY: words hold addresses from `into_address`, and the table is borrowed while `eq` looks.
                 if address != 0 && eq(unsafe { E::borrow(address) }) {
-                    return Ok(At { segment: number, bucket: narrow(index), slot });
+                    return Ok(At { segment: number, bucket: narrow(index), slot: narrow(slot) });
                 }
             }
             if !bucket.is_full() {
@@ -239,26 +246,31 @@ impl<E: Thin> Dict<E> {
         unsafe { E::from_address(segment::address(word)) }
     }
 
-    /// Starts loading the bucket of a hash. First stage of a batch.
+    /// Starts loading the bucket of a hash; where that is. The first of two steps that let a batch of look-ups miss the caches
+    /// together.
     #[inline]
-    pub fn prefetch_bucket(&self, hash: KeyHash) {
-        let Some(number) = self.directory.locate(hash.0) else { return };
+    pub fn approach(&self, hash: KeyHash) -> Option<Spot> {
+        let number = self.directory.locate(hash.0)?;
         let segment = self.segments.at(number);
-        if let Some(bucket) = segment.buckets.get(segment.home(segment.want(hash.0))) {
-            prefetch(std::ptr::from_ref(bucket) as u64);
-        }
+        let index = segment.home(segment.want(hash.0));
+        prefetch(std::ptr::from_ref(segment.buckets.get(index)?) as u64);
+        Some(Spot { segment: number, bucket: narrow(index) })
     }
 
-    /// Starts loading the entry whose fingerprint fits, when the bucket has arrived. Second stage of a batch.
+    /// Starts loading the entry whose fingerprint fits, when the bucket has arrived: the second step. A stale spot loads what nobody
+    /// wants.
     #[inline]
-    pub fn prefetch_entry(&self, hash: KeyHash) {
-        let Some(number) = self.directory.locate(hash.0) else { return };
-        let segment = self.segments.at(number);
-        let want = segment.want(hash.0);
-        let Some(bucket) = segment.buckets.get(segment.home(want)) else { return };
-        let hits = bucket.matches(want);
-        if hits != 0 {
-            prefetch(segment::address(bucket.0[hits.trailing_zeros() as usize]));
+    pub fn prefetch_entry(&self, spot: Spot, hash: KeyHash) {
+        if spot.segment as usize >= self.segments.len() {
+            return;
+        }
+        let segment = self.segments.at(spot.segment);
+        let Some(bucket) = segment.buckets.get(spot.bucket as usize) else { return };
+        if let Some(slot) = bucket.matches(segment.want(hash.0)).next() {
+            let address = segment::address(bucket.0[slot]);
+            // An entry of some tens of bytes lies across two lines: a quarter of the keys and most values end in the second.
+            prefetch(address);
+            prefetch(address + LINE_BYTES);
         }
     }
 
@@ -675,6 +687,31 @@ fn address_of<E: Thin>(entry: E) -> u64 {
 #[inline]
 const fn narrow(number: usize) -> u32 {
     number as u32
+}
+
+/// The words whose sixteen top bits are `tag`: bit 4i + 3 for word i. The vectors that every x86-64 has compare all 32 numbers of 16 bits
+/// at once, pack the answers to bytes and those to bits, of which each fourth is about a tag.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn tags_equal(words: &[u64; SLOTS], tag: u16) -> u32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_packs_epi16, _mm_set1_epi16,
+    };
+    let two = words.as_ptr().cast::<__m128i>();
+    // SAFETY: eight words are four vectors, and SSE2 is part of x86-64.
+    unsafe {
+        let wanted = _mm_set1_epi16(tag.cast_signed());
+        let same = |i: usize| _mm_cmpeq_epi16(_mm_loadu_si128(two.add(i)), wanted);
+        let low = _mm_movemask_epi8(_mm_packs_epi16(same(0), same(1))).cast_unsigned();
+        let high = _mm_movemask_epi8(_mm_packs_epi16(same(2), same(3))).cast_unsigned();
+        (low | high << 16) & 0x8888_8888
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn tags_equal(words: &[u64; SLOTS], tag: u16) -> u32 {
+    words.iter().enumerate().fold(0, |hits, (i, word)| hits | u32::from((word >> 48) as u16 == tag) << (4 * i + 3))
 }
 
 #[inline]

@@ -9,8 +9,8 @@
 //!  bucket  8 words, filled from the front; a full one spills into the next (round the end to bucket 0)
 //! ```
 //!
-//! The tag is the hash from bit `base` (counted from the top) on; `low` are the hash's last three bits. Together they are the fingerprint
-//! of a slot and, without reading the key, its position in the segment: `home = position * buckets >> 16` is monotone in the hash, so
+//! The tag is the hash from bit `base` (counted from the top) on; `low` are the hash's last three bits. The tag is the fingerprint
+//! of a slot and, without reading the key, gives its position in the segment: `home = position * buckets >> 16` is monotone in the hash, so
 //! the order of buckets is the order of hashes for any number of buckets, and growing needs no key at all. A split makes `depth` run
 //! ahead of `base`; after `LAG_MAX` splits the keys are read once and the tags made anew.
 //!
@@ -50,18 +50,28 @@ impl Bucket {
         self.0[SLOTS - 1] != 0
     }
 
-    /// Bit i is set when slot i has the fingerprint `want`. An empty slot may match a want of 0: the caller looks.
+    /// The slots with the tag of `want`. An empty slot may match a tag of 0: the caller looks.
     #[inline]
-    pub(super) fn matches(&self, want: u64) -> u32 {
-        let mut hits = 0;
-        for (i, word) in self.0.iter().enumerate() {
-            hits |= u32::from((word ^ want) & (TAG | LOW) == 0) << i;
-        }
-        hits
+    pub(super) fn matches(&self, want: u64) -> Hits {
+        Hits(super::tags_equal(&self.0, (want >> 48) as u16))
     }
 
     fn len(&self) -> usize {
         self.0.iter().position(|&word| word == 0).unwrap_or(SLOTS)
+    }
+}
+
+/// Slots of a bucket, lowest first: slot i is bit 4i + 3.
+pub(super) struct Hits(u32);
+
+impl Iterator for Hits {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0.wrapping_sub(1);
+        (bit < 32).then_some(bit / 4)
     }
 }
 
