@@ -3,9 +3,9 @@
 //! ```text
 //!        +----------------------------------- one io_uring_enter: submits all sends, waits -------------+
 //!        v                                                                                              |
-//!   read clock -> shard.begin_turn -> shard.run_backlog -> reap: each completion -> shard.feed / open / eof |
-//!                                     |  until the turn is full; a received buffer is back in the pool when |
-//!                                     v  feed returns                                                       |
+//!   read clock -> shard.begin_turn -> shard.run_backlog -> reap: a batch of completions -> shard.foresee     |
+//!                                     |    each of them -> shard.feed / open / eof, until the turn is full;  |
+//!                                     v    a received buffer is back in the pool when feed returns           |
 //!        shard.tick -> orders: take_output -> send queued ---- spin, or wait -------------------------------+
 //! ```
 //!
@@ -13,6 +13,7 @@
 //! A connection has one send in flight; what its shard has meanwhile waits for that one's completion. The turn never awaits:
 //! the glommio executor under it owns the thread and would serve tasks that live on files.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -43,6 +44,10 @@ const SPARE_BYTES_MAX: usize = 64 << 10;
 const SPARES_MAX: usize = 1024;
 const SPARES_BYTES_MAX: usize = 4 << 20;
 
+/// Completions taken from the ring at once. Their inputs are foreseen together: as many as hide each other's waits for memory,
+/// not so many that what was loaded is gone again when it is used.
+const BATCH: usize = 32;
+
 /// Watch numbers.
 const WATCH_STOP: u32 = 0;
 const WATCH_SIGNAL: u32 = 1;
@@ -57,6 +62,8 @@ pub(super) struct Lane {
     ring: Ring,
     shard: Shard,
     conns: Conns,
+    /// Completions of a batch that were not acted on yet: a full turn leaves some to the next.
+    events: VecDeque<Event>,
     spares: Spares,
     listeners: Vec<Listener>,
     clock: Clock,
@@ -80,6 +87,7 @@ impl Lane {
             ring,
             shard,
             conns: Conns::default(),
+            events: VecDeque::with_capacity(BATCH),
             spares: Spares::default(),
             listeners: Vec::new(),
             clock,
@@ -196,9 +204,9 @@ impl Lane {
 
     fn reap(&mut self) {
         let mut heard = false;
-        // What a full turn leaves in the queue comes first in the next.
+        // What a full turn leaves comes first in the next.
         while !self.shard.turn_is_full()
-            && let Some(event) = self.ring.next_event()
+            && let Some(event) = self.next_event()
         {
             match event {
                 Event::Received { token, lease, armed } => {
@@ -223,6 +231,30 @@ impl Lane {
         gauges.enters = entered;
         gauges.connections = connections;
         gauges.completions_overflowed += overflowed;
+    }
+
+    /// The next completion; the first of a batch has the inputs of all foreseen.
+    #[inline]
+    fn next_event(&mut self) -> Option<Event> {
+        if self.events.is_empty() {
+            self.gather();
+        }
+        self.events.pop_front()
+    }
+
+    fn gather(&mut self) {
+        let Self { ring, shard, events, .. } = self;
+        while events.len() < BATCH
+            && let Some(event) = ring.next_event()
+        {
+            events.push_back(event);
+        }
+        if events.len() > 1 {
+            shard.foresee(events.iter().filter_map(|event| match event {
+                Event::Received { token, lease, .. } => Some((ConnId(token.conn), ring.bytes(lease))),
+                _ => None,
+            }));
+        }
     }
 
     #[inline]

@@ -12,9 +12,8 @@
 //! ```
 //!
 //! Requests run where they were received: nothing is copied but what must outlive the receive buffer, the head of an incomplete
-//! request or what exceeds the quota. A stage holds requests of one connection: across connections the kernel's part of a
-//! request is some microseconds, next to which a batch's hidden cache misses do not show, and one borrow instead of many
-//! keeps it plain.
+//! request or what exceeds the quota. A stage holds requests of one connection; what waits at the head of other inputs is
+//! foreseen (`foresight.rs`).
 
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
@@ -32,16 +31,16 @@ use crate::wire::resp::{Bounds, Parser, ProtocolFault, Step};
 
 /// A parsed request that waits for its execution a few hundred nanoseconds later.
 pub(super) struct Staged {
-    found: Option<Found>,
+    pub(super) found: Option<Found>,
     /// Its words among the shard's spans.
-    spans: std::ops::Range<usize>,
-    first: KeyHash,
+    pub(super) spans: std::ops::Range<usize>,
+    pub(super) first: KeyHash,
     /// Where the first key's bucket is, if it is on its way.
-    spot: Option<Spot>,
+    pub(super) spot: Option<Spot>,
     /// Where the next request begins.
-    end: usize,
+    pub(super) end: usize,
     /// An inline request brings its own bytes.
-    inline: Option<Box<Request>>,
+    pub(super) inline: Option<Box<Request>>,
 }
 
 /// So many requests after its bucket an entry is prefetched. Parsing one takes some 50 ns, a line from memory twice that or more.
@@ -257,6 +256,14 @@ impl Shard {
     ) -> (usize, StageEnd) {
         self.staged.clear();
         self.spans.clear();
+        if at == 0
+            && bounds.trusted
+            && let Some(request) = self.foresight.take(bytes, &mut self.spans)
+        {
+            debug_assert!(!parser.is_resuming(), "what goes on is in the inbound buffer, not where it was received");
+            at = request.end;
+            self.staged.push(request);
+        }
         let end = loop {
             if self.staged.len() >= stage_max || self.spans.len() >= limits::STAGE_ARGS {
                 break StageEnd::Full;
@@ -267,7 +274,7 @@ impl Shard {
                     let spans = first_span..self.spans.len();
                     let (found, first) = self.look_up(Args::new(bytes, &self.spans[spans.clone()]));
                     let is_alone = end == bytes.len() && self.staged.is_empty();
-                    let spot = if is_alone { None } else { self.approach(db, first) };
+                    let spot = if is_alone { None } else { self.lead(db, first) };
                     self.staged.push(Staged { found, spans, first, spot, end, inline: None });
                     at = end;
                 }
@@ -295,22 +302,28 @@ impl Shard {
 
     /// Starts loading the bucket of the request that is staged next, and the entry of one whose bucket has arrived.
     #[inline]
-    fn approach(&self, db: u8, first: KeyHash) -> Option<Spot> {
+    fn lead(&self, db: u8, first: KeyHash) -> Option<Spot> {
         if let Some(earlier) = self.staged.len().checked_sub(ENTRY_LAG) {
             self.prefetch_entry(db, &self.staged[earlier]);
         }
+        self.approach(db, first)
+    }
+
+    /// Starts loading the bucket of a request's first key, if it has one.
+    #[inline]
+    pub(super) fn approach(&self, db: u8, first: KeyHash) -> Option<Spot> {
         if first == KeyHash::default() { None } else { self.store.approach(db, first) }
     }
 
     #[inline]
-    fn prefetch_entry(&self, db: u8, request: &Staged) {
+    pub(super) fn prefetch_entry(&self, db: u8, request: &Staged) {
         if let Some(spot) = request.spot {
             self.store.prefetch_entry(db, spot, request.first);
         }
     }
 
     #[inline]
-    fn look_up(&self, args: Args<'_>) -> (Option<Found>, KeyHash) {
+    pub(super) fn look_up(&self, args: Args<'_>) -> (Option<Found>, KeyHash) {
         let found = self.table.find(args.at(0));
         let first = found.map_or(0, |found| usize::from(found.row.keys.first));
         let key = if first == 0 { None } else { args.get(first) };
@@ -458,6 +471,6 @@ impl Shard {
     }
 }
 
-fn bounds(client: &Client, bulk_bytes_max: usize) -> Bounds {
+pub(super) fn bounds(client: &Client, bulk_bytes_max: usize) -> Bounds {
     if client.authenticated { Bounds::authenticated(bulk_bytes_max) } else { Bounds::UNAUTHENTICATED }
 }

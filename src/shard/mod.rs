@@ -19,6 +19,7 @@
 
 mod admit;
 mod execute;
+mod foresight;
 mod input;
 mod stall;
 mod sweep;
@@ -75,6 +76,7 @@ pub struct Shard {
     backlog: VecDeque<ConnId>,
     staged: Vec<input::Staged>,
     spans: Vec<Span>,
+    foresight: foresight::Foresight,
     /// Empty output buffers, warm from their last use.
     spares: Vec<Output>,
     stalls: stall::Stalls,
@@ -106,6 +108,7 @@ impl Shard {
             backlog: VecDeque::new(),
             staged: Vec::new(),
             spans: Vec::new(),
+            foresight: foresight::Foresight::default(),
             spares: Vec::new(),
             stalls: stall::Stalls::new(setup.involuntary_switches),
             sweep: sweep::Sweep::default(),

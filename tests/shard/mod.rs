@@ -1,6 +1,7 @@
 //! The shard driven with arrays instead of sockets: what holds for bytes in and bytes out, without a kernel between.
 
 mod allocations;
+mod foresight;
 mod instructions;
 mod slices;
 
@@ -58,8 +59,14 @@ impl Driver {
     /// Runs requests and throws the replies away, as a runtime that sends them at once would, reusing its buffer.
     pub(crate) fn exchange(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         self.shard.begin_turn(self.now);
-        self.shard.feed(conn, bytes);
+        let sent = self.feed_and_send(conn, bytes);
         self.shard.tick();
+        sent
+    }
+
+    /// As `exchange`, within a turn.
+    pub(crate) fn feed_and_send(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
+        self.shard.feed(conn, bytes);
         let mut sent = 0;
         while let Some(order) = self.shard.next_order() {
             assert_eq!(order, Order::Flush(conn));
