@@ -388,15 +388,24 @@ impl<'e> EntryRef<'e> {
     }
 }
 
-impl EntryMut<'_> {
+impl<'e> EntryMut<'e> {
     pub const fn view(&self) -> EntryRef<'_> {
+        EntryRef(self.0, PhantomData)
+    }
+
+    /// Gives the right to change up.
+    pub const fn into_view(self) -> EntryRef<'e> {
         EntryRef(self.0, PhantomData)
     }
 
     #[inline]
     pub fn touch(&mut self, recency: Recency) {
-        // SAFETY: the header is there and this view is the only one.
-        unsafe { (*self.0.cast::<Header>().as_ptr()).recency = recency.0 }
+        let header = self.view().header();
+        // Most uses fall into the same second as the one before: then the line stays clean.
+        if header.recency != recency.0 {
+            // SAFETY: the header is there and this view is the only one.
+            unsafe { self.0.cast::<Header>().write(Header { recency: recency.0, ..header }) }
+        }
     }
 
     /// Writes an embedded string and its fields where they are, if the entry has exactly these fields and this size class. The new

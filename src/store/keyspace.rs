@@ -82,16 +82,18 @@ impl Keyspace {
     /// The key's entry, unless its deadline has passed.
     #[inline]
     pub fn find(&self, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
-        let entry = self.table.at(self.position(key, hash)?);
-        (!entry.is_due(now)).then_some(entry)
+        self.table.get(hash, |entry| entry.key() == key).filter(|entry| !entry.is_due(now))
     }
 
     /// As `find`, and stamps the entry as used: one probe for both.
     #[inline]
     pub fn find_and_touch(&mut self, key: &[u8], hash: KeyHash, now: Millis, recency: Recency) -> Option<EntryRef<'_>> {
-        let at = self.visible(key, hash, now)?;
-        self.table.at_mut(at).touch(recency);
-        Some(self.table.at(at))
+        let mut entry = self.table.get_mut(hash, |entry| entry.key() == key)?;
+        if entry.view().is_due(now) {
+            return None;
+        }
+        entry.touch(recency);
+        Some(entry.into_view())
     }
 
     /// Changes a boxed value in place and counts its bytes anew. None: no such key, or its value is embedded.

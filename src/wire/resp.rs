@@ -114,7 +114,18 @@ impl Parser {
     }
 
     /// Parses the request that starts at `bytes[start]`, appending its spans, relative to `bytes`.
+    #[inline]
     pub fn next(&mut self, bytes: &[u8], start: usize, spans: &mut Vec<Span>, bounds: &Bounds) -> Step {
+        if self.at == 0
+            && let Some(end) = whole_request(bytes, start, spans, bounds)
+        {
+            return Step::Request { end };
+        }
+        self.next_piecewise(bytes, start, spans, bounds)
+    }
+
+    /// Any request, from what is known of it.
+    fn next_piecewise(&mut self, bytes: &[u8], start: usize, spans: &mut Vec<Span>, bounds: &Bounds) -> Step {
         let mut at = start + self.at;
         if self.args_left == 0 {
             match bytes.get(start) {
@@ -303,6 +314,55 @@ fn hex(digit: u8) -> u8 {
     }
 }
 
+/// The end of the request at `start` if all of it is there and nothing is wrong with it; its spans are then appended. Nearly every request
+/// is parsed by this loop, which keeps no state and so has none to write back.
+#[inline]
+fn whole_request(bytes: &[u8], start: usize, spans: &mut Vec<Span>, bounds: &Bounds) -> Option<usize> {
+    let first = spans.len();
+    let end = append_whole(bytes, start, spans, bounds);
+    if end.is_none() {
+        spans.truncate(first);
+    }
+    end
+}
+
+#[inline]
+fn append_whole(bytes: &[u8], start: usize, spans: &mut Vec<Span>, bounds: &Bounds) -> Option<usize> {
+    let (count, mut at) = short_header(bytes, start, b'*')?;
+    if count > bounds.args_max || bytes.len() > u32::MAX as usize {
+        return None;
+    }
+    for _ in 0..count {
+        let (len, from) = short_header(bytes, at, b'$')?;
+        at = from + len + 2;
+        if at > bytes.len() || len > bounds.bulk_bytes_max {
+            return None;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "both lie within `bytes`, which is no longer than a u32 counts"
+        )]
+        spans.push(Span { start: from as u32, len: len as u32 });
+    }
+    Some(at)
+}
+
+/// Reads `kind`, one to three digits of a number above zero and a line end at `at`: the number, and where the next line begins.
+#[inline]
+fn short_header(bytes: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match *bytes.get(at..)? {
+        [head, a @ b'1'..=b'9', b'\r', _, ..] if head == kind => Some((digit(a), at + 4)),
+        [head, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] if head == kind => {
+            Some((digit(a) * 10 + digit(b), at + 5))
+        }
+        [head, a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, ..] if head == kind => {
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), at + 6))
+        }
+        _ => None,
+    }
+}
+
 enum Line {
     /// The number and where the next line begins.
     Number(i64, usize),
@@ -311,20 +371,10 @@ enum Line {
     Bad,
 }
 
-/// Reads `digits\r\n` at `at`. Nearly all numbers of requests have one digit or two.
-#[inline(always)]
+/// Reads `digits\r\n` at `at`. A positive number of up to ten digits takes one pass over them.
+#[inline]
 fn line_number(bytes: &[u8], at: usize) -> Line {
-    match bytes.get(at..) {
-        Some([one @ b'1'..=b'9', b'\r', _, ..]) => Line::Number(i64::from(one - b'0'), at + 3),
-        Some([ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', _, ..]) => {
-            Line::Number(i64::from(ten - b'0') * 10 + i64::from(one - b'0'), at + 4)
-        }
-        rest => line_number_long(rest.unwrap_or_default(), at),
-    }
-}
-
-/// As `line_number`, for `rest` that begins at `at`: a positive number of up to ten digits takes one pass over them.
-fn line_number_long(rest: &[u8], at: usize) -> Line {
+    let rest = bytes.get(at..).unwrap_or_default();
     if let [first @ b'1'..=b'9', tail @ ..] = rest {
         let mut value = i64::from(first - b'0');
         for (i, &byte) in tail.iter().take(9).enumerate() {

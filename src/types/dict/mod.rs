@@ -151,9 +151,30 @@ impl<E: Thin> Dict<E> {
         self.find_or_gap(hash, eq).ok()
     }
 
+    /// As `find`, when the entry is all that is wanted.
+    #[inline]
+    pub fn get(&self, hash: KeyHash, eq: impl FnMut(E::Ref<'_>) -> bool) -> Option<E::Ref<'_>> {
+        let (_, address) = self.probe(hash, eq).ok()?;
+        // SAFETY: a live entry's, and the table stays borrowed.
+        Some(unsafe { E::borrow(address) })
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, hash: KeyHash, eq: impl FnMut(E::Ref<'_>) -> bool) -> Option<E::Mut<'_>> {
+        let (_, address) = self.probe(hash, eq).ok()?;
+        // SAFETY: a live entry's, and the table stays borrowed for writing.
+        Some(unsafe { E::borrow_mut(address) })
+    }
+
     /// The entry, or the place for `insert`, from one probe.
     #[inline]
-    pub fn find_or_gap(&self, hash: KeyHash, mut eq: impl FnMut(E::Ref<'_>) -> bool) -> Result<At, Gap> {
+    pub fn find_or_gap(&self, hash: KeyHash, eq: impl FnMut(E::Ref<'_>) -> bool) -> Result<At, Gap> {
+        self.probe(hash, eq).map(|(at, _)| at)
+    }
+
+    /// The entry's place and address, or the place for `insert`.
+    #[inline]
+    fn probe(&self, hash: KeyHash, mut eq: impl FnMut(E::Ref<'_>) -> bool) -> Result<(At, u64), Gap> {
         let Some(number) = self.directory.locate(hash.0) else { return Err(Gap { hash, segment: 0, bucket: 0 }) };
         let segment = self.segments.at(number);
         let want = segment.want(hash.0);
@@ -163,7 +184,7 @@ impl<E: Thin> Dict<E> {
                 let address = segment::address(bucket.0[slot]);
                 // SAFETY: words hold addresses from `into_address`, and the table is borrowed while `eq` looks.
                 if address != 0 && eq(unsafe { E::borrow(address) }) {
-                    return Ok(At { segment: number, bucket: narrow(index), slot: narrow(slot) });
+                    return Ok((At { segment: number, bucket: narrow(index), slot: narrow(slot) }, address));
                 }
             }
             if !bucket.is_full() {
