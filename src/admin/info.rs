@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub clients: usize,
     pub client_memory: usize,
     pub identity: &'a Identity,
+    /// Asked on the port of one lane, where the server looks like a cluster.
+    pub cluster: bool,
     pub redis_version: &'static str,
     /// Name of the command with this number.
     pub command_names: &'a dyn Fn(u16) -> &'static str,
@@ -90,7 +92,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "modules", title: "Modules", default: true, write: |_, _| {} },
     Section { name: "commandstats", title: "Commandstats", default: false, write: commandstats },
     Section { name: "errorstats", title: "Errorstats", default: true, write: errorstats },
-    Section { name: "cluster", title: "Cluster", default: true, write: |_, page| page.line("cluster_enabled", 0) },
+    Section { name: "cluster", title: "Cluster", default: true, write: |facts, page| page.line("cluster_enabled", u8::from(facts.cluster)) },
     Section { name: "keyspace", title: "Keyspace", default: true, write: keyspace },
     Section { name: "lane", title: "Lane", default: true, write: lane },
 ];
@@ -129,7 +131,7 @@ fn server(facts: &Facts<'_>, page: &mut Page) {
     page.line("redis_version", facts.redis_version);
     page.line("server_name", "corelane");
     page.line("corelane_version", env!("CARGO_PKG_VERSION"));
-    page.line("redis_mode", "standalone");
+    page.line("redis_mode", if facts.cluster { "cluster" } else { "standalone" });
     page.line("os", &identity.os);
     page.line("arch_bits", usize::BITS);
     page.line("multiplexing_api", MULTIPLEXING_API);

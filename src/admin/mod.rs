@@ -1,4 +1,5 @@
 //! Layer 2: what the operator sees and steers.
+pub mod facts;
 pub mod gauges;
 pub mod info;
 pub mod process;

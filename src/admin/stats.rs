@@ -30,7 +30,7 @@ impl CommandStats {
 /// Kinds of error that INFO errorstats lists at most, as in Redis: clients choose some codes through scripts.
 const ERROR_CODES_MAX: usize = 128;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Stats {
     /// By `CommandId`.
     pub commands: Vec<CommandStats>,
@@ -51,6 +51,12 @@ pub struct Stats {
 impl Stats {
     pub fn new(commands: usize) -> Self {
         Self { commands: vec![CommandStats::default(); commands], ..Self::default() }
+    }
+
+    /// A command over several lanes: its parts were timed where they ran, the call is counted once.
+    pub fn count_call(&mut self, command: u16) {
+        self.commands[usize::from(command)].calls += 1;
+        self.processed += 1;
     }
 
     pub fn count_error(&mut self, code: String) {

@@ -37,6 +37,17 @@ pub const BACKLOG_REQUESTS_PER_TURN: u32 = LANE_REQUESTS_PER_TURN / 2;
 /// about the same time, so that a turn could otherwise meet a dozen.
 pub const MOVED_PER_REQUEST: u32 = 8;
 
+/// Requests that a lane may have under way on another: what a turn may send, some turns of it.
+pub const TICKETS_PER_PEER: usize = 4096;
+
+/// Bytes that may wait to go to another lane before connections that want it are held up.
+pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
+
+/// Emptied parcels a lane keeps for the next.
+pub const SPARE_PARCELS_MAX: usize = 64;
+
+const _: () = assert!(TICKETS_PER_PEER > 4 * LANE_REQUESTS_PER_TURN as usize);
+
 /// Requests parsed ahead of their execution, so that the memory they will touch is on its way.
 pub const STAGE_REQUESTS: usize = 32;
 

@@ -8,6 +8,7 @@ use crate::admin::process::Process;
 use crate::admin::stats::Stats;
 use crate::base::ascii::{I64_TEXT_MAX, format_u64};
 use crate::base::hash::KeyHash;
+use crate::base::lanes::{Lanes, ShardId};
 use crate::base::time::{Millis, Now};
 use crate::config::Config;
 use crate::store::Store;
@@ -21,27 +22,47 @@ use crate::wire::fault::Fault;
 use crate::wire::reply::{Dialect, Reply};
 use crate::wire::request::Args;
 
-/// The origin of a command: a connection now; a peer lane, the journal and scripts later.
+/// The origin of a command: a connection, of this lane or of another; the journal and scripts later.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
+    /// CLIENT ID.
+    pub client: u64,
+    /// How many requests of the connection ran before this one; wraps.
+    pub number: u32,
     pub conn: ConnId,
+    /// The lane that has the connection.
+    pub home: ShardId,
     pub db: u8,
     pub dialect: Dialect,
     pub authenticated: bool,
     pub reply_mode: ReplyMode,
+    /// Its requests are queued for EXEC.
+    pub queues: bool,
+    /// It came over the loopback interface.
+    pub loopback: bool,
+    /// It came by the port of this lane alone.
+    pub shard_port: bool,
 }
 
 impl Caller {
-    pub fn of(conn: ConnId, client: &Client) -> Self {
+    pub fn of(home: ShardId, conn: ConnId, client: &Client) -> Self {
         Self {
+            client: client.id,
+            number: client.requests,
             conn,
+            home,
             db: client.db,
             dialect: client.dialect,
             authenticated: client.authenticated,
             reply_mode: client.reply_mode,
+            queues: client.multi.is_some(),
+            loopback: client.loopback,
+            shard_port: client.shard_port,
         }
     }
 }
+
+const _: () = assert!(size_of::<Caller>() <= 32, "it travels with each request");
 
 /// All that a keyspace handler may touch.
 pub struct Ctx<'s> {
@@ -51,6 +72,9 @@ pub struct Ctx<'s> {
     /// Hash of the first key, which routing has computed already.
     pub first: KeyHash,
     pub config: &'s Config,
+    pub lanes: Lanes,
+    /// The lane this is.
+    pub lane: ShardId,
 }
 
 /// A key and its place in the keyspace.
@@ -84,7 +108,8 @@ impl Ctx<'_> {
 
 /// All that a command without keys may touch: the connection, the other clients, the server.
 pub struct Desk<'s> {
-    pub me: ConnId,
+    /// Whoever asks. Only a command that is split over lanes is ever asked for by a connection of another one.
+    pub caller: Caller,
     pub clients: &'s mut Clients,
     pub config: &'s mut Config,
     pub store: &'s mut Store,
@@ -103,9 +128,9 @@ impl Desk<'_> {
     /// The client that asks.
     ///
     /// # Panics
-    /// If it is gone: a command runs only while its connection is in the slab.
+    /// If it is gone: a command runs only while its connection is in the slab. If it is another lane's.
     pub fn client(&mut self) -> &mut Client {
-        self.clients.get_mut(self.me).expect("the caller's connection outlives its command")
+        self.clients.get_mut(self.caller.conn).expect("the caller's connection outlives its command")
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use super::order::Order;
 use super::sliced::Job;
+use super::multi::{Multi, WatchedKey};
+use super::owed::Owed;
 use super::table::CommandId;
 use crate::base::slab::Slab;
 use crate::base::time::Millis;
@@ -22,6 +24,10 @@ pub struct Opening {
     pub peer: SocketAddr,
     pub local: SocketAddr,
     pub fd: i32,
+    /// Connections of the whole server, this one included.
+    pub open_connections: usize,
+    /// It was accepted on the port of this lane alone, where the server looks like a cluster.
+    pub shard_port: bool,
 }
 
 /// CLIENT REPLY: which replies the client wants.
@@ -41,6 +47,8 @@ pub enum Closing {
     No,
     /// The peer sends no more; what it has sent is still run.
     AfterInput,
+    /// No more is run; the replies that are owed still come, and leave.
+    AfterReplies,
     /// No more is run; replies still leave.
     AfterFlush,
     Now,
@@ -83,10 +91,21 @@ pub struct Client {
     /// When its input was last run.
     pub active: Millis,
     pub last_command: Option<CommandId>,
+    pub loopback: bool,
+    pub shard_port: bool,
+    /// Requests that were run; wraps.
+    pub requests: u32,
+    /// What MULTI has queued, while it does.
+    pub multi: Option<Box<Multi>>,
+    pub watched: Vec<WatchedKey>,
 
     pub parser: Parser,
     pub inbound: Inbound,
     pub output: Output,
+    /// Replies that others owe, and what follows them.
+    pub owed: Owed,
+    /// Its input waits until replies that are owed have come.
+    pub waits: bool,
     /// Bytes taken for sending that the kernel has not taken yet.
     pub in_flight: usize,
     /// Since when the soft output limit is exceeded.
@@ -124,9 +143,16 @@ impl Client {
             created: now,
             active: now,
             last_command: None,
+            loopback: opening.peer.ip().to_canonical().is_loopback(),
+            shard_port: opening.shard_port,
+            requests: 0,
+            multi: None,
+            watched: Vec::new(),
             parser: Parser::default(),
             inbound: Inbound::default(),
             output: Output::default(),
+            owed: Owed::default(),
+            waits: false,
             in_flight: 0,
             over_soft_since: None,
             stalled_since: None,
@@ -142,7 +168,13 @@ impl Client {
 
     /// Replies that the kernel has not taken.
     pub fn unsent(&self) -> usize {
-        self.output.len() + self.in_flight
+        self.output.len() + self.owed.bytes() + self.in_flight
+    }
+
+    /// Where the reply of its next request goes.
+    #[inline]
+    pub fn tail(&mut self) -> &mut Output {
+        self.owed.tail().unwrap_or(&mut self.output)
     }
 
     /// Bytes of memory this connection holds.
@@ -150,6 +182,7 @@ impl Client {
         size_of::<Self>()
             + self.inbound.bytes.capacity()
             + self.output.bytes.capacity()
+            + self.owed.bytes()
             + self.in_flight
             + self.name.len()
             + self.lib_name.len()
@@ -193,12 +226,13 @@ impl Clients {
     /// Begins or hastens the end of a connection. An end once begun is never taken back.
     pub fn close(&mut self, conn: ConnId, how: Closing) {
         let Some(client) = self.slab.get_mut(conn.0) else { return };
+        let how = if how == Closing::AfterFlush && !client.owed.is_empty() { Closing::AfterReplies } else { how };
         if client.closing >= how {
             return;
         }
         client.closing = how;
         match how {
-            Closing::No | Closing::AfterInput => {}
+            Closing::No | Closing::AfterInput | Closing::AfterReplies => {}
             Closing::AfterFlush => self.orders.push_back(Order::CloseAfterFlush(conn)),
             Closing::Now => self.orders.push_back(Order::Close(conn)),
         }

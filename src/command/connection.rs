@@ -197,7 +197,7 @@ fn echo(_: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn quit(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.ok();
-    desk.clients.close(desk.me, Closing::AfterFlush);
+    desk.clients.close(desk.caller.conn, Closing::AfterFlush);
     Ok(())
 }
 
@@ -376,7 +376,7 @@ fn client_reply(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> O
 }
 
 fn client_info(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let client = desk.clients.get(desk.me).expect("the caller's connection outlives its command");
+    let client = desk.clients.get(desk.caller.conn).expect("the caller's connection outlives its command");
     reply.verbatim("txt", describe(client, desk).as_bytes());
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::caller::{answer, answer_or_null};
 use super::numbers::Moment;
+use super::staged::{Cargo, Flow, On, Stage};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
 use crate::base::ascii::is_word;
 use crate::base::time::Millis;
@@ -72,7 +73,7 @@ pub const ROWS: &[Command] = &[
         summary: "Sets several strings if none of the keys exists.",
         log: Log::Verbatim,
         policy: Policy::MultiShard(Merge::Special),
-        run: Run::Split { part: msetnx },
+        run: Run::Staged(MSETNX),
         ..ROW
     },
     Command {
@@ -206,15 +207,23 @@ impl<'a> Wish<'a> {
     }
 }
 
-fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+const MSETNX: &[Stage] =
+    &[Stage { on: On::EachOwner, run: stop_if_any_exists }, Stage { on: On::EachOwner, run: set_all }];
+
+fn stop_if_any_exists(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
     if args.len().is_multiple_of(2) {
         return Err(Fault::Arity("msetnx"));
     }
-    let pairs = || (1..args.len()).step_by(2);
-    let free = pairs().all(|i| !ctx.exists(ctx.key(args.at(i))));
-    if free {
-        pairs().for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear));
+    let taken = (1..args.len()).step_by(2).any(|i| ctx.exists(ctx.key(args.at(i))));
+    if !taken {
+        return Ok(Flow::On);
     }
-    reply.int(i64::from(free));
-    Ok(())
+    reply.int(0);
+    Ok(Flow::Done)
+}
+
+fn set_all(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
+    (1..args.len()).step_by(2).for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear));
+    reply.int(1);
+    Ok(Flow::Done)
 }

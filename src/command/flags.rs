@@ -72,11 +72,12 @@ pub enum Group {
     Connection,
     Server,
     Cluster,
+    Transactions,
 }
 
 impl Group {
     pub const ALL: &'static [Self] =
-        &[Self::Generic, Self::String, Self::Hash, Self::Connection, Self::Server, Self::Cluster];
+        &[Self::Generic, Self::String, Self::Hash, Self::Connection, Self::Server, Self::Cluster, Self::Transactions];
 
     /// As COMMAND DOCS prints it.
     pub const fn name(self) -> &'static str {
@@ -87,6 +88,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
+            Self::Transactions => "transactions",
         }
     }
 
@@ -97,6 +99,7 @@ impl Group {
             Self::String => Some("string"),
             Self::Hash => Some("hash"),
             Self::Connection => Some("connection"),
+            Self::Transactions => Some("transaction"),
             Self::Server | Self::Cluster => None,
         }
     }

@@ -1,13 +1,12 @@
 //! Commands about keys, whatever they hold.
 
-use super::caller::Key;
 use super::numbers::database;
 use super::scan::kind_name;
-use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
+use super::merge;
+use super::staged::{Cargo, Flow, On, Stage};
+use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Merging, Outcome, Over, Part, Policy, Run};
 use crate::base::ascii::{is_word, parse_i64};
-use crate::store::entry::{Kind, Value, ValueRef};
-use crate::store::keyspace::{Deadline, Write};
-use crate::types::Object;
+use crate::store::entry::EntryRef;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -25,7 +24,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(1); nodes of large values are shared until one side writes",
         summary: "Copies the value of a key to another.",
         log: Log::Verbatim,
-        run: Run::Keys(copy),
+        run: Run::Staged(COPY),
         ..ROW
     },
     Command {
@@ -38,7 +37,7 @@ pub const ROWS: &[Command] = &[
         summary: "Removes keys; large values are freed in the background.",
         log: Log::Verbatim,
         policy: Policy::MultiShard(Merge::Sum),
-        run: Run::Split { part: del },
+        run: Run::Split { over: Over::Keys, part: Part::Keys(del), merge: Merging::Several(merge::sum) },
         ..ROW
     },
     Command {
@@ -50,7 +49,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of keys",
         summary: "Answers how many of the keys exist, each as often as it is named.",
         policy: Policy::MultiShard(Merge::Sum),
-        run: Run::Split { part: exists },
+        run: Run::Split { over: Over::Keys, part: Part::Keys(exists), merge: Merging::Several(merge::sum) },
         ..ROW
     },
     Command {
@@ -72,7 +71,7 @@ pub const ROWS: &[Command] = &[
         summary: "Answers a key, each as likely as any other.",
         policy: Policy::AllShards(Merge::Special),
         tips: &["nondeterministic_output"],
-        run: Run::Split { part: randomkey },
+        run: Run::Split { over: Over::Nodes, part: Part::Keys(randomkey), merge: Merging::Always(merge::weighted_pick) },
         ..ROW
     },
     Command {
@@ -84,7 +83,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(1)",
         summary: "Gives a value another key, whatever that held.",
         log: Log::Verbatim,
-        run: Run::Keys(rename),
+        run: Run::Staged(RENAME),
         ..ROW
     },
     Command {
@@ -95,7 +94,7 @@ pub const ROWS: &[Command] = &[
         flags: Flags::WRITE.and(Flags::FAST),
         summary: "Gives a value another key, if that is free.",
         log: Log::Verbatim,
-        run: Run::Keys(renamenx),
+        run: Run::Staged(RENAMENX),
         ..ROW
     },
     Command {
@@ -108,7 +107,7 @@ pub const ROWS: &[Command] = &[
         summary: "Swaps two databases.",
         log: Log::Verbatim,
         policy: Policy::AllShards(Merge::AllSucceeded),
-        run: Run::Split { part: swapdb },
+        run: Run::Split { over: Over::Keyspace, part: Part::Keys(swapdb), merge: Merging::Several(merge::all_succeeded) },
         ..ROW
     },
     Command {
@@ -121,7 +120,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of keys",
         summary: "Marks keys as used; answers how many exist.",
         policy: Policy::MultiShard(Merge::Sum),
-        run: Run::Split { part: touch },
+        run: Run::Split { over: Over::Keys, part: Part::Keys(touch), merge: Merging::Several(merge::sum) },
         ..ROW
     },
     Command {
@@ -145,7 +144,7 @@ pub const ROWS: &[Command] = &[
         summary: "DEL by another name: both free large values in the background.",
         log: Log::Verbatim,
         policy: Policy::MultiShard(Merge::Sum),
-        run: Run::Split { part: del },
+        run: Run::Split { over: Over::Keys, part: Part::Keys(del), merge: Merging::Several(merge::sum) },
         ..ROW
     },
 ];
@@ -174,8 +173,11 @@ fn type_of(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     Ok(())
 }
 
+/// How many keys there are, and one of them: what a fair pick over several shards needs.
 fn randomkey(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (db, now) = (ctx.db, ctx.now);
+    reply.array(2);
+    reply.count(ctx.keyspace().len());
     match ctx.store.random_key(db, now) {
         Some(entry) => reply.bulk(entry.key()),
         None => reply.null(),
@@ -183,34 +185,110 @@ fn randomkey(ctx: &mut Ctx<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     Ok(())
 }
 
-fn rename(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if !rename_key(ctx, args) {
+const RENAME: &[Stage] = &[
+    Stage {
+        on: On::Key(1),
+        run: |ctx, args, cargo, reply| {
+            if args.at(1) == args.at(2) && ctx.exists(ctx.first(args)) {
+                reply.ok();
+                return Ok(Flow::Done);
+            }
+            take(ctx, args, cargo)
+        },
+    },
+    Stage {
+        on: On::Key(2),
+        run: |ctx, args, cargo, reply| {
+            put(ctx, ctx.db, args, cargo);
+            reply.ok();
+            Ok(Flow::Done)
+        },
+    },
+];
+
+/// Whether the new name is free is asked first, so that nothing can go wrong once the value is taken.
+const RENAMENX: &[Stage] = &[
+    Stage {
+        on: On::Key(2),
+        run: |ctx, args, cargo, _| {
+            cargo.taken = ctx.exists(ctx.key(args.at(2)));
+            Ok(Flow::On)
+        },
+    },
+    Stage {
+        on: On::Key(1),
+        run: |ctx, args, cargo, reply| {
+            if cargo.taken && ctx.exists(ctx.first(args)) {
+                reply.int(0);
+                return Ok(Flow::Done);
+            }
+            take(ctx, args, cargo)
+        },
+    },
+    Stage {
+        on: On::Key(2),
+        run: |ctx, args, cargo, reply| {
+            put(ctx, ctx.db, args, cargo);
+            reply.int(1);
+            Ok(Flow::Done)
+        },
+    },
+];
+
+const COPY: &[Stage] = &[
+    Stage {
+        on: On::Key(2),
+        run: |ctx, args, cargo, _| {
+            let to = ctx.key(args.at(2));
+            let (db, _) = copy_options(ctx, args)?;
+            cargo.taken = ctx.store.db(db).find(to.bytes, to.hash, ctx.now).is_some();
+            Ok(Flow::On)
+        },
+    },
+    Stage {
+        on: On::Key(1),
+        run: |ctx, args, cargo, reply| {
+            let (_, replace) = copy_options(ctx, args)?;
+            cargo.entry = ctx.read(ctx.first(args)).filter(|_| !cargo.taken || replace).map(EntryRef::duplicate);
+            if cargo.entry.is_none() {
+                reply.int(0);
+                return Ok(Flow::Done);
+            }
+            Ok(Flow::On)
+        },
+    },
+    Stage {
+        on: On::Key(2),
+        run: |ctx, args, cargo, reply| {
+            let (db, _) = copy_options(ctx, args)?;
+            put(ctx, db, args, cargo);
+            reply.int(1);
+            Ok(Flow::Done)
+        },
+    },
+];
+
+/// Takes the first key's value out. Over several shards that is a removal there.
+fn take(ctx: &mut Ctx<'_>, args: Args<'_>, cargo: &mut Cargo) -> Result<Flow, Fault> {
+    let key = ctx.first(args);
+    if !ctx.exists(key) {
         return Err(Fault::NoSuchKey);
     }
-    reply.ok();
-    Ok(())
+    cargo.entry = ctx.keyspace().take(key.bytes, key.hash);
+    if cargo.apart {
+        ctx.store.effects.state(&[b"DEL", key.bytes]);
+    }
+    Ok(Flow::On)
 }
 
-fn renamenx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if !ctx.exists(ctx.first(args)) {
-        return Err(Fault::NoSuchKey);
-    }
-    let free = !ctx.exists(ctx.key(args.at(2)));
-    if free {
-        rename_key(ctx, args);
-    }
-    reply.int(i64::from(free));
-    Ok(())
-}
-
-fn rename_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> bool {
-    let (from, to, now) = (ctx.first(args), ctx.key(args.at(2)), ctx.now);
-    let (keys, graves) = ctx.store.db_and_graves(ctx.db);
-    let renamed = keys.rename((from.bytes, from.hash), (to.bytes, to.hash), now, graves);
-    if renamed {
-        ctx.store.effects.changed();
-    }
-    renamed
+/// Puts the value that an earlier stage brought under the second key.
+fn put(ctx: &mut Ctx<'_>, db: u8, args: Args<'_>, cargo: &mut Cargo) {
+    let to = ctx.key(args.at(2));
+    let entry = cargo.entry.take().expect("the stage before has brought a value");
+    let now = ctx.now;
+    let (keys, graves) = ctx.store.db_and_graves(db);
+    keys.put(to.bytes, to.hash, entry, now, graves);
+    ctx.store.effects.changed();
 }
 
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -231,30 +309,9 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
     Ok(())
 }
 
-fn copy(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (from, to) = (ctx.first(args), ctx.key(args.at(2)));
-    let (db, replace) = copy_options(ctx, args.from(3))?;
-    if db == ctx.db && from.bytes == to.bytes {
-        return Err(Fault::SameObject);
-    }
-    let copied = match taken_copy(ctx, from) {
-        None => false,
-        Some((copy, write)) => {
-            let free = ctx.store.db(db).find(to.bytes, to.hash, ctx.now).is_none();
-            if free || replace {
-                put_copy(ctx, db, to, copy, write);
-            }
-            free || replace
-        }
-    };
-    if copied {
-        ctx.store.effects.changed();
-    }
-    reply.int(i64::from(copied));
-    Ok(())
-}
-
-fn copy_options(ctx: &Ctx<'_>, words: Args<'_>) -> Result<(u8, bool), Fault> {
+/// The database to copy to, and whether over what is there.
+fn copy_options(ctx: &Ctx<'_>, args: Args<'_>) -> Result<(u8, bool), Fault> {
+    let words = args.from(3);
     let (mut db, mut replace, mut i) = (ctx.db, false, 0);
     while let Some(word) = words.get(i) {
         match words.get(i + 1) {
@@ -267,36 +324,10 @@ fn copy_options(ctx: &Ctx<'_>, words: Args<'_>) -> Result<(u8, bool), Fault> {
         }
         i += 1;
     }
+    if db == ctx.db && args.at(1) == args.at(2) {
+        return Err(Fault::SameObject);
+    }
     Ok((db, replace))
-}
-
-/// A value that belongs to nobody yet.
-enum Copied {
-    Text(Vec<u8>),
-    Object(Kind, Box<Object>),
-}
-
-/// The clone of a large value shares its nodes.
-fn taken_copy(ctx: &mut Ctx<'_>, from: Key<'_>) -> Option<(Copied, Write)> {
-    let entry = ctx.read(from)?;
-    let copy = match entry.value() {
-        ValueRef::Str(text) => Copied::Text(text.to_vec()),
-        ValueRef::Object(object) => Copied::Object(entry.kind(), Box::new(object.clone())),
-    };
-    let fields = entry.fields();
-    let deadline = fields.expiry.map_or(Deadline::Clear, Deadline::At);
-    let write = Write { deadline, cas: None, mc_flags: fields.mc_flags, form: fields.form, recency: fields.recency };
-    Some((copy, write))
-}
-
-fn put_copy(ctx: &mut Ctx<'_>, db: u8, to: Key<'_>, copy: Copied, write: Write) {
-    let now = ctx.now;
-    let (keys, graves) = ctx.store.db_and_graves(db);
-    let value = match copy {
-        Copied::Text(ref text) => Value::Embedded(text),
-        Copied::Object(kind, object) => Value::Object(kind, object),
-    };
-    keys.set(to.bytes, to.hash, value, write, now, graves);
 }
 
 fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {

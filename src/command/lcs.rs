@@ -1,6 +1,7 @@
 //! LCS: the longest common subsequence of two strings, by the textbook table, in slices.
 
 use super::sliced::Job;
+use super::staged::{Flow, On, Stage};
 use super::{Command, Ctx, Flags, Group, Keys, Run};
 use crate::base::ascii::is_word;
 use crate::base::limits;
@@ -21,7 +22,7 @@ pub const ROWS: &[Command] = &[Command {
     since: "7.0.0",
     complexity: "O(N*M) where N and M are the lengths of the strings",
     summary: "Finds the longest common subsequence of two strings.",
-    run: Run::Sliced { start: Lcs::start },
+    run: Run::Staged(STAGES),
     group: Group::String,
     ..Command::ROW
 }];
@@ -204,10 +205,23 @@ struct Lcs {
     search: Search,
 }
 
+/// Redis looks at the keys before the options, and at the lengths after them.
+const STAGES: &[Stage] = &[
+    Stage {
+        on: On::Key(1),
+        run: |ctx, args, cargo, _| {
+            cargo.text = read(ctx, args.at(1))?;
+            Ok(Flow::On)
+        },
+    },
+    Stage {
+        on: On::Key(2),
+        run: |ctx, args, cargo, _| Lcs::start(cargo.text.take(), read(ctx, args.at(2))?, args).map(Flow::Job),
+    },
+];
+
 impl Lcs {
-    fn start(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Box<dyn Job>, Fault> {
-        // Redis looks at the keys before the options, and at the lengths after them.
-        let (a, b) = (read(ctx, args.at(1))?, read(ctx, args.at(2))?);
+    fn start(a: Option<Vec<u8>>, b: Option<Vec<u8>>, args: Args<'_>) -> Result<Box<dyn Job>, Fault> {
         let options = Options::parse(args.from(3))?;
         let (Some(a), Some(b)) = (a, b) else { return Err(TOO_LONG) };
         if (a.len() + 1) * (b.len() + 1) > limits::LCS_CELLS_MAX {

@@ -17,13 +17,17 @@ pub mod hash;
 pub mod introspect;
 pub mod keys;
 pub mod lcs;
+pub mod merge;
+pub mod multi;
 pub mod numbers;
 pub mod object;
 pub mod order;
+pub mod owed;
 pub mod ranges;
 pub mod scan;
 pub mod server;
 pub mod sliced;
+pub mod staged;
 pub mod string;
 pub mod syntax;
 pub mod table;
@@ -60,6 +64,8 @@ pub struct Command {
     pub policy: Policy,
     /// Hints for clients beyond the policies, in Redis's words.
     pub tips: &'static [&'static str],
+    /// The slot that a command without keys is about, if it is about one.
+    pub about: fn(Args<'_>) -> Option<u16>,
     pub run: Run,
     pub children: &'static [Self],
 }
@@ -79,6 +85,7 @@ impl Command {
         log: Log::Never("reads only"),
         policy: Policy::Default,
         tips: &[],
+        about: |_| None,
         run: Run::Container,
         children: &[],
     };
@@ -97,7 +104,7 @@ impl Command {
     /// Whether it can change its connection, or hold it up: then whoever runs requests looks at it again.
     #[inline]
     pub fn concerns_session(&self) -> bool {
-        matches!(self.run, Run::Session(_) | Run::Sliced { .. } | Run::Container)
+        !matches!(self.run, Run::Keys(_) | Run::Split { part: Part::Keys(_), .. })
     }
 
     pub fn is_write(&self) -> bool {
@@ -200,7 +207,6 @@ pub enum Merge {
 
 pub type SessionFn = fn(&mut Desk<'_>, Args<'_>, &mut Reply<'_>) -> Outcome;
 pub type KeysFn = fn(&mut Ctx<'_>, Args<'_>, &mut Reply<'_>) -> Outcome;
-
 pub type StartFn = fn(&mut Ctx<'_>, Args<'_>) -> Result<Box<dyn sliced::Job>, Fault>;
 
 /// How a command runs.
@@ -210,10 +216,54 @@ pub enum Run {
     Session(SessionFn),
     /// All keys on one shard: nine commands in ten.
     Keys(KeysFn),
-    /// Keys of several shards, each of which runs `part` on those it owns; `policy` says how the answers merge.
-    Split { part: KeysFn },
+    /// Several shards each run `part` on what they own, and `merge` makes one answer of theirs. With one shard `part` is the command.
+    Split { over: Over, part: Part, merge: Merging },
+    /// Reads here, writes there: one stage after the other, each on the shard that owns its key.
+    Staged(&'static [staged::Stage]),
     /// Work too long for one turn: `start` makes the job whose steps do it.
     Sliced { start: StartFn },
+    /// Needs the shard itself.
+    Verb(Verb),
     /// Only its subcommands run.
     Container,
+}
+
+/// Among which shards a command is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Those that own its keys, which it holds meanwhile.
+    Keys,
+    /// All, the whole keyspace being held meanwhile.
+    Keyspace,
+    /// All, each for itself: the answer is of no single moment.
+    Nodes,
+}
+
+/// How the answers of a split command become one.
+#[derive(Clone, Copy, Debug)]
+pub enum Merging {
+    /// A shard that is asked alone gives the answer itself.
+    Several(merge::MergeFn),
+    /// What shards say is for the merge only.
+    Always(merge::MergeFn),
+}
+
+/// What each shard does of a split command.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    Keys(KeysFn),
+    Sliced(StartFn),
+    /// The connection that asks may be another lane's: `Desk::caller` is all that is known of it.
+    Desk(SessionFn),
+}
+
+/// Commands that steer the shard: one exhaustive match in `shard/verbs.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Discard,
+    Exec,
+    Info,
+    Multi,
+    Unwatch,
+    Watch,
 }

@@ -23,7 +23,8 @@ pub const ROWS: &[Command] = &[Command {
     summary: "Iterates over the keys of the database.",
     policy: Policy::Special,
     tips: &["nondeterministic_output"],
-    run: Run::Split { part: scan },
+    about: |args| parse_cursor(args.get(1)?).map(|cursor| Cursor(cursor).slot()),
+    run: Run::Keys(scan),
     ..Command::ROW
 }];
 
@@ -127,6 +128,8 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             count += 1;
         }
     });
+    // A shard that has shown all of its keys hands over to the next one's.
+    let next = if next == Cursor::START { ctx.lanes.after(ctx.lane).map_or(next, Cursor::at_slot) } else { next };
     reply.array(2);
     reply.text(&next.0.to_string());
     reply.array(count);

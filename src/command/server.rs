@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use super::connection::FAST_HELP;
 use super::order::Order;
-use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Outcome, Policy, Run};
-use crate::admin::info::{self, Facts, StoreFacts};
+use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Merging, Outcome, Over, Part, Policy, Run, Verb, merge};
 use crate::base::ascii::is_word;
 use crate::config::Rights;
-use crate::store::Store;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -18,6 +16,7 @@ pub const REDIS_VERSION: &str = "7.2.4";
 
 const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
 const ROW: Command = Command { group: Group::Server, ..Command::ROW };
+const SUCCEEDED: Merging = Merging::Several(merge::all_succeeded);
 
 pub const ROWS: &[Command] = &[
     Command {
@@ -37,7 +36,7 @@ pub const ROWS: &[Command] = &[
         flags: Flags::READONLY.and(Flags::FAST).and(Flags::KEYSPACE),
         summary: "Answers how many keys the database holds.",
         policy: Policy::AllShards(Merge::Sum),
-        run: Run::Split { part: dbsize },
+        run: Run::Split { over: Over::Keyspace, part: Part::Keys(dbsize), merge: Merging::Several(merge::sum) },
         ..ROW
     },
     Command {
@@ -47,7 +46,7 @@ pub const ROWS: &[Command] = &[
         flags: ADMIN,
         complexity: "Depends on subcommand.",
         summary: "Commands for testing.",
-        run: Run::Session(debug),
+        run: Run::Split { over: Over::Nodes, part: Part::Desk(debug), merge: SUCCEEDED },
         ..ROW
     },
     Command {
@@ -59,7 +58,7 @@ pub const ROWS: &[Command] = &[
         summary: "Removes all keys of all databases.",
         log: Log::Verbatim,
         policy: Policy::AllShards(Merge::AllSucceeded),
-        run: Run::Split { part: flushall },
+        run: Run::Split { over: Over::Keyspace, part: Part::Keys(flushall), merge: SUCCEEDED },
         ..ROW
     },
     Command {
@@ -71,7 +70,7 @@ pub const ROWS: &[Command] = &[
         summary: "Removes all keys of the database.",
         log: Log::Verbatim,
         policy: Policy::AllShards(Merge::AllSucceeded),
-        run: Run::Split { part: flushdb },
+        run: Run::Split { over: Over::Keyspace, part: Part::Keys(flushdb), merge: SUCCEEDED },
         ..ROW
     },
     Command {
@@ -82,7 +81,7 @@ pub const ROWS: &[Command] = &[
         summary: "Tells how the server does.",
         policy: Policy::AllShards(Merge::Special),
         tips: &["nondeterministic_output"],
-        run: Run::Session(info),
+        run: Run::Verb(Verb::Info),
         ..ROW
     },
     Command {
@@ -137,7 +136,7 @@ const CONFIG: &[Command] = &[
         since: "2.0.0",
         summary: "Sets the counters of INFO back to zero.",
         policy: Policy::AllNodes(Merge::AllSucceeded),
-        run: Run::Session(config_resetstat),
+        run: Run::Split { over: Over::Nodes, part: Part::Desk(config_resetstat), merge: SUCCEEDED },
         ..ROW
     },
     Command {
@@ -149,45 +148,10 @@ const CONFIG: &[Command] = &[
         complexity: "O(N) where N is the number of options given",
         summary: "Sets options, all of them or none.",
         policy: Policy::AllNodes(Merge::AllSucceeded),
-        run: Run::Session(config_set),
+        run: Run::Split { over: Over::Nodes, part: Part::Desk(config_set), merge: SUCCEEDED },
         ..ROW
     },
 ];
-
-fn info(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let sections: Vec<&[u8]> = args.from(1).iter().collect();
-    let facts = Facts {
-        config: desk.config,
-        stats: desk.stats,
-        gauges: desk.gauges,
-        store: store_facts(desk.store),
-        stalls: desk.stalls,
-        process: (desk.process)(),
-        now: desk.now,
-        clients: desk.clients.slab.len(),
-        client_memory: desk.clients.slab.iter().map(|(_, client)| client.memory()).sum(),
-        identity: desk.identity,
-        redis_version: REDIS_VERSION,
-        command_names: &|i| desk.table.row(super::table::CommandId(i)).name,
-    };
-    reply.verbatim("txt", info::page(&facts, &sections).as_bytes());
-    Ok(())
-}
-
-fn store_facts(store: &Store) -> StoreFacts {
-    let counters = store.counters;
-    StoreFacts {
-        bytes_used: store.bytes_used(),
-        is_freeing: !store.graves.is_empty(),
-        expired: counters.expired,
-        evicted: counters.evicted,
-        hits: counters.hits,
-        misses: counters.misses,
-        expire_lag_us: counters.expire_lag_us,
-        expire_lag_max_us: counters.expire_lag_max_us,
-        databases: store.open_databases().map(|(i, db)| (i, db.len(), db.expiring())).collect(),
-    }
-}
 
 fn config_get(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let patterns: Vec<&[u8]> = args.from(2).iter().collect();
@@ -206,7 +170,7 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
         return Err(Fault::Arity("config|set"));
     }
     let pairs: Vec<(&[u8], &[u8])> = (0..words.len()).step_by(2).map(|i| (words.at(i), words.at(i + 1))).collect();
-    let loopback = desk.client().peer.ip().to_canonical().is_loopback();
+    let loopback = desk.caller.loopback;
     let rights = match desk.config.enable_protected_configs() {
         "yes" => Rights::Protected,
         "local" if loopback => Rights::Protected,
@@ -312,7 +276,7 @@ fn debug_help(reply: &mut Reply<'_>) {
 
 /// `enable-debug-command`: nobody by default, since DEBUG can hold or harm the server.
 fn check_debug_allowed(desk: &mut Desk<'_>) -> Outcome {
-    let loopback = desk.client().peer.ip().to_canonical().is_loopback();
+    let loopback = desk.caller.loopback;
     match desk.config.enable_debug_command() {
         "yes" => Ok(()),
         "local" if loopback => Ok(()),

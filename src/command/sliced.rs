@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::{Command, Ctx, Flags, Group, Merge, Policy, Run};
+use super::{Command, Ctx, Flags, Group, Merge, Merging, Over, Part, Policy, Run, merge};
 use crate::base::glob::{self, Case};
 use crate::base::limits;
 use crate::store::keyspace::Graveyard;
@@ -34,7 +34,11 @@ pub const ROWS: &[Command] = &[Command {
     summary: "Answers all keys that match a pattern, in slices: a key that is there all the while is answered once, as by SCAN.",
     policy: Policy::AllShards(Merge::Special),
     tips: &["nondeterministic_output_order"],
-    run: Run::Sliced { start: |_, args| Ok(Box::new(Keys::new(args))) },
+    run: Run::Split {
+        over: Over::Nodes,
+        part: Part::Sliced(|_, args| Ok(Box::new(Keys::new(args)))),
+        merge: Merging::Several(merge::concat),
+    },
     ..Command::ROW
 }];
 

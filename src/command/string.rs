@@ -2,7 +2,8 @@
 //! read-modify-write.
 
 use super::numbers::{Moment, integer};
-use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
+use super::merge;
+use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Merging, Outcome, Over, Part, Policy, Run};
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, is_word, parse_i64};
 use crate::base::decimal::Decimal;
 use crate::base::time::Millis;
@@ -107,7 +108,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of keys",
         summary: "Answers several strings, null for a key that holds none.",
         policy: Policy::MultiShard(Merge::KeyOrder),
-        run: Run::Split { part: mget },
+        run: Run::Split { over: Over::Keys, part: Part::Keys(mget), merge: Merging::Several(merge::key_order) },
         ..ROW
     },
     Command {
@@ -121,7 +122,7 @@ pub const ROWS: &[Command] = &[
         summary: "Sets several strings at once.",
         log: Log::Verbatim,
         policy: Policy::MultiShard(Merge::AllSucceeded),
-        run: Run::Split { part: mset },
+        run: Run::Split { over: Over::Keys, part: Part::Keys(mset), merge: Merging::Several(merge::all_succeeded) },
         ..ROW
     },
     Command {

@@ -10,7 +10,7 @@ use crate::wire::request::Args;
 use super::arguments::{self, Argument};
 use super::{Command, Flags, Run};
 use super::{
-    cluster, connection, exchange, expire, hash, introspect, keys, lcs, object, ranges, scan, server, sliced, string,
+    cluster, connection, exchange, expire, hash, introspect, keys, lcs, multi, object, ranges, scan, server, sliced, string,
 };
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
@@ -53,6 +53,7 @@ const FAMILIES: &[&[Command]] = &[
     introspect::ROWS,
     keys::ROWS,
     lcs::ROWS,
+    multi::ROWS,
     object::ROWS,
     ranges::ROWS,
     scan::ROWS,
@@ -97,6 +98,10 @@ impl Table {
 
     pub fn row(&self, id: CommandId) -> &'static Command {
         self.rows[usize::from(id.0)]
+    }
+
+    pub fn found(&self, id: CommandId) -> Found {
+        Found { id, row: self.row(id) }
     }
 
     /// Every row that is not a subcommand, sorted by name.

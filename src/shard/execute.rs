@@ -1,12 +1,13 @@
 //! The one door. Every command from whatever source runs through `execute`; timing, statistics, effects and notifications
 //! happen here and nowhere else.
 
-use super::Shard;
+use super::{Ran, Shard};
 use crate::base::hash::KeyHash;
 use crate::base::limits;
-use crate::command::sliced;
+use crate::command::merge::{self, MergeFn};
 use crate::command::table::Found;
-use crate::command::{Caller, Command, Ctx, Desk, Log, Outcome, Run};
+use crate::command::{Caller, Command, Ctx, Desk, KeysFn, Log, Merging, Outcome, Part, Run, SessionFn};
+use crate::command::{sliced, staged};
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
@@ -16,12 +17,7 @@ use crate::wire::request::Args;
 const TIMED_ONE_IN: u8 = 16;
 
 impl Shard {
-    /// Runs one request and writes its reply to `out`.
-    ///
-    /// 1. Refuses what `admit` refuses.
-    /// 2. Calls the handler; a fault replaces whatever it had written.
-    /// 3. Counts and, when it is its turn, times the call.
-    /// 4. States the effect of a write.
+    /// Runs one request and writes its reply to `out`: refuses what `admit` refuses, performs the rest.
     #[inline]
     pub(super) fn execute(
         &mut self,
@@ -31,23 +27,45 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) {
+        match self.admit(caller, found, args) {
+            Ok(found) => self.perform(caller, found, args, first, out),
+            Err(fault) => self.refuse(&fault, &mut Reply::new(out, caller.dialect)),
+        }
+    }
+
+    /// Runs a request that was admitted.
+    ///
+    /// 1. Calls the handler; a fault replaces whatever it had written.
+    /// 2. Counts and, when it is its turn, times the call.
+    /// 3. States the effect of a write.
+    #[inline]
+    pub(super) fn perform(&mut self, caller: &Caller, found: Found, args: Args<'_>, first: KeyHash, out: &mut Output) {
+        self.stats.commands[usize::from(found.id.0)].calls += 1;
+        self.stats.processed += 1;
+        self.perform_part(caller, found, args, first, out);
+    }
+
+    /// As `perform`, for a lane's part of a command that is counted where it is merged.
+    #[inline]
+    pub(super) fn perform_part(
+        &mut self,
+        caller: &Caller,
+        found: Found,
+        args: Args<'_>,
+        first: KeyHash,
+        out: &mut Output,
+    ) {
         let mut reply = Reply::new(out, caller.dialect);
-        let found = match self.admit(caller, found, args) {
-            Ok(found) => found,
-            Err(fault) => return self.refuse(&fault, &mut reply),
-        };
         let started = self.is_timed(found.row).then(|| (self.stopwatch)());
         let mark = reply.mark();
         let outcome = self.call(caller, found.row, args, first, &mut reply);
-        let stats = &mut self.stats.commands[usize::from(found.id.0)];
-        stats.calls += 1;
         if let Some(started) = started {
             let took_ns = (self.stopwatch)().saturating_sub(started);
+            let stats = &mut self.stats.commands[usize::from(found.id.0)];
             stats.timed += 1;
             stats.timed_ns += took_ns;
             self.stalls.note(found.row.name, took_ns);
         }
-        self.stats.processed += 1;
         match outcome {
             Ok(()) => self.state_effect(caller, found.row, args),
             Err(fault) => {
@@ -63,47 +81,84 @@ impl Shard {
     fn call(
         &mut self,
         caller: &Caller,
-        row: &Command,
+        row: &'static Command,
         args: Args<'_>,
         first: KeyHash,
         reply: &mut Reply<'_>,
     ) -> Outcome {
         match row.run {
-            Run::Keys(run) | Run::Split { part: run } => run(&mut self.ctx(caller, first), args, reply),
-            Run::Sliced { start } => {
-                let job = sliced::begin(start, &mut self.ctx(caller, first), args, reply)?;
-                if let Some(client) = self.clients.get_mut(caller.conn) {
-                    client.job = job;
-                }
+            Run::Keys(run) | Run::Split { part: Part::Keys(run), merge: Merging::Several(_), .. } => {
+                run(&mut self.ctx(caller, first), args, reply)
+            }
+            Run::Split { part: Part::Keys(run), merge: Merging::Always(merge), .. } => {
+                self.merge_alone(caller, first, args, run, merge, reply)
+            }
+            Run::Sliced { start } | Run::Split { part: Part::Sliced(start), .. } => {
+                self.begun = sliced::begin(start, &mut self.ctx(caller, first), args, reply)?;
                 Ok(())
             }
-            Run::Session(run) => {
-                let mut desk = Desk {
-                    me: caller.conn,
-                    clients: &mut self.clients,
-                    config: &mut self.config,
-                    store: &mut self.store,
-                    stats: &mut self.stats,
-                    gauges: &self.gauges,
-                    table: &self.table,
-                    identity: &self.identity,
-                    process: self.process,
-                    now: self.now,
-                    stalls: self.stalls.facts(),
-                };
-                let outcome = run(&mut desk, args, reply);
-                if std::mem::take(&mut self.clients.stats_reset) {
-                    self.stalls.reset();
-                }
-                outcome
+            Run::Staged(stages) => {
+                self.begun = staged::run_together(stages, &mut self.ctx(caller, first), args, reply)?;
+                Ok(())
             }
+            Run::Session(run) | Run::Split { part: Part::Desk(run), .. } => self.at_desk(caller, run, args, reply),
+            Run::Verb(verb) => self.verb(verb, caller, args, reply),
             Run::Container => Err(Fault::Arity(row.name)),
         }
     }
 
+    /// What this lane says is for the merge only, even if no other is asked.
+    #[cold]
+    fn merge_alone(
+        &mut self,
+        caller: &Caller,
+        first: KeyHash,
+        args: Args<'_>,
+        part: KeysFn,
+        merge: MergeFn,
+        reply: &mut Reply<'_>,
+    ) -> Outcome {
+        let mut said = Output::default();
+        part(&mut self.ctx(caller, first), args, &mut Reply::new(&mut said, caller.dialect))?;
+        if !self.lanes.is_one() {
+            reply.append_ref(&said);
+            return Ok(());
+        }
+        merge(&mut merge::Merging { parts: &[said], owners: &[], rng: &mut self.store.rng }, reply)
+    }
+
+    fn at_desk(&mut self, caller: &Caller, run: SessionFn, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+        let mut desk = Desk {
+            caller: *caller,
+            clients: &mut self.clients,
+            config: &mut self.config,
+            store: &mut self.store,
+            stats: &mut self.stats,
+            gauges: &self.gauges,
+            table: &self.table,
+            identity: &self.identity,
+            process: self.process,
+            now: self.now,
+            stalls: self.stalls.facts(),
+        };
+        let outcome = run(&mut desk, args, reply);
+        if std::mem::take(&mut self.clients.stats_reset) {
+            self.stalls.reset();
+        }
+        outcome
+    }
+
     #[inline]
     pub(super) fn ctx(&mut self, caller: &Caller, first: KeyHash) -> Ctx<'_> {
-        Ctx { store: &mut self.store, db: caller.db, now: self.now.millis(), first, config: &self.config }
+        Ctx {
+            store: &mut self.store,
+            db: caller.db,
+            now: self.at,
+            first,
+            config: &self.config,
+            lanes: self.lanes,
+            lane: self.me,
+        }
     }
 
     #[inline]
@@ -117,11 +172,25 @@ impl Shard {
 
     /// A write that changed something leaves its effect: the request itself, unless the handler stated another.
     #[inline]
-    fn state_effect(&mut self, caller: &Caller, row: &Command, args: Args<'_>) {
+    pub(super) fn state_effect(&mut self, caller: &Caller, row: &Command, args: Args<'_>) {
         if row.is_write() {
             self.ran += self.store.db(caller.db).take_moved() / limits::MOVED_PER_REQUEST;
             let verbatim = matches!(row.log, Log::Verbatim).then_some(args);
             self.store.effects.commit(caller.db, verbatim);
+        }
+        if self.history.is_some() {
+            self.remember(caller, row);
+        }
+    }
+
+    /// Notes that a request touched the keyspace here, for whoever checks the order of several shards.
+    #[cold]
+    fn remember(&mut self, caller: &Caller, row: &Command) {
+        let touches = row.keys.first > 0 || matches!(row.run, Run::Split { part: Part::Keys(_), .. });
+        let Some(history) = self.history.as_mut().filter(|_| touches) else { return };
+        let ran = Ran { home: caller.home, client: caller.client, number: caller.number, now: self.at };
+        if history.last() != Some(&ran) {
+            history.push(ran);
         }
     }
 

@@ -15,12 +15,16 @@
 //! request or what exceeds the quota. A stage holds requests of one connection; what waits at the head of other inputs is
 //! foreseen (`foresight.rs`).
 
-use super::{ConnId, Shard};
+use super::message::Message;
+use super::pending::put_tail;
+use super::route::{Route, is_barrier};
+use super::{ConnId, Shard, ShardId};
 use crate::base::hash::KeyHash;
 use crate::base::limits;
-use crate::command::Caller;
 use crate::command::clients::{Client, Closing, ReplyMode};
-use crate::command::table::Found;
+use crate::command::owed::{Barrier, Where};
+use crate::command::table::{CommandId, Found};
+use crate::command::{Caller, Command, Run, Verb};
 use crate::store::Spot;
 use crate::types::Progress;
 use crate::wire::fault::Fault;
@@ -64,8 +68,21 @@ enum RunEnd {
     Stalled,
     /// A command takes more turns than this one.
     Busy,
+    /// The next request waits for replies that are owed.
+    Waits,
     /// The connection is closing: what follows is not run.
     Closed,
+}
+
+/// What came of a request's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// It ran, or is under way elsewhere; the next follows.
+    Next,
+    /// It ran; the next does not follow at once.
+    Stop,
+    /// It must wait, and with it all behind it.
+    Wait,
 }
 
 /// What a connection lends to a run over its input.
@@ -84,7 +101,7 @@ impl Shard {
         if self.draining || client.closing != Closing::No {
             return;
         }
-        let waits = client.queued || client.stalled_since.is_some();
+        let waits = client.queued || client.waits || client.stalled_since.is_some();
         if waits || !client.inbound.is_empty() {
             client.inbound.bytes.extend_from_slice(bytes);
             if !waits {
@@ -176,7 +193,7 @@ impl Shard {
             client.quota_turn = turn;
             client.quota_left = limits::REQUESTS_PER_TURN;
         }
-        let mut lent = Lent { parser: std::mem::take(&mut client.parser), output: std::mem::take(&mut client.output) };
+        let mut lent = Lent { parser: std::mem::take(&mut client.parser), output: std::mem::take(client.tail()) };
         if lent.output.is_empty()
             && lent.output.bytes.capacity() == 0
             && let Some(spare) = self.spares.pop()
@@ -189,7 +206,7 @@ impl Shard {
             if lent.output.is_empty() {
                 self.keep_spare(lent.output);
             } else {
-                client.output = lent.output;
+                put_tail(client, lent.output);
             }
         }
         (used, end)
@@ -208,10 +225,10 @@ impl Shard {
             if client.quota_left == 0 || self.turn_is_full() {
                 return (at, RunEnd::Quota);
             }
-            if lent.output.len() + client.in_flight > limits::OUTPUT_PAUSE_BYTES {
+            if lent.output.len() + client.owed.bytes() + client.in_flight > limits::OUTPUT_PAUSE_BYTES {
                 return (at, RunEnd::Stalled);
             }
-            let caller = Caller::of(conn, client);
+            let caller = Caller::of(self.me, conn, client);
             let bounds = bounds(client, self.config.bulk_bytes_max());
             let stage_max =
                 if client.authenticated { limits::STAGE_REQUESTS.min(client.quota_left as usize) } else { 1 };
@@ -222,7 +239,7 @@ impl Shard {
             if let Some(found) = self.staged.last().and_then(|last| last.found) {
                 client.last_command = client.last_command.filter(|_| found.row.concerns_session()).or(Some(found.id));
             }
-            if client.closing >= Closing::AfterFlush {
+            if client.closing >= Closing::AfterReplies {
                 return (bytes.len(), RunEnd::Closed);
             }
             let is_busy = client.job.is_some();
@@ -230,7 +247,12 @@ impl Shard {
                 // What was parsed ahead is parsed again when its time has come.
                 lent.parser = Parser::default();
                 let last = (ran as usize).checked_sub(1).and_then(|last| self.staged.get(last));
-                return (last.map_or(at, |last| last.end), if is_busy { RunEnd::Busy } else { RunEnd::Quota });
+                let end = match (is_busy, client.waits) {
+                    (true, _) => RunEnd::Busy,
+                    (_, true) => RunEnd::Waits,
+                    _ => RunEnd::Quota,
+                };
+                return (last.map_or(at, |last| last.end), end);
             }
             at = parsed;
             match end {
@@ -337,15 +359,27 @@ impl Shard {
         let staged = std::mem::take(&mut self.staged);
         let spans = std::mem::take(&mut self.spans);
         let mut ran = 0;
+        let mut plain = self.is_plain(&caller);
         for request in &staged {
             let args = match &request.inline {
                 None => Args::new(bytes, &spans[request.spans.clone()]),
                 Some(owned) => owned.args(),
             };
+            let flow = if plain {
+                self.run_one(&mut caller, request.found, args, request.first, out)
+            } else {
+                self.run_routed(&mut caller, request.found, args, request.first, out)
+            };
+            if flow == Flow::Wait {
+                break;
+            }
             ran += 1;
             self.ran += 1;
-            if !self.run_one(&mut caller, request.found, args, request.first, out) || self.turn_is_full() {
+            if flow == Flow::Stop || self.turn_is_full() {
                 break;
+            }
+            if request.found.is_some_and(|found| found.row.concerns_session()) {
+                plain = self.is_plain(&caller);
             }
         }
         self.staged = staged;
@@ -353,7 +387,13 @@ impl Shard {
         ran
     }
 
-    /// Runs one request; whether the connection goes on.
+    /// Whether requests need only be executed: all keys are here, nobody holds any, nothing is queued or noted.
+    #[inline]
+    fn is_plain(&self, caller: &Caller) -> bool {
+        self.lanes.is_one() && self.locks.is_empty() && !caller.queues && self.history.is_none()
+    }
+
+    /// Runs one request here.
     #[inline]
     fn run_one(
         &mut self,
@@ -362,12 +402,154 @@ impl Shard {
         args: Args<'_>,
         first: KeyHash,
         out: &mut Output,
-    ) -> bool {
+    ) -> Flow {
         if caller.reply_mode == ReplyMode::On && found.is_some_and(|found| !found.row.concerns_session()) {
             self.execute(caller, found, args, first, out);
-            return true;
+            return Flow::Next;
         }
         self.run_for_session(caller, found, args, first, out)
+    }
+
+    /// Runs one request wherever it belongs, in its place among those of its connection.
+    fn run_routed(
+        &mut self,
+        caller: &mut Caller,
+        found: Option<Found>,
+        args: Args<'_>,
+        first: KeyHash,
+        out: &mut Output,
+    ) -> Flow {
+        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
+        if client.owed.is_barred() {
+            client.waits = true;
+            return Flow::Wait;
+        }
+        let admitted = self.admit(caller, found, args);
+        if caller.queues && self.run_queued(caller, &admitted, args, out) {
+            return self.passed(caller);
+        }
+        let Ok(found) = admitted else {
+            let flow = self.run_one(caller, found, args, first, out);
+            self.passed(caller);
+            return flow;
+        };
+        let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
+        let route = self.route_of(caller, found, args, first);
+        if self.waits_for_replies(caller, found.row, route) {
+            return Flow::Wait;
+        }
+        let silent = caller.reply_mode != ReplyMode::On;
+        match route {
+            Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args, first) => {
+                let flow = self.run_one(caller, Some(found), args, first, out);
+                self.passed(caller);
+                return flow;
+            }
+            Route::Here => {
+                let ticket = self.owe(caller, Where::Lane(self.me), Barrier::No, silent, out);
+                self.park_own(ticket, caller, found.id, args, first);
+            }
+            Route::Lane(lane) => self.forward(lane, caller, found.id, args, first, silent, out),
+            Route::Several if matches!(found.row.run, Run::Verb(Verb::Exec)) => self.begin_exec(caller, silent, out),
+            Route::Several => self.begin_several(caller, found, args, silent, out),
+        }
+        self.note_last(caller, found.id);
+        self.passed(caller)
+    }
+
+    /// The request has had its turn.
+    fn passed(&mut self, caller: &mut Caller) -> Flow {
+        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
+        client.requests = client.requests.wrapping_add(1);
+        caller.number = client.requests;
+        Flow::Next
+    }
+
+    /// A request of a connection that is queueing: whether that was all.
+    fn run_queued(
+        &mut self,
+        caller: &Caller,
+        admitted: &Result<Found, Fault>,
+        args: Args<'_>,
+        out: &mut Output,
+    ) -> bool {
+        let mark = out.mark();
+        let was_queued = self.enqueue(caller, admitted.clone(), args, &mut Reply::new(out, caller.dialect));
+        if was_queued && caller.reply_mode != ReplyMode::On {
+            out.truncate(mark);
+        }
+        was_queued
+    }
+
+    /// As `route`, for verbs too, which depend on what their connection has queued and watched.
+    fn route_of(&self, caller: &Caller, found: Found, args: Args<'_>, first: KeyHash) -> Route {
+        match found.row.run {
+            Run::Verb(Verb::Exec) if self.can_exec_here(caller.conn) => Route::Here,
+            Run::Verb(Verb::Exec) => Route::Several,
+            Run::Verb(Verb::Info) if !self.lanes.is_one() => Route::Several,
+            Run::Verb(Verb::Watch) if caller.queues => Route::Here,
+            Run::Verb(Verb::Watch) => match self.route_of_keys(found.row, args) {
+                Route::Here => Route::Here,
+                Route::Lane(_) | Route::Several => Route::Several,
+            },
+            _ => self.route(found.row, args, first),
+        }
+    }
+
+    /// Whether the connection's earlier requests must be answered first. If so it is noted as waiting.
+    ///
+    /// 1. Nobody shall see a later write without an earlier one: what writes waits for what is under way on other lanes, unless
+    ///    `pipeline-order` is relaxed.
+    /// 2. What writes, or steers the connection, waits for what is under way on several.
+    /// 3. A lane that has as much to do as it may is not given more.
+    fn waits_for_replies(&mut self, caller: &Caller, row: &Command, route: Route) -> bool {
+        let is_verb = matches!(row.run, Run::Verb(verb) if verb != Verb::Info);
+        let relaxed = self.config.pipeline_order() == "relaxed";
+        let congested = matches!(route, Route::Lane(lane) if self.is_congested(lane));
+        let Some(client) = self.clients.get_mut(caller.conn) else { return true };
+        let owed = &client.owed;
+        let elsewhere = match route {
+            Route::Here => owed.is_elsewhere_than(self.me),
+            Route::Lane(lane) => owed.is_elsewhere_than(lane),
+            Route::Several => !owed.is_empty(),
+        };
+        let changes = is_barrier(row) || is_verb;
+        let must = changes && (elsewhere && (!relaxed || is_verb || route == Route::Several) || owed.has_several());
+        if must {
+            client.waits = true;
+        } else if congested {
+            client.waits = true;
+            self.starved.push(caller.conn);
+        }
+        must || congested
+    }
+
+    /// Sends a request to the lane that owns its keys.
+    #[expect(clippy::too_many_arguments, reason = "a request and its connection, as everywhere in this file")]
+    fn forward(
+        &mut self,
+        lane: ShardId,
+        caller: &Caller,
+        command: CommandId,
+        args: Args<'_>,
+        first: KeyHash,
+        silent: bool,
+        out: &mut Output,
+    ) {
+        let ticket = self.owe(caller, Where::Lane(lane), Barrier::No, silent, out);
+        let outbox = &mut self.outboxes[lane.index()];
+        let words = outbox.pack(args);
+        outbox.messages.push(Message::Execute { ticket, caller: *caller, command, first, words });
+    }
+
+    /// CLIENT LIST shows the last command; CLIENT REPLY SKIP is over.
+    fn note_last(&mut self, caller: &mut Caller, command: CommandId) {
+        let Some(client) = self.clients.get_mut(caller.conn) else { return };
+        client.last_command = Some(command);
+        if client.reply_mode == ReplyMode::SkipNext {
+            client.reply_mode = ReplyMode::On;
+        }
+        *caller = Caller::of(self.me, caller.conn, client);
     }
 
     /// Runs a request that may change its connection, or whose reply may be unwanted.
@@ -378,45 +560,39 @@ impl Shard {
         args: Args<'_>,
         first: KeyHash,
         out: &mut Output,
-    ) -> bool {
+    ) -> Flow {
         let skipped = caller.reply_mode == ReplyMode::SkipNext;
-        let Some(client) = self.clients.get_mut(caller.conn) else { return false };
+        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         client.last_command = found.map(|found| self.table.innermost(found, args).id).or(client.last_command);
         if skipped {
             client.reply_mode = ReplyMode::On;
         }
         let mark = out.mark();
         self.execute(caller, found, args, first, out);
-        let Some(client) = self.clients.get_mut(caller.conn) else { return false };
+        let begun = self.begun.take();
+        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         if skipped || client.reply_mode == ReplyMode::Off {
             out.truncate(mark);
         }
-        *caller = Caller::of(caller.conn, client);
+        *caller = Caller::of(self.me, caller.conn, client);
+        client.job = begun;
         client.job_is_silent = client.job.is_some() && (skipped || client.reply_mode == ReplyMode::Off);
-        client.closing < Closing::AfterFlush && client.job.is_none()
+        if client.closing < Closing::AfterReplies && client.job.is_none() { Flow::Next } else { Flow::Stop }
     }
 
     /// Takes the next step of a connection's command; with the last one its reply leaves and its later requests run.
     fn step_job(&mut self, conn: ConnId) {
         let Some(client) = self.clients.get_mut(conn) else { return };
         let Some(mut job) = client.job.take() else { return };
-        let (caller, silent, command) = (Caller::of(conn, client), client.job_is_silent, client.last_command);
-        let mut output = std::mem::take(&mut client.output);
+        let (caller, silent, command) = (Caller::of(self.me, conn, client), client.job_is_silent, client.last_command);
+        let mut output = std::mem::take(client.tail());
         let mark = output.mark();
-        let started = (self.stopwatch)();
-        let mut reply = Reply::new(&mut output, caller.dialect);
-        let progress = job.step(&mut self.ctx(&caller, KeyHash::default()), &mut reply).unwrap_or_else(|fault| {
-            reply.truncate(mark);
-            self.refuse(&fault, &mut reply);
-            Progress::Done
-        });
-        let took_ns = (self.stopwatch)().saturating_sub(started);
-        self.stalls.note(command.map_or("a step", |id| self.table.row(id).name), took_ns);
+        let progress = self.step_of(&mut job, &caller, command, &mut output);
         if silent {
             output.truncate(mark);
         }
         let Some(client) = self.clients.get_mut(conn) else { return };
-        client.output = output;
+        put_tail(client, output);
         if progress == Progress::More {
             client.job = Some(job);
             self.after_run(conn, RunEnd::Busy);
@@ -461,10 +637,10 @@ impl Shard {
         if waiting as u64 > self.config.client_query_buffer_limit_bytes() {
             self.stats.input_limit_closed += 1;
             self.clients.close(conn, Closing::Now);
-        } else if client.queued && waiting > limits::BACKLOG_BYTES_MAX && !client.reading_stopped {
+        } else if (client.queued || client.waits) && waiting > limits::BACKLOG_BYTES_MAX && !client.reading_stopped {
             client.reading_stopped = true;
             self.clients.orders.push_back(super::Order::StopReading(conn));
-        } else if client.reading_stopped && (!client.queued || waiting < limits::BACKLOG_BYTES_MAX / 2) {
+        } else if client.reading_stopped && (!client.queued && !client.waits || waiting < limits::BACKLOG_BYTES_MAX / 2) {
             client.reading_stopped = false;
             self.clients.orders.push_back(super::Order::Read(conn));
         }

@@ -21,37 +21,51 @@ mod admit;
 mod execute;
 mod foresight;
 mod input;
+mod locks;
+mod message;
+mod pending;
+mod report;
+mod route;
 mod stall;
+mod steps;
 mod sweep;
+mod txn;
+mod verbs;
+mod visit;
 
 use std::collections::VecDeque;
 
+use hashbrown::HashMap;
+
+pub use crate::base::lanes::ShardId;
 pub use crate::command::clients::{ConnId, Opening};
 pub use crate::command::order::Order;
+pub use message::Parcel;
 
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
 use crate::admin::process::Process;
 use crate::admin::stats::Stats;
+use crate::base::lanes::Lanes;
 use crate::base::limits;
-use crate::base::time::Now;
+use crate::base::slab::Slab;
+use crate::base::time::{Millis, Now};
 use crate::command::Table;
+use crate::command::sliced::Job;
 use crate::command::clients::{Client, Clients, Closing};
 use crate::config::Config;
 use crate::store::Store;
 use crate::wire::output::Output;
 use crate::wire::request::Span;
 
-/// A shard's number among those of the server; its lane has the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ShardId(pub u16);
-
 /// What a shard is made of. Everything that could differ between two runs is in here.
 pub struct Setup {
     pub identity: Identity,
     pub config: Config,
-    /// Seeds the keyed hash and every random choice.
+    /// Seeds the keyed hash, which must be the same on all lanes, and with the lane's number every random choice.
     pub seed: [u64; 2],
+    /// Whether to keep what ran, for `take_history`.
+    pub trace: bool,
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
     pub process: fn() -> Process,
@@ -59,8 +73,22 @@ pub struct Setup {
     pub involuntary_switches: fn() -> u64,
 }
 
+/// A request that touched the keyspace of a shard. The same request may have done so on several shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    pub home: ShardId,
+    /// CLIENT ID.
+    pub client: u64,
+    /// How many requests of that client ran before it.
+    pub number: u32,
+    /// The time it saw.
+    pub now: Millis,
+}
+
 pub struct Shard {
     identity: Identity,
+    lanes: Lanes,
+    me: ShardId,
     config: Config,
     table: Table,
     store: Store,
@@ -68,6 +96,8 @@ pub struct Shard {
     stats: Stats,
     gauges: LaneGauges,
     now: Now,
+    /// The time commands see: that of the turn, or of the transaction they are part of.
+    at: Millis,
     /// Counts turns; quotas are per turn.
     turn: u64,
     /// Requests run in this turn.
@@ -82,6 +112,29 @@ pub struct Shard {
     stalls: stall::Stalls,
     sweep: sweep::Sweep,
     draining: bool,
+    /// A command that was just begun and takes more turns, on its way to whoever waits for it.
+    begun: Option<Box<dyn Job>>,
+
+    /// What is to go to each lane.
+    outboxes: Vec<Box<Parcel>>,
+    /// Empty ones.
+    parcels: Vec<Box<Parcel>>,
+    /// To whom replies are owed, by ticket, and how many of them each lane owes.
+    debts: Slab<pending::Debt>,
+    under_way: Vec<usize>,
+    /// Connections whose next request is for a lane that has as much to do as it may.
+    starved: Vec<ConnId>,
+
+    locks: locks::Locks<visit::Claimant>,
+    /// What waits behind a request of its connection that waits for a key.
+    behind: HashMap<(ShardId, ConnId), VecDeque<visit::Behind>>,
+    /// Shares of transactions in this lane's keys, and transactions whose home it is.
+    guests: HashMap<message::TxId, txn::Guest>,
+    txns: Slab<txn::Txn>,
+    own_reports: VecDeque<(message::TxId, txn::Report)>,
+    guest_jobs: VecDeque<visit::GuestJob>,
+
+    history: Option<Vec<Ran>>,
     stopwatch: fn() -> u64,
     process: fn() -> Process,
 }
@@ -94,8 +147,12 @@ protected-mode no' from this machine or start the server with '--protected-mode 
 impl Shard {
     pub fn new(setup: Setup) -> Self {
         let table = Table::new();
+        let (lanes, me) = (Lanes::new(setup.identity.lanes), ShardId(setup.identity.lane));
+        let each = || (0..lanes.count()).map(|_| Box::<Parcel>::default()).collect();
         Self {
-            store: Store::new(setup.config.database_count(), setup.seed),
+            lanes,
+            me,
+            store: Store::new(setup.config.database_count(), setup.seed, u64::from(me.0)),
             stats: Stats::new(table.len()),
             identity: setup.identity,
             config: setup.config,
@@ -103,6 +160,7 @@ impl Shard {
             clients: Clients::default(),
             gauges: LaneGauges::default(),
             now: Now::default(),
+            at: Millis::default(),
             turn: 0,
             ran: 0,
             backlog: VecDeque::new(),
@@ -113,6 +171,19 @@ impl Shard {
             stalls: stall::Stalls::new(setup.involuntary_switches),
             sweep: sweep::Sweep::default(),
             draining: false,
+            begun: None,
+            outboxes: each(),
+            parcels: Vec::new(),
+            debts: Slab::default(),
+            under_way: vec![0; usize::from(lanes.count())],
+            starved: Vec::new(),
+            locks: locks::Locks::default(),
+            behind: HashMap::new(),
+            guests: HashMap::new(),
+            txns: Slab::default(),
+            own_reports: VecDeque::new(),
+            guest_jobs: VecDeque::new(),
+            history: setup.trace.then(Vec::new),
             stopwatch: setup.stopwatch,
             process: setup.process,
         }
@@ -122,6 +193,7 @@ impl Shard {
     #[inline]
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
+        self.at = now.millis();
         self.turn += 1;
         self.ran = 0;
         self.store.begin_turn(now);
@@ -137,14 +209,14 @@ impl Shard {
     pub fn open(&mut self, opening: &Opening) -> Result<ConnId, &'static [u8]> {
         self.stats.connections += 1;
         let open = self.config.requirepass().is_empty();
-        let refusal = if self.clients.slab.len() >= self.config.clients_max() {
+        let refusal = if opening.open_connections > self.config.clients_max() {
             TOO_MANY
         } else if open && self.config.protected_mode() && !opening.peer.ip().to_canonical().is_loopback() {
             PROTECTED
         } else {
             // Client numbers of one lane are congruent to it, so that KILL and UNBLOCK know where to go.
             self.clients.last_id += 1;
-            let id = self.clients.last_id * u64::from(self.identity.lanes) + u64::from(self.identity.lane);
+            let id = self.clients.last_id * u64::from(self.lanes.count()) + u64::from(self.me.0);
             return Ok(ConnId(self.clients.slab.insert(Client::new(id, opening, open, self.now.millis()))));
         };
         self.stats.rejected_connections += 1;
@@ -154,15 +226,40 @@ impl Shard {
     /// The peer sends no more. What it has sent is run and answered, then the connection ends.
     pub fn eof(&mut self, conn: ConnId) {
         let Some(client) = self.clients.get(conn) else { return };
-        let waits = client.queued || client.stalled_since.is_some();
+        let waits = client.queued || client.waits || client.stalled_since.is_some();
         self.clients.close(conn, if waits { Closing::AfterInput } else { Closing::AfterFlush });
     }
 
     /// The socket is gone: frees all that the connection had.
     pub fn closed(&mut self, conn: ConnId) {
-        if let Some(job) = self.clients.slab.remove(conn.0).and_then(|client| client.job) {
+        let Some(client) = self.clients.slab.remove(conn.0) else { return };
+        self.unwatch(client.watched);
+        if let Some(job) = client.job {
             job.abandon(&mut self.store.graves);
         }
+    }
+
+    /// Nothing is under way: no reply owed, no key held, nothing to tell another lane.
+    pub fn is_quiet(&self) -> bool {
+        self.debts.is_empty()
+            && self.locks.is_empty()
+            && self.behind.is_empty()
+            && self.guests.is_empty()
+            && self.txns.is_empty()
+            && self.own_reports.is_empty()
+            && self.guest_jobs.is_empty()
+            && self.backlog.is_empty()
+            && self.outboxes.iter().all(|outbox| outbox.is_empty())
+    }
+
+    /// What ran here since the last call, in its order; nothing unless the shard was set up to keep it.
+    pub fn take_history(&mut self) -> Vec<Ran> {
+        self.history.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Every database, for whoever compares keyspaces.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// SIGTERM and SHUTDOWN: no more input is taken, what has been read is run, then every connection is closed.
@@ -205,6 +302,7 @@ impl Shard {
 
     /// Background work within its budget; when it wants to be called again, in nanoseconds of the monotonic clock.
     pub fn tick(&mut self) -> Option<u64> {
+        self.step_guest_jobs();
         let store = self.tick_store();
         let sweep = self.sweep_clients();
         self.stalls.end_turn((self.stopwatch)(), self.now.mono_ns);

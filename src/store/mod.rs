@@ -5,6 +5,7 @@ pub mod expiry;
 pub mod journal;
 pub mod keyspace;
 pub mod text;
+pub mod watchers;
 
 use crate::base::hash::{HashKey, KeyHash};
 use crate::base::limits;
@@ -15,6 +16,7 @@ pub use crate::types::dict::Spot;
 use entry::{EntryRef, Recency};
 use journal::Effects;
 use keyspace::{Graveyard, Keyspace};
+use watchers::Watchers;
 
 /// What handlers count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub struct Store {
     pub graves: Graveyard,
     pub hash_key: HashKey,
     pub effects: Effects,
+    pub watchers: Watchers,
     pub counters: Counters,
     pub rng: Rng,
     /// The stamp of whatever is touched in this turn.
@@ -49,15 +52,17 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn new(databases: usize, seed: [u64; 2]) -> Self {
+    /// `lane` tells the random choices of stores with equal seeds apart.
+    pub fn new(databases: usize, seed: [u64; 2], lane: u64) -> Self {
         let hash_key = HashKey::new(seed);
         Self {
             dbs: (0..databases).map(|_| Keyspace::new(hash_key)).collect(),
             graves: Graveyard::default(),
             hash_key,
             effects: Effects::default(),
+            watchers: Watchers::default(),
             counters: Counters::default(),
-            rng: Rng::new(seed[0] ^ seed[1].rotate_left(32)),
+            rng: Rng::new(seed[0] ^ seed[1].rotate_left(32) ^ lane),
             recency: Recency::default(),
         }
     }

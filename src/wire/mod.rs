@@ -4,3 +4,4 @@ pub mod output;
 pub mod reply;
 pub mod request;
 pub mod resp;
+pub mod walk;

@@ -11,7 +11,7 @@
 use bytes::Bytes;
 
 /// A connection's unsent replies, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Output {
     pub bytes: Vec<u8>,
     /// Sorted by `at`; several may stand at one place.
@@ -54,6 +54,27 @@ impl Output {
     pub fn truncate(&mut self, mark: Mark) {
         self.bytes.truncate(mark.bytes);
         self.shared.truncate(mark.shared);
+    }
+
+    /// Appends all of this to another, large values by reference.
+    pub fn copy_to(&self, other: &mut Self) {
+        other.append_part(&self.bytes, &self.shared, 0);
+    }
+
+    /// Appends all of it, without copying if this is empty.
+    pub fn append(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+        } else {
+            other.copy_to(self);
+        }
+    }
+
+    /// Appends a part of an output: bytes that began at `start` there, and the splices among them.
+    pub fn append_part(&mut self, bytes: &[u8], splices: &[Splice], start: usize) {
+        let shift = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.shared.extend(splices.iter().map(|splice| Splice { at: splice.at - start + shift, ..splice.clone() }));
     }
 
     pub fn clear(&mut self) {

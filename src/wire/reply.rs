@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::fault::Fault;
-use super::output::{Mark, Output};
+use super::output::{Mark, Output, Splice};
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, format_u64};
 
 /// How a connection wants its replies written.
@@ -36,6 +36,11 @@ impl<'o> Reply<'o> {
     /// HELLO answers in the dialect it has just chosen.
     pub fn set_dialect(&mut self, dialect: Dialect) {
         self.dialect = dialect;
+    }
+
+    /// For whoever runs a command inside another.
+    pub fn output(&mut self) -> &mut Output {
+        self.out
     }
 
     pub fn mark(&self) -> Mark {
@@ -185,6 +190,16 @@ impl<'o> Reply<'o> {
             self.out.push_shared(splice.value);
         }
         self.raw(&other.bytes[from..]);
+    }
+
+    /// Copies a reply in that was written elsewhere.
+    pub fn append_ref(&mut self, other: &Output) {
+        other.copy_to(self.out);
+    }
+
+    /// Copies a part of a reply in: see [`Output::append_part`].
+    pub fn append_part(&mut self, bytes: &[u8], splices: &[Splice], start: usize) {
+        self.out.append_part(bytes, splices, start);
     }
 
     /// Lengths of one or two digits are written in one piece of fixed size.

@@ -57,6 +57,21 @@ impl<'a> Args<'a> {
         self.spans.iter().map(move |span| span.of(bytes))
     }
 
+    /// Bytes from the first word to the end of the last, in the order in which they came.
+    pub fn extent(&self) -> usize {
+        match (self.spans.first(), self.spans.last()) {
+            (Some(first), Some(last)) => (last.start - first.start + last.len) as usize,
+            _ => 0,
+        }
+    }
+
+    /// Appends the bytes of the request, as they came, to `bytes` and its words to `spans`, relative to where those bytes begin.
+    pub fn copy_to(&self, bytes: &mut Vec<u8>, spans: &mut Vec<Span>) {
+        let Some(start) = self.spans.first().map(|first| first.start) else { return };
+        bytes.extend_from_slice(&self.bytes[start as usize..start as usize + self.extent()]);
+        spans.extend(self.spans.iter().map(|span| Span { start: span.start - start, len: span.len }));
+    }
+
     /// The arguments from `first` on, `first` becoming number 0.
     pub fn from(&self, first: usize) -> Self {
         Self { bytes: self.bytes, spans: &self.spans[first.min(self.spans.len())..] }
@@ -82,6 +97,14 @@ impl Request {
         let len = u32::try_from(arg.len()).expect("requests are bounded below 4 GiB");
         self.bytes.extend_from_slice(arg);
         self.spans.push(Span { start, len });
+    }
+}
+
+impl From<Args<'_>> for Request {
+    fn from(args: Args<'_>) -> Self {
+        let mut request = Self::default();
+        args.copy_to(&mut request.bytes, &mut request.spans);
+        request
     }
 }
 

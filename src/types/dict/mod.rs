@@ -80,6 +80,16 @@ impl Cursor {
     const fn hash(self) -> u64 {
         self.0 << Self::SHIFT
     }
+
+    /// Where the keys of a slot begin.
+    pub const fn at_slot(slot: u16) -> Self {
+        Self((slot as u64) << (HASH_BITS - Self::SHIFT))
+    }
+
+    /// The slot in which a scan goes on.
+    pub const fn slot(self) -> u16 {
+        KeyHash(self.hash()).slot()
+    }
 }
 
 /// Where an entry is, until the table changes. A stale one gives another entry or a panic.

@@ -1,0 +1,93 @@
+//! MULTI, EXEC, DISCARD, WATCH and UNWATCH: their rows, and what a connection remembers between them. How EXEC runs over lanes is the
+//! shard's business.
+
+use super::{Command, Flags, Group, Keys, Run, Verb};
+use crate::base::hash::KeyHash;
+use crate::command::table::CommandId;
+use crate::store::watchers::Version;
+use crate::wire::request::Request;
+
+const ROW: Command = Command {
+    group: Group::Transactions,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST).and(Flags::ALLOW_BUSY),
+    ..Command::ROW
+};
+
+pub const ROWS: &[Command] = &[
+    Command {
+        name: "discard",
+        syntax: "DISCARD",
+        arity: 1,
+        since: "2.0.0",
+        complexity: "O(N) where N is the number of queued commands",
+        summary: "Forgets the queued commands and what is watched.",
+        run: Run::Verb(Verb::Discard),
+        ..ROW
+    },
+    Command {
+        name: "exec",
+        syntax: "EXEC",
+        arity: 1,
+        flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::SKIP_SLOWLOG),
+        since: "1.2.0",
+        complexity: "Depends on the queued commands",
+        summary: "Runs the queued commands, nothing of others in between.",
+        run: Run::Verb(Verb::Exec),
+        ..ROW
+    },
+    Command {
+        name: "multi",
+        syntax: "MULTI",
+        arity: 1,
+        since: "1.2.0",
+        summary: "From here on, commands are queued for EXEC.",
+        run: Run::Verb(Verb::Multi),
+        ..ROW
+    },
+    Command {
+        name: "unwatch",
+        syntax: "UNWATCH",
+        arity: 1,
+        since: "2.2.0",
+        summary: "Watches nothing any more.",
+        run: Run::Verb(Verb::Unwatch),
+        ..ROW
+    },
+    Command {
+        name: "watch",
+        syntax: "WATCH key [key ...]",
+        arity: -2,
+        keys: Keys::all(Keys::LOOK),
+        since: "2.2.0",
+        complexity: "O(N) where N is the number of keys",
+        summary: "Lets the next EXEC fail if one of the keys changes until then.",
+        run: Run::Verb(Verb::Watch),
+        ..ROW
+    },
+];
+
+/// Commands waiting for EXEC.
+#[derive(Debug, Default)]
+pub struct Multi {
+    pub queue: Vec<Queued>,
+    /// One of them was refused: EXEC refuses all.
+    pub is_broken: bool,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Queued {
+    pub command: CommandId,
+    pub request: Request,
+}
+
+/// A key the connection watches, as it was then.
+#[derive(Clone, Debug)]
+pub struct WatchedKey {
+    pub db: u8,
+    pub key: Box<[u8]>,
+    pub hash: KeyHash,
+    pub version: Version,
+    /// Whether it was there: if it is not any more, it has changed even if nobody wrote it.
+    pub existed: bool,
+}

@@ -1,0 +1,183 @@
+//! The replies of a connection that others owe, in the order of its requests.
+//!
+//! ```text
+//!  output [ready to leave]   owed  [? | replies after it][done | after][? | after]
+//!                                   ^ front: when it comes, it and all that are ready behind it go to the output
+//! ```
+//!
+//! A request that another lane runs, or that waits for a key, opens a place here; replies of later requests are written behind it. So
+//! replies leave in the order of the requests, whatever the order in which they come.
+
+use std::collections::VecDeque;
+
+use crate::base::lanes::ShardId;
+use crate::wire::output::Output;
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// The reply, once it has come before its turn.
+    reply: Option<Output>,
+    /// Nobody wants it (CLIENT REPLY).
+    silent: bool,
+    /// Replies of later requests, up to the next slot.
+    after: Output,
+}
+
+/// Where a request that is under way runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    Lane(ShardId),
+    /// On several lanes. Nothing of its connection that writes runs beside it.
+    Several,
+}
+
+/// Whether later requests wait for this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barrier {
+    No,
+    Yes,
+}
+
+/// What is owed to one connection.
+#[derive(Debug, Default)]
+pub struct Owed {
+    slots: VecDeque<Slot>,
+    /// The number of the front slot.
+    first: u64,
+    /// The lane on which all that are under way run, if it is one.
+    lane: Option<ShardId>,
+    /// Commands over several lanes among them.
+    several: usize,
+    /// Later requests wait until nothing is owed.
+    barrier: bool,
+    bytes: usize,
+}
+
+impl Owed {
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes of replies that cannot leave yet.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    pub fn is_barred(&self) -> bool {
+        self.barrier
+    }
+
+    pub fn has_several(&self) -> bool {
+        self.several > 0
+    }
+
+    /// Whether something is under way on a lane other than this one.
+    pub fn is_elsewhere_than(&self, lane: ShardId) -> bool {
+        !self.slots.is_empty() && self.lane != Some(lane)
+    }
+
+    /// Where replies go that follow what is owed last.
+    #[inline]
+    pub fn tail(&mut self) -> Option<&mut Output> {
+        self.slots.back_mut().map(|slot| &mut slot.after)
+    }
+
+    /// Opens a place for a reply that others owe; its number.
+    pub fn open(&mut self, place: Where, barrier: Barrier, silent: bool) -> u64 {
+        self.lane = match (place, self.lane) {
+            (Where::Lane(lane), _) if self.slots.is_empty() => Some(lane),
+            (Where::Lane(lane), Some(same)) if lane == same => Some(lane),
+            _ => None,
+        };
+        self.several += usize::from(place == Where::Several);
+        self.barrier |= barrier == Barrier::Yes;
+        self.slots.push_back(Slot { silent, ..Slot::default() });
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    /// A reply has come: `write` puts it where it belongs, into `output` if all before it have left.
+    ///
+    /// # Panics
+    /// If the place was never opened: each is paid once.
+    pub fn pay(&mut self, number: u64, place: Where, output: &mut Output, write: impl FnOnce(&mut Output)) {
+        self.several -= usize::from(place == Where::Several);
+        let at = usize::try_from(number - self.first).expect("no more slots than fit in memory");
+        let slot = &mut self.slots[at];
+        assert!(slot.reply.is_none(), "a reply is owed once");
+        if at > 0 {
+            let mut reply = Output::default();
+            if !slot.silent {
+                write(&mut reply);
+            }
+            self.bytes += reply.len();
+            slot.reply = Some(reply);
+            return;
+        }
+        if !slot.silent {
+            write(output);
+        }
+        self.shift(output);
+        while self.slots.front().is_some_and(|slot| slot.reply.is_some()) {
+            self.shift(output);
+        }
+        if self.slots.is_empty() {
+            self.lane = None;
+            self.barrier = false;
+        }
+    }
+
+    /// Takes the front slot, whose reply is there or has been written.
+    fn shift(&mut self, output: &mut Output) {
+        let Some(Slot { reply, after, .. }) = self.slots.pop_front() else { return };
+        self.first += 1;
+        for part in [reply.unwrap_or_default(), after] {
+            self.bytes -= part.len().min(self.bytes);
+            output.append(part);
+        }
+    }
+
+    /// Replies were written behind what is owed.
+    pub fn count(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Where = Where::Lane(ShardId(1));
+
+    fn say(text: &'static str) -> impl FnOnce(&mut Output) {
+        move |output| output.bytes.extend_from_slice(text.as_bytes())
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_requests() {
+        let (mut owed, mut output) = (Owed::default(), Output::default());
+        let first = owed.open(HERE, Barrier::No, false);
+        say("b")(owed.tail().expect("open"));
+        let second = owed.open(Where::Lane(ShardId(2)), Barrier::No, false);
+        let third = owed.open(HERE, Barrier::No, true);
+        say("d")(owed.tail().expect("open"));
+        assert!(owed.is_elsewhere_than(ShardId(1)));
+        owed.pay(third, HERE, &mut output, say("silent"));
+        owed.pay(second, HERE, &mut output, say("c"));
+        assert!(output.is_empty());
+        owed.pay(first, HERE, &mut output, say("a"));
+        assert_eq!(output.bytes, b"abcd");
+        assert!(owed.is_empty() && owed.tail().is_none() && owed.bytes() == 0);
+        let next = owed.open(Where::Several, Barrier::Yes, false);
+        assert!(owed.is_barred() && owed.has_several());
+        owed.pay(next, Where::Several, &mut output, say("e"));
+        assert!(!owed.is_barred() && !owed.has_several());
+        assert_eq!(output.bytes, b"abcde");
+    }
+}

@@ -1,0 +1,355 @@
+//! The intents of one lane: which keys are held by commands that are not over yet, and who waits for them.
+//!
+//! ```text
+//!   keys    k1: [A shared] [B shared] | [C exclusive]          held | waiting, in the order of arrival
+//!           k2: [C exclusive]
+//!   gate    [D whole] [E k3] [F k1] ...                        behind one that wants everything, all wait
+//! ```
+//!
+//! A claim takes its place in the queues of all its keys at once and is granted when it is at the head of each (beside others that
+//! share). Within a lane claims are therefore granted in the order of their arrival wherever they meet: no deadlock, no starvation.
+//! A claim on the whole keyspace waits until nothing of another kind is held; whoever comes later waits behind it, at the gate.
+//!
+//! Nothing here knows transactions or messages: `T` is whatever the claim stands for. Keys are told apart by their hash alone: the same
+//! name in two databases (MOVE and COPY want both), or two keys of equal hash (2^-50 within a slot), wait for each other, which is harmless.
+//!
+//! Absent: deadlock between lanes. Whoever holds claims on several lanes either does not wait or takes them in the order of the lanes
+//! (`txn.rs`).
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use crate::base::hash::KeyHash;
+use crate::base::slab::Slab;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Shared,
+    Exclusive,
+}
+
+/// What a claim is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Each key once.
+    Keys(Vec<(KeyHash, Mode)>),
+    Whole(Mode),
+}
+
+impl Scope {
+    /// Keys in any order and number; one that is wanted both ways is wanted exclusively.
+    pub(super) fn of(keys: impl IntoIterator<Item = (KeyHash, Mode)>) -> Self {
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        keys.sort_unstable_by_key(|(key, mode)| (*key, *mode == Mode::Shared));
+        keys.dedup_by_key(|(key, _)| *key);
+        Self::Keys(keys)
+    }
+}
+
+/// Names a claim until it is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClaimId(u32);
+
+#[derive(Debug)]
+struct Claim<T> {
+    scope: Scope,
+    /// Keys at whose head it is not yet.
+    missing: usize,
+    what: T,
+}
+
+/// One key's claims in the order of their arrival; `held` of them, at the front, have it.
+#[derive(Debug, Default)]
+struct Queue {
+    claims: VecDeque<(ClaimId, Mode)>,
+    held: usize,
+}
+
+impl Queue {
+    /// Whether a claim that comes now would have the key at once.
+    fn admits(&self, mode: Mode) -> bool {
+        self.held == self.claims.len() && (self.claims.is_empty() || mode == Mode::Shared && self.is_shared())
+    }
+
+    fn is_shared(&self) -> bool {
+        self.claims.front().is_some_and(|(_, mode)| *mode == Mode::Shared)
+    }
+
+    /// Whether the first that waits can be let in.
+    fn next(&self) -> Option<ClaimId> {
+        let (claim, mode) = *self.claims.get(self.held)?;
+        (self.held == 0 || mode == Mode::Shared && self.is_shared()).then_some(claim)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Locks<T> {
+    keys: HashMap<KeyHash, Queue>,
+    claims: Slab<Claim<T>>,
+    /// Claims that stand in the queues of keys, and those among them that want a key exclusively.
+    keyed: usize,
+    keyed_exclusive: usize,
+    whole_shared: usize,
+    whole_exclusive: bool,
+    gate: VecDeque<ClaimId>,
+    /// Granted since `next_granted` was last asked.
+    granted: VecDeque<ClaimId>,
+}
+
+impl<T> Default for Locks<T> {
+    fn default() -> Self {
+        Self {
+            keys: HashMap::new(),
+            claims: Slab::default(),
+            keyed: 0,
+            keyed_exclusive: 0,
+            whole_shared: 0,
+            whole_exclusive: false,
+            gate: VecDeque::new(),
+            granted: VecDeque::new(),
+        }
+    }
+}
+
+impl<T> Locks<T> {
+    /// Nothing is held and nobody waits: the one branch that commands on single keys pay.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.claims.is_empty()
+    }
+
+    /// Whether a command on this key would have to wait.
+    pub(super) fn blocks(&self, key: KeyHash, mode: Mode) -> bool {
+        !self.gate.is_empty()
+            || self.whole_exclusive
+            || mode == Mode::Exclusive && self.whole_shared > 0
+            || self.keys.get(&key).is_some_and(|queue| !queue.admits(mode))
+    }
+
+    /// Whether a key is held or wanted by anybody: then it must not expire under them.
+    pub(super) fn concerns(&self, key: KeyHash) -> bool {
+        self.whole_exclusive || self.whole_shared > 0 || self.keys.contains_key(&key)
+    }
+
+    /// Takes all of the scope if nobody stands in the way, or nothing.
+    pub(super) fn try_claim(&mut self, scope: Scope, what: T) -> Result<ClaimId, T> {
+        let free = match &scope {
+            Scope::Keys(keys) => !keys.iter().any(|(key, mode)| self.blocks(*key, *mode)),
+            Scope::Whole(_) => self.gate.is_empty() && self.admits_whole(&scope),
+        };
+        if !free {
+            return Err(what);
+        }
+        let claim = self.insert(scope, what);
+        self.enter(claim);
+        let granted = self.granted.pop_back();
+        assert_eq!(granted, Some(claim), "nobody stood in the way");
+        Ok(claim)
+    }
+
+    /// Takes a place behind whoever is there. The claim comes out of `next_granted` when it holds all of its scope.
+    pub(super) fn claim(&mut self, scope: Scope, what: T) -> ClaimId {
+        let claim = self.insert(scope, what);
+        self.gate.push_back(claim);
+        self.open_gate();
+        claim
+    }
+
+    /// A claim that has been granted; each comes out once.
+    pub(super) fn next_granted(&mut self) -> Option<ClaimId> {
+        self.granted.pop_front()
+    }
+
+    /// # Panics
+    /// If the claim was released.
+    pub(super) fn what(&mut self, claim: ClaimId) -> &mut T {
+        &mut self.claims.get_mut(claim.0).expect("a claim lives until its release").what
+    }
+
+    /// Gives a granted claim up; those it stood in the way of are granted.
+    pub(super) fn release(&mut self, claim: ClaimId) -> T {
+        let Claim { scope, missing, what } = self.claims.remove(claim.0).expect("a claim is released once");
+        assert_eq!(missing, 0, "only a granted claim is released");
+        match scope {
+            Scope::Keys(keys) => {
+                self.count(&keys, false);
+                keys.iter().for_each(|(key, _)| self.leave(*key, claim));
+            }
+            Scope::Whole(Mode::Shared) => self.whole_shared -= 1,
+            Scope::Whole(Mode::Exclusive) => self.whole_exclusive = false,
+        }
+        self.open_gate();
+        what
+    }
+
+    fn insert(&mut self, scope: Scope, what: T) -> ClaimId {
+        ClaimId(self.claims.insert(Claim { scope, missing: 0, what }))
+    }
+
+    fn open_gate(&mut self) {
+        while let Some(&claim) = self.gate.front() {
+            let scope = &self.claims.get(claim.0).expect("who waits at the gate is alive").scope;
+            if !self.admits(scope) {
+                return;
+            }
+            self.gate.pop_front();
+            self.enter(claim);
+        }
+    }
+
+    /// Whether a claim may leave the gate, for the queues of its keys or for all of them.
+    fn admits(&self, scope: &Scope) -> bool {
+        match scope {
+            Scope::Keys(_) if self.whole_exclusive => false,
+            Scope::Keys(keys) => self.whole_shared == 0 || keys.iter().all(|(_, mode)| *mode == Mode::Shared),
+            Scope::Whole(_) => self.admits_whole(scope),
+        }
+    }
+
+    fn admits_whole(&self, scope: &Scope) -> bool {
+        match scope {
+            Scope::Whole(Mode::Shared) => !self.whole_exclusive && self.keyed_exclusive == 0,
+            _ => !self.whole_exclusive && self.whole_shared == 0 && self.keyed == 0,
+        }
+    }
+
+    fn enter(&mut self, claim: ClaimId) {
+        let entry = self.claims.get_mut(claim.0).expect("just admitted");
+        let keys = match &entry.scope {
+            Scope::Keys(keys) => keys.clone(),
+            Scope::Whole(mode) => {
+                match mode {
+                    Mode::Shared => self.whole_shared += 1,
+                    Mode::Exclusive => self.whole_exclusive = true,
+                }
+                return self.granted.push_back(claim);
+            }
+        };
+        let mut missing = 0;
+        for &(key, mode) in &keys {
+            let queue = self.keys.entry(key).or_default();
+            let at_once = queue.admits(mode);
+            queue.claims.push_back((claim, mode));
+            queue.held += usize::from(at_once);
+            missing += usize::from(!at_once);
+        }
+        entry.missing = missing;
+        self.count(&keys, true);
+        if missing == 0 {
+            self.granted.push_back(claim);
+        }
+    }
+
+    fn count(&mut self, keys: &[(KeyHash, Mode)], comes: bool) {
+        let exclusive = usize::from(keys.iter().any(|(_, mode)| *mode == Mode::Exclusive));
+        if comes {
+            self.keyed += 1;
+            self.keyed_exclusive += exclusive;
+        } else {
+            self.keyed -= 1;
+            self.keyed_exclusive -= exclusive;
+        }
+    }
+
+    /// Takes a claim out of a key's queue and lets in whoever is next.
+    fn leave(&mut self, key: KeyHash, claim: ClaimId) {
+        let Entry::Occupied(mut entry) = self.keys.entry(key) else { unreachable!("a claim stands in its queues") };
+        let queue = entry.get_mut();
+        let at = queue.claims.iter().position(|(other, _)| *other == claim).expect("a claim stands in its queues");
+        assert!(at < queue.held, "a granted claim holds its keys");
+        queue.claims.remove(at);
+        queue.held -= 1;
+        while let Some(next) = queue.next() {
+            queue.held += 1;
+            let waiting = self.claims.get_mut(next.0).expect("who waits is alive");
+            waiting.missing -= 1;
+            if waiting.missing == 0 {
+                self.granted.push_back(next);
+            }
+        }
+        if queue.claims.is_empty() {
+            entry.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn conflict(one: &Scope, other: &Scope) -> bool {
+        let exclusive = |mode: &Mode| *mode == Mode::Exclusive;
+        match (one, other) {
+            (Scope::Whole(a), Scope::Whole(b)) => exclusive(a) || exclusive(b),
+            (Scope::Whole(mode), Scope::Keys(keys)) | (Scope::Keys(keys), Scope::Whole(mode)) => {
+                exclusive(mode) || keys.iter().any(|(_, mode)| exclusive(mode))
+            }
+            (Scope::Keys(ours), Scope::Keys(theirs)) => ours
+                .iter()
+                .any(|(key, mode)| theirs.iter().any(|(k, m)| k == key && (exclusive(mode) || exclusive(m)))),
+        }
+    }
+
+    fn any_scope() -> impl Strategy<Value = Scope> {
+        let mode = || prop_oneof![Just(Mode::Shared), Just(Mode::Exclusive)];
+        prop_oneof![
+            8 => prop::collection::vec((0..5_u64, mode()), 1..4)
+                .prop_map(|keys| Scope::of(keys.into_iter().map(|(hash, mode)| (KeyHash(hash), mode)))),
+            1 => mode().prop_map(Scope::Whole),
+        ]
+    }
+
+    proptest! {
+        /// Against a list of all claims: no two that conflict are ever held together, whoever waits is in the way of somebody
+        /// before it or behind such a one, and everybody has its turn.
+        #[test]
+        fn claims_are_granted_in_order_and_never_together(steps in prop::collection::vec((any_scope(), any::<bool>(), 0..4_usize), 1..60)) {
+            let mut locks = Locks::default();
+            let mut waiting: Vec<(ClaimId, Scope)> = Vec::new();
+            let mut held: Vec<(ClaimId, Scope)> = Vec::new();
+            for (number, (scope, may_wait, releases)) in steps.into_iter().enumerate() {
+                if may_wait {
+                    let claim = locks.claim(scope.clone(), number);
+                    waiting.push((claim, scope));
+                } else {
+                    let in_the_way = held.iter().chain(&waiting).any(|(_, other)| conflict(other, &scope));
+                    match locks.try_claim(scope.clone(), number) {
+                        Ok(claim) => {
+                            prop_assert!(!in_the_way);
+                            held.push((claim, scope));
+                        }
+                        Err(_) => prop_assert!(in_the_way || !waiting.is_empty()),
+                    }
+                }
+                for round in 0..=releases {
+                    if round > 0 && !held.is_empty() {
+                        let (claim, _) = held.remove(0);
+                        locks.release(claim);
+                    }
+                    while let Some(claim) = locks.next_granted() {
+                        let at = waiting.iter().position(|(other, _)| *other == claim).expect("granted once");
+                        let (_, scope) = waiting.remove(at);
+                        prop_assert!(!held.iter().any(|(_, other)| conflict(other, &scope)));
+                        prop_assert!(!waiting[..at].iter().any(|(_, other)| conflict(other, &scope)), "nobody is overtaken");
+                        held.push((claim, scope));
+                    }
+                    if let Some((_, first)) = waiting.first() {
+                        prop_assert!(held.iter().any(|(_, other)| conflict(other, first)), "who is first waits for somebody");
+                    }
+                }
+            }
+            while !held.is_empty() {
+                let (claim, _) = held.remove(0);
+                locks.release(claim);
+                while let Some(claim) = locks.next_granted() {
+                    let at = waiting.iter().position(|(other, _)| *other == claim).expect("granted once");
+                    held.push(waiting.remove(at));
+                }
+            }
+            prop_assert!(waiting.is_empty() && locks.is_empty() && locks.keys.is_empty());
+        }
+    }
+}

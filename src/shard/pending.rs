@@ -1,0 +1,102 @@
+//! Tickets: which reply of which connection an answer from elsewhere belongs to.
+//!
+//! A ticket is given out for each request that another lane runs or that waits for a key here, and is redeemed exactly once, even if its
+//! connection has gone meanwhile. Tickets are what bounds all that can be under way between lanes.
+
+use super::message::Ticket;
+use super::{ConnId, Shard};
+use crate::base::lanes::ShardId;
+use crate::base::limits;
+use crate::command::Caller;
+use crate::command::clients::{Client, Closing};
+use crate::command::owed::{Barrier, Where};
+use crate::wire::output::Output;
+
+/// To whom a reply is owed.
+#[derive(Debug)]
+pub(super) struct Debt {
+    conn: ConnId,
+    /// CLIENT ID: the connection's number may be somebody else's by now.
+    client: u64,
+    number: u64,
+    place: Where,
+}
+
+impl Shard {
+    /// Opens a place for the reply to the caller's request. `out` holds what goes before it and is then where the next replies go.
+    pub(super) fn owe(
+        &mut self,
+        caller: &Caller,
+        place: Where,
+        barrier: Barrier,
+        silent: bool,
+        out: &mut Output,
+    ) -> Ticket {
+        let spare = self.spares.pop().unwrap_or_default();
+        let client = self.clients.get_mut(caller.conn).expect("a caller of this lane is connected");
+        put_tail(client, std::mem::replace(out, spare));
+        let number = client.owed.open(place, barrier, silent);
+        if let Where::Lane(lane) = place {
+            self.under_way[lane.index()] += 1;
+        }
+        Ticket(self.debts.insert(Debt { conn: caller.conn, client: caller.client, number, place }))
+    }
+
+    /// The reply has come.
+    pub(super) fn pay(&mut self, ticket: Ticket, write: impl FnOnce(&mut Output)) {
+        let Debt { conn, client: id, number, place } = self.debts.remove(ticket.0).expect("a ticket is redeemed once");
+        if let Where::Lane(lane) = place {
+            self.under_way[lane.index()] -= 1;
+        }
+        self.feed_starved();
+        let Some(client) = self.clients.get_mut(conn).filter(|client| client.id == id) else { return };
+        let Client { owed, output, .. } = client;
+        owed.pay(number, place, output, write);
+        let is_over = client.owed.is_empty();
+        let (waits, closing) = (client.waits, client.closing);
+        self.clients.order_flush(conn);
+        if !is_over {
+            return;
+        }
+        if closing == Closing::AfterReplies {
+            self.clients.close(conn, Closing::AfterFlush);
+        } else if waits {
+            self.resume(conn);
+        }
+    }
+
+    /// Lets a connection's input go on that had to wait.
+    pub(super) fn resume(&mut self, conn: ConnId) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        client.waits = false;
+        if !client.queued {
+            client.queued = true;
+            self.backlog.push_back(conn);
+        }
+    }
+
+    /// Whether a lane has as much to do for this one as it may.
+    pub(super) fn is_congested(&self, lane: ShardId) -> bool {
+        self.under_way[lane.index()] >= limits::TICKETS_PER_PEER
+            || self.outboxes[lane.index()].weight() > limits::OUTBOX_BYTES_MAX
+    }
+
+    /// Connections that found a lane congested try again.
+    pub(super) fn feed_starved(&mut self) {
+        while let Some(conn) = self.starved.pop() {
+            self.resume(conn);
+        }
+    }
+}
+
+/// Puts replies where they belong that were written while the connection's tail was lent.
+pub(super) fn put_tail(client: &mut Client, replies: Output) {
+    let len = replies.len();
+    match client.owed.tail() {
+        Some(tail) => {
+            tail.append(replies);
+            client.owed.count(len);
+        }
+        None => client.output.append(replies),
+    }
+}

@@ -1,0 +1,85 @@
+//! Where a request runs: here, on another lane, or on several. A decision; `input.rs`, `txn.rs` act on it.
+//!
+//! ```text
+//!  keys of one lane      Here | Lane       nine requests in ten; with shard ports, Here for all of them
+//!  keys of several       Several           split or staged, under intents
+//!  the whole keyspace    Several           all lanes
+//!  no keys               Here
+//! ```
+
+use super::Shard;
+use super::locks::{Mode, Scope};
+use crate::base::hash::KeyHash;
+use crate::base::lanes::ShardId;
+use crate::command::{Command, Over, Part, Run};
+use crate::wire::request::Args;
+
+/// Where a request runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Here,
+    Lane(ShardId),
+    Several,
+}
+
+impl Shard {
+    /// `first` is the hash of the first key, if the row has any.
+    pub(super) fn route(&self, row: &Command, args: Args<'_>, first: KeyHash) -> Route {
+        if self.lanes.is_one() {
+            return Route::Here;
+        }
+        match row.run {
+            Run::Keys(_) | Run::Sliced { .. } | Run::Split { over: Over::Keys, .. } | Run::Staged(_) => {
+                self.owner_of_keys(row, args, first)
+            }
+            Run::Split { .. } => Route::Several,
+            Run::Session(_) | Run::Verb(_) | Run::Container => Route::Here,
+        }
+    }
+
+    /// The route of a command by its keys alone, whatever its shape.
+    pub(super) fn route_of_keys(&self, row: &Command, args: Args<'_>) -> Route {
+        self.owner_of_keys(row, args, self.first_of(row, args))
+    }
+
+    fn owner_of_keys(&self, row: &Command, args: Args<'_>, first: KeyHash) -> Route {
+        let slot = if row.keys.first > 0 { Some(first.slot()) } else { (row.about)(args) };
+        let Some(slot) = slot else { return Route::Here };
+        let owner = self.lanes.owner(slot);
+        let one = row.keys.last == i8::try_from(row.keys.first).unwrap_or(0);
+        if !one && row.keys.positions(args.len()).skip(1).any(|i| self.owner_of(args.at(i)) != owner) {
+            return Route::Several;
+        }
+        if owner == self.me { Route::Here } else { Route::Lane(owner) }
+    }
+
+    /// The hash of the first key of a row, for requests whose first word does not tell their row.
+    pub(super) fn first_of(&self, row: &Command, args: Args<'_>) -> KeyHash {
+        match usize::from(row.keys.first) {
+            0 => KeyHash::default(),
+            first => args.get(first).map(|key| self.store.hash_key.key(key)).unwrap_or_default(),
+        }
+    }
+
+    /// What a request must not find held by others. `None`: it looks at nothing that can be held, or gives no guarantee.
+    pub(super) fn scope(&self, row: &Command, args: Args<'_>) -> Option<Scope> {
+        match row.run {
+            Run::Split { over: Over::Keyspace, .. } => Some(Scope::Whole(mode(row))),
+            _ if row.keys.first > 0 => {
+                let keys = row.keys.positions(args.len()).map(|i| self.store.hash_key.key(args.at(i)));
+                Some(Scope::of(keys.map(|key| (key, mode(row)))))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How a command holds its keys.
+pub(super) fn mode(row: &Command) -> Mode {
+    if row.is_write() { Mode::Exclusive } else { Mode::Shared }
+}
+
+/// Whether requests behind this one wait for it: it writes on several lanes, or changes what they depend on.
+pub(super) fn is_barrier(row: &Command) -> bool {
+    row.is_write() || matches!(row.run, Run::Split { part: Part::Desk(_), .. })
+}

@@ -1,0 +1,368 @@
+//! What a command over several lanes has to do, as steps of which each is a round of errands.
+//!
+//! ```text
+//!  MSET           [Split: lane 0 | lane 1]
+//!  RENAME         [Staged: lane 0 take] -> [lane 1 put]
+//!  EXEC           [Batch: commands of one lane each] [Split] [Batch] ...      in the order of the queue
+//! ```
+
+use std::collections::VecDeque;
+
+use super::Shard;
+use super::message::TxId;
+use super::txn::{Errand, Ran, What, fault_reply};
+use crate::admin::facts::LaneFacts;
+use crate::base::lanes::ShardId;
+use crate::command::Caller;
+use crate::command::merge::Merging;
+use crate::command::staged::{Cargo, Flow, On, Stage};
+use crate::command::table::CommandId;
+use crate::command::{Command, Merging as Merge, Run};
+use crate::wire::output::Output;
+use crate::wire::reply::Reply;
+use crate::wire::request::{Args, Request};
+use crate::wire::walk;
+
+/// A lane's part in a step.
+#[derive(Debug)]
+struct Part {
+    lane: ShardId,
+    errands: Vec<Errand>,
+    ran: VecDeque<Ran>,
+}
+
+/// One step: its errands by lane, in the order of the lanes, and what their replies make.
+#[derive(Debug)]
+pub(super) struct Step {
+    parts: Vec<Part>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Commands of one lane each: where the reply of each comes from.
+    Batch(Vec<ShardId>),
+    /// Parts of one command. For each key the place of its owner among the parts.
+    Split { command: CommandId, owners: Vec<u16> },
+    Staged { command: CommandId, stages: &'static [Stage], caller: Caller, request: Request, stage: usize, cargo: Cargo },
+    /// WATCH.
+    Watch,
+    /// INFO, of which sections.
+    Facts { command: CommandId, request: Request },
+    /// A command that concerns the connection.
+    Home { command: CommandId, request: Request },
+}
+
+impl Step {
+    pub(super) fn batch() -> Self {
+        Self { parts: Vec::new(), kind: Kind::Batch(Vec::new()) }
+    }
+
+    pub(super) fn home(command: CommandId, request: Request) -> Self {
+        Self { parts: Vec::new(), kind: Kind::Home { command, request } }
+    }
+
+    /// Adds a command to a batch; `Err`: this step is none.
+    pub(super) fn add(&mut self, lane: ShardId, errand: Errand) -> Result<(), Errand> {
+        let Kind::Batch(order) = &mut self.kind else { return Err(errand) };
+        order.push(lane);
+        self.part(lane).errands.push(errand);
+        Ok(())
+    }
+
+    fn part(&mut self, lane: ShardId) -> &mut Part {
+        let at = match self.parts.binary_search_by_key(&lane, |part| part.lane) {
+            Ok(at) => at,
+            Err(at) => {
+                self.parts.insert(at, Part { lane, errands: Vec::new(), ran: VecDeque::new() });
+                at
+            }
+        };
+        &mut self.parts[at]
+    }
+
+    /// Whether the errands of one lane can run before those of the others are sent: nothing goes from one to the next.
+    pub(super) fn can_begin_anywhere(&self) -> bool {
+        matches!(self.kind, Kind::Batch(_) | Kind::Split { .. })
+    }
+
+    pub(super) fn has_errands(&self) -> bool {
+        self.parts.iter().any(|part| !part.errands.is_empty())
+    }
+
+    /// Lanes that have something to do.
+    pub(super) fn lanes(&self) -> Vec<ShardId> {
+        self.parts.iter().filter(|part| !part.errands.is_empty()).map(|part| part.lane).collect()
+    }
+
+    pub(super) fn take_errands(&mut self, lane: ShardId) -> Vec<Errand> {
+        std::mem::take(&mut self.part(lane).errands)
+    }
+
+    /// Errands that a participant refused.
+    pub(super) fn give_back(&mut self, lane: ShardId, errands: Vec<Errand>) {
+        if !errands.is_empty() {
+            self.part(lane).errands = errands;
+        }
+    }
+
+    pub(super) fn take_cargo(&mut self) -> Cargo {
+        match &mut self.kind {
+            Kind::Staged { cargo, .. } => std::mem::take(cargo),
+            _ => Cargo::default(),
+        }
+    }
+
+    /// Whether no errand can follow those that are there.
+    pub(super) fn is_last(&self) -> bool {
+        match &self.kind {
+            Kind::Staged { stages, stage, .. } => stage + 1 == stages.len(),
+            _ => true,
+        }
+    }
+
+    pub(super) fn hear(&mut self, from: ShardId, ran: Vec<Ran>, brought: Cargo) {
+        if let Kind::Staged { cargo, .. } = &mut self.kind {
+            *cargo = brought;
+        }
+        self.part(from).ran.extend(ran);
+    }
+}
+
+/// Making steps.
+impl Shard {
+    /// A command whose keys are of several lanes: each runs its part of them.
+    pub(super) fn split_by_keys(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
+        let row = self.table.row(command);
+        let owners: Vec<ShardId> = row.keys.positions(args.len()).map(|i| self.owner_of(args.at(i))).collect();
+        let mut step = Step { parts: Vec::new(), kind: Kind::Split { command, owners: Vec::new() } };
+        for (lane, request) in parts_of(row, args, &owners) {
+            let first = self.first_of(row, request.args());
+            let errand = Errand { caller: *caller, command, first, request, what: What::Part };
+            step.part(lane).errands.push(errand);
+        }
+        let place = |lane: &ShardId| step.parts.iter().position(|part| part.lane == *lane);
+        let places = owners.iter().map(|lane| u16::try_from(place(lane).unwrap_or(0)).unwrap_or(0)).collect();
+        step.kind = Kind::Split { command, owners: places };
+        step
+    }
+
+    /// A command that all lanes run.
+    pub(super) fn split_over_all(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
+        let mut step = Step { parts: Vec::new(), kind: Kind::Split { command, owners: Vec::new() } };
+        for lane in self.lanes.all() {
+            let first = Default::default();
+            let errand = Errand { caller: *caller, command, first, request: args.into(), what: What::Part };
+            step.part(lane).errands.push(errand);
+        }
+        step
+    }
+
+    pub(super) fn facts_of_all(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
+        let mut step = Step { parts: Vec::new(), kind: Kind::Facts { command, request: args.into() } };
+        for lane in self.lanes.all() {
+            let (first, request) = Default::default();
+            step.part(lane).errands.push(Errand { caller: *caller, command, first, request, what: What::Facts });
+        }
+        step
+    }
+
+    /// WATCH: each lane notes its own of the keys.
+    pub(super) fn watch_by_keys(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
+        let mut step = self.split_by_keys(caller, command, args);
+        step.kind = Kind::Watch;
+        step.parts.iter_mut().flat_map(|part| &mut part.errands).for_each(|errand| errand.what = What::Watch);
+        step
+    }
+
+    pub(super) fn staged(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
+        let cargo = Cargo { apart: true, ..Cargo::default() };
+        let stages = stages(self.table.row(command));
+        let kind = Kind::Staged { command, stages, caller: *caller, request: args.into(), stage: 0, cargo };
+        let mut step = Step { parts: Vec::new(), kind };
+        self.enter_stage(&mut step);
+        step
+    }
+
+    /// Gives the errands of the stage to the lanes it is on.
+    fn enter_stage(&self, step: &mut Step) {
+        let Kind::Staged { command, stages, caller, request, stage, .. } = &step.kind else { return };
+        let (command, stages, caller, stage) = (*command, *stages, *caller, *stage);
+        let row = self.table.row(command);
+        let errand = |request: Request| {
+            let first = self.first_of(row, request.args());
+            Errand { caller, command, first, request, what: What::Stage(stage) }
+        };
+        let errands: Vec<(ShardId, Errand)> = match stages[stage].on {
+            On::Key(word) => vec![(self.owner_of(request.args().at(word)), errand(request.clone()))],
+            On::EachOwner => {
+                let args = request.args();
+                let owners: Vec<ShardId> = row.keys.positions(args.len()).map(|i| self.owner_of(args.at(i))).collect();
+                parts_of(row, args, &owners).into_iter().map(|(lane, part)| (lane, errand(part))).collect()
+            }
+        };
+        step.parts.clear();
+        errands.into_iter().for_each(|(lane, errand)| step.part(lane).errands.push(errand));
+    }
+
+    pub(super) fn owner_of(&self, key: &[u8]) -> ShardId {
+        self.lanes.owner(self.store.hash_key.key(key).slot())
+    }
+}
+
+/// Running and ending them.
+impl Shard {
+    /// Of a staged command whose lanes have all been heard: the next stage, if it is not over.
+    pub(super) fn advance_stage(&mut self, tx: TxId) {
+        let Some(mut step) = self.txn(tx).doing.take() else { return };
+        if let Kind::Staged { stage, .. } = &mut step.kind
+            && !step.parts.iter().any(|part| part.errands.len() > 0)
+        {
+            let next = step.parts.iter().flat_map(|part| &part.ran).map(|ran| ran.next).min().flatten();
+            if let Some(next) = next {
+                *stage = next;
+                self.enter_stage(&mut step);
+            }
+        }
+        self.txn(tx).doing = Some(step);
+    }
+
+    /// This stage, and those after it that are on this lane; the next one, or none if the command is over.
+    pub(super) fn run_stages_here(
+        &mut self,
+        errand: &Errand,
+        from: usize,
+        cargo: &mut Cargo,
+        out: &mut Output,
+    ) -> Option<usize> {
+        let (args, stages) = (errand.request.args(), stages(self.table.row(errand.command)));
+        let mut at = from;
+        loop {
+            let mut reply = Reply::new(out, errand.caller.dialect);
+            let mark = reply.mark();
+            let flow = (stages[at].run)(&mut self.ctx(&errand.caller, errand.first), args, cargo, &mut reply);
+            match flow {
+                Ok(flow) => {
+                    self.state_effect(&errand.caller, self.table.row(errand.command), args);
+                    match flow {
+                        Flow::On => at += 1,
+                        Flow::Done => return None,
+                        Flow::Job(job) => {
+                            self.begun = Some(job);
+                            return None;
+                        }
+                    }
+                }
+                Err(fault) => {
+                    reply.truncate(mark);
+                    self.store.effects.abandon();
+                    self.refuse(&fault, &mut reply);
+                    return None;
+                }
+            }
+            let here = match stages[at].on {
+                On::Key(word) => stages[from].on != On::EachOwner && self.owner_of(args.at(word)) == self.me,
+                On::EachOwner => false,
+            };
+            if !here {
+                return Some(at);
+            }
+        }
+    }
+
+    /// The step is over: its replies.
+    pub(super) fn conclude(&mut self, tx: TxId) {
+        let step = self.txn(tx).doing.take().expect("a step is under way");
+        let caller = self.txn(tx).caller;
+        let Step { mut parts, kind } = step;
+        match kind {
+            Kind::Batch(order) => {
+                let mut replies = Vec::with_capacity(order.len());
+                for lane in order {
+                    let part = parts.iter_mut().find(|part| part.lane == lane);
+                    let ran = part.and_then(|part| part.ran.pop_front()).expect("each errand has run");
+                    replies.push(ran.reply);
+                }
+                self.txn(tx).replies.append(&mut replies);
+            }
+            Kind::Split { command, owners } => {
+                self.stats.count_call(command.0);
+                let replies: Vec<Output> = parts.into_iter().flat_map(|part| part.ran).map(|ran| ran.reply).collect();
+                let reply = self.merged(&caller, command, &replies, &owners);
+                self.txn(tx).replies.push(reply);
+            }
+            Kind::Staged { command, .. } => {
+                self.stats.count_call(command.0);
+                let mut ran = parts.into_iter().flat_map(|part| part.ran);
+                let reply = ran.find(|ran| ran.next.is_none()).map(|ran| ran.reply).unwrap_or_default();
+                self.txn(tx).replies.push(reply);
+            }
+            Kind::Facts { command, request } => {
+                self.stats.count_call(command.0);
+                let facts = parts.into_iter().flat_map(|part| part.ran).filter_map(|ran| ran.facts);
+                let facts: Vec<LaneFacts> = facts.map(|facts| *facts).collect();
+                let mut out = Output::default();
+                self.write_info(facts, request.args(), caller.shard_port, &mut Reply::new(&mut out, caller.dialect));
+                self.txn(tx).replies.push(out);
+            }
+            Kind::Watch => {
+                let watched = parts.into_iter().flat_map(|part| part.ran).flat_map(|ran| ran.watched).collect();
+                self.remember_watched(&caller, watched);
+                let mut out = Output::default();
+                Reply::new(&mut out, caller.dialect).ok();
+                self.txn(tx).replies.push(out);
+            }
+            Kind::Home { command, request } => self.run_home_step(tx, command, &request),
+        }
+    }
+
+    /// A command of EXEC that concerns its connection, which may have gone; it may change how later ones are answered.
+    fn run_home_step(&mut self, tx: TxId, command: CommandId, request: &Request) {
+        let mut out = Output::default();
+        let caller = self.txn(tx).caller;
+        let here = self.clients.get(caller.conn).is_some_and(|client| client.id == caller.client);
+        if here {
+            self.perform(&caller, self.table.found(command), request.args(), Default::default(), &mut out);
+            if let Some(client) = self.clients.get(caller.conn) {
+                self.txn(tx).caller = Caller { number: caller.number, ..Caller::of(self.me, caller.conn, client) };
+            }
+        }
+        self.txn(tx).replies.push(out);
+    }
+
+    fn merged(&mut self, caller: &Caller, command: CommandId, parts: &[Output], owners: &[u16]) -> Output {
+        if let Some(error) = parts.iter().find(|part| walk::is_error(part)) {
+            return error.clone();
+        }
+        let Run::Split { merge: Merge::Several(merge) | Merge::Always(merge), .. } = self.table.row(command).run else {
+            unreachable!("only split commands are split")
+        };
+        let mut out = Output::default();
+        let mut merging = Merging { parts, owners, rng: &mut self.store.rng };
+        match merge(&mut merging, &mut Reply::new(&mut out, caller.dialect)) {
+            Ok(()) => out,
+            Err(fault) => fault_reply(&fault, caller),
+        }
+    }
+}
+
+fn stages(row: &'static Command) -> &'static [Stage] {
+    let Run::Staged(stages) = row.run else { unreachable!("only staged commands have stages") };
+    stages
+}
+
+/// For each owner of keys a request with only those, whatever belongs to a key (as its value in MSET) going with it.
+fn parts_of(row: &Command, args: Args<'_>, owners: &[ShardId]) -> Vec<(ShardId, Request)> {
+    let mut parts: Vec<(ShardId, Request)> = Vec::new();
+    let step = usize::from(row.keys.step.max(1));
+    for (key, owner) in row.keys.positions(args.len()).zip(owners) {
+        let at = parts.iter().position(|(lane, _)| lane == owner).unwrap_or_else(|| {
+            let mut request = Request::default();
+            args.iter().take(usize::from(row.keys.first)).for_each(|word| request.push(word));
+            parts.push((*owner, request));
+            parts.len() - 1
+        });
+        (key..(key + step).min(args.len())).for_each(|i| parts[at].1.push(args.at(i)));
+    }
+    parts
+}

@@ -1,0 +1,625 @@
+//! Commands over several lanes: one at a time for whoever looks, without any lane waiting for another.
+//!
+//! ```text
+//!  home                                       participants
+//!  begin     claim own keys, ask the others at once ---- Claim, do not wait --->  all of the keys, or none
+//!              all granted?                   <--- Granted | Refused ---
+//!              no: give all back, then ask one lane after the other, in order ---- Claim, wait --->  in the keys' queues
+//!  run       step after step, on each lane that has a part in it  ---- Run --->   <--- Ran ---
+//!  end       intents given back with the last step of each lane; the reply
+//! ```
+//!
+//! *Serial*: no part runs before the intents of all keys are held, and none is given back before that: two-phase locking, so that the order of
+//! any two commands is the same wherever they meet. *Real time*: what was answered is over everywhere it will be looked for.
+//! *No deadlock*: who asks all lanes at once does not wait; who waits asks in the order of the lanes, and holds only lower ones.
+//! *No starvation*: who waits stands in the keys' queues, which nobody overtakes (`locks.rs`).
+//!
+//! With one other lane, and a single step, the claim brings the work along: it runs there as soon as the keys are held, since all others are
+//! held already. So MSET over two lanes is one message and its answer.
+//!
+//! Time: intents are granted with the participant's time; the command runs everywhere at the greatest of these, and no held key expires.
+//! The own share takes the same way as the others', by `order` and `report`, without a parcel.
+
+use std::collections::VecDeque;
+
+use super::{ConnId, Shard};
+use super::locks::{ClaimId, Mode, Scope};
+use super::message::{Message, Ticket, TxId};
+use super::steps::Step;
+use super::visit::{Addressee, Behind, Claimant, GuestJob};
+use crate::admin::facts::LaneFacts;
+use crate::base::hash::KeyHash;
+use crate::base::lanes::ShardId;
+use crate::base::time::Millis;
+use crate::command::Caller;
+use crate::command::multi::WatchedKey;
+use crate::command::staged::Cargo;
+use crate::command::table::CommandId;
+use crate::wire::fault::Fault;
+use crate::wire::output::Output;
+use crate::wire::reply::Reply;
+use crate::wire::request::Request;
+
+/// A piece of work on one lane.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) caller: Caller,
+    pub(super) command: CommandId,
+    pub(super) first: KeyHash,
+    pub(super) request: Request,
+    pub(super) what: What,
+}
+
+/// What of its command an errand is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// All of it.
+    Whole,
+    /// The part of one of several lanes.
+    Part,
+    /// This stage and those after it that are this lane's; each errand of a lane's share in an `EachOwner` stage is one alone.
+    Stage(usize),
+    /// Not the command itself: what this lane counts, for INFO.
+    Facts,
+    /// Notes the keys as watched.
+    Watch,
+}
+
+/// What a home wants of a participant.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// `conn`: whose command it is, so that it comes after that connection's requests which wait here.
+    Claim { conn: ConnId, wait: bool, scope: Scope, watched: Vec<WatchedKey>, now: Millis, run: Vec<Errand> },
+    Run { errands: Vec<Errand>, cargo: Cargo, now: Millis, then: Then },
+    Release,
+}
+
+/// What becomes of the intents after the errands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Hold,
+    Release,
+}
+
+/// What a participant says.
+#[derive(Debug)]
+pub(super) enum Report {
+    Granted { now: Millis },
+    /// Somebody holds a key. The work that came along goes back.
+    Refused { run: Vec<Errand> },
+    /// A watched key has changed.
+    Changed,
+    Ran { ran: Vec<Ran>, cargo: Cargo, now: Millis },
+}
+
+/// What came of an errand.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) reply: Output,
+    /// For a stage: the next one, or none if the command is over.
+    pub(super) next: Option<usize>,
+    pub(super) facts: Option<Box<LaneFacts>>,
+    pub(super) watched: Vec<WatchedKey>,
+}
+
+/// A lane's part in a transaction.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) lane: ShardId,
+    /// The keys it holds meanwhile; `None` for commands that hold nothing.
+    pub(super) scope: Option<Scope>,
+    pub(super) watched: Vec<WatchedKey>,
+    pub(super) state: Held,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    No,
+    Asked,
+    Yes,
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// All lanes were asked at once.
+    Trying,
+    /// The lanes before this place among the shares are held, it is asked.
+    Waiting(usize),
+    Running,
+}
+
+/// A command over several lanes, at its home.
+#[derive(Debug)]
+pub(super) struct Txn {
+    pub(super) caller: Caller,
+    ticket: Ticket,
+    /// In the order of the lanes.
+    shares: Vec<Share>,
+    phase: Phase,
+    /// Reports that have not come.
+    waiting: usize,
+    steps: VecDeque<Step>,
+    /// The step under way, or one whose work was sent along with a claim.
+    pub(super) doing: Option<Step>,
+    /// Replies of steps that are over.
+    pub(super) replies: Vec<Output>,
+    form: Form,
+    pub(super) now: Millis,
+}
+
+/// How the reply is made of those of the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The one reply.
+    Bare,
+    /// EXEC: an array of all.
+    Array,
+}
+
+/// A transaction's share of this lane, on the participant's side.
+#[derive(Debug)]
+pub(super) struct Guest {
+    claim: Option<ClaimId>,
+    watched: Vec<WatchedKey>,
+    errands: VecDeque<Errand>,
+    cargo: Cargo,
+    now: Millis,
+    then: Then,
+    ran: Vec<Ran>,
+    /// The claim was sent with its work.
+    at_once: bool,
+}
+
+impl Shard {
+    /// Begins a command over several lanes. `shares` in the order of the lanes; the reply redeems `ticket`.
+    pub(super) fn begin_txn(&mut self, caller: &Caller, ticket: Ticket, shares: Vec<Share>, steps: VecDeque<Step>, form: Form) {
+        let number = self.txns.insert(Txn {
+            caller: *caller,
+            ticket,
+            shares,
+            phase: Phase::Trying,
+            waiting: 0,
+            steps,
+            doing: None,
+            replies: Vec::new(),
+            form,
+            now: self.now.millis(),
+        });
+        let tx = TxId { home: self.me, number };
+        if self.txn(tx).shares.iter().all(|share| share.scope.is_none()) {
+            return self.run_steps(tx);
+        }
+        self.try_all(tx);
+    }
+
+    pub(super) fn txn(&mut self, tx: TxId) -> &mut Txn {
+        self.txns.get_mut(tx.number).expect("a transaction lives until its last report")
+    }
+
+    /// Claims the own keys, then asks the others; with a single other one its work goes along.
+    fn try_all(&mut self, tx: TxId) {
+        let me = self.me;
+        let own = self.txn(tx).shares.iter().position(|share| share.lane == me);
+        if let Some(own) = own
+            && !self.try_own(tx, own)
+        {
+            return self.wait_in_order(tx);
+        }
+        let others: Vec<usize> = (0..self.txn(tx).shares.len()).filter(|i| Some(*i) != own).collect();
+        let fused = match others[..] {
+            [only] => self.work_to_send_along(tx, only),
+            _ => None,
+        };
+        let txn = self.txn(tx);
+        txn.waiting = others.len();
+        let now = txn.now;
+        let mut orders = Vec::with_capacity(others.len());
+        let mut run = fused.unwrap_or_default();
+        for i in others {
+            let share = &mut txn.shares[i];
+            share.state = Held::Asked;
+            // To wait is right only where it is in order.
+            let wait = !run.is_empty() && own.is_none_or(|own| own < i);
+            let (scope, watched) = (share.scope.clone().unwrap_or(Scope::Keys(Vec::new())), share.watched.clone());
+            let run = std::mem::take(&mut run);
+            orders.push((share.lane, Order::Claim { conn: txn.caller.conn, wait, scope, watched, now, run }));
+        }
+        if orders.is_empty() {
+            return self.run_steps(tx);
+        }
+        orders.into_iter().for_each(|(lane, order)| self.order(tx, lane, order));
+    }
+
+    /// Claims this lane's keys if nobody holds them.
+    fn try_own(&mut self, tx: TxId, own: usize) -> bool {
+        let txn = self.txn(tx);
+        let (scope, watched) = (txn.shares[own].scope.clone(), txn.shares[own].watched.clone());
+        let (of, now) = ((txn.caller.home, txn.caller.conn), self.now.millis());
+        let scope = scope.unwrap_or(Scope::Keys(Vec::new()));
+        if self.behind.contains_key(&of) {
+            return false;
+        }
+        let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return false };
+        self.guests.insert(tx, Guest { watched, ..Guest::new(Some(claim), now) });
+        self.txn(tx).shares[own].state = Held::Yes;
+        true
+    }
+
+    /// Gives back what is held and asks one lane after the other.
+    fn wait_in_order(&mut self, tx: TxId) {
+        self.release_all(tx);
+        self.txn(tx).phase = Phase::Waiting(0);
+        self.ask_next(tx);
+    }
+
+    fn ask_next(&mut self, tx: TxId) {
+        let txn = self.txn(tx);
+        let Phase::Waiting(at) = txn.phase else { unreachable!("asked in order only") };
+        if at == txn.shares.len() {
+            return self.run_steps(tx);
+        }
+        txn.waiting = 1;
+        let now = txn.now;
+        let share = &mut txn.shares[at];
+        share.state = Held::Asked;
+        let (lane, watched) = (share.lane, share.watched.clone());
+        let scope = share.scope.clone().unwrap_or(Scope::Keys(Vec::new()));
+        let conn = txn.caller.conn;
+        self.order(tx, lane, Order::Claim { conn, wait: true, scope, watched, now, run: Vec::new() });
+    }
+
+    /// A participant's report has come to the home.
+    pub(super) fn hear(&mut self, tx: TxId, from: ShardId, report: Report) {
+        let txn = self.txn(tx);
+        txn.waiting -= 1;
+        let at = txn.shares.iter().position(|share| share.lane == from).expect("only participants report");
+        match report {
+            Report::Granted { now } => {
+                txn.now = txn.now.max(now);
+                txn.shares[at].state = Held::Yes;
+            }
+            Report::Refused { run } => {
+                txn.shares[at].state = Held::Refused;
+                if let Some(doing) = &mut txn.doing {
+                    doing.give_back(from, run);
+                }
+            }
+            Report::Changed => {
+                txn.shares[at].state = Held::No;
+                txn.steps.clear();
+                txn.doing = None;
+            }
+            Report::Ran { ran, cargo, now } => {
+                txn.now = txn.now.max(now);
+                // Work that came with its claim has given it back.
+                if txn.phase != Phase::Running {
+                    txn.shares[at].state = Held::No;
+                }
+                return self.hear_ran(tx, from, ran, cargo);
+            }
+        }
+        if txn.waiting == 0 {
+            self.go_on_claiming(tx);
+        }
+    }
+
+    fn go_on_claiming(&mut self, tx: TxId) {
+        let txn = self.txn(tx);
+        if txn.steps.is_empty() && txn.doing.is_none() {
+            return self.give_up(tx);
+        }
+        match txn.phase {
+            Phase::Trying if txn.shares.iter().any(|share| share.state == Held::Refused) => self.wait_in_order(tx),
+            Phase::Trying => self.run_steps(tx),
+            Phase::Waiting(at) => {
+                txn.phase = Phase::Waiting(at + 1);
+                self.ask_next(tx);
+            }
+            Phase::Running => unreachable!("nothing is claimed any more"),
+        }
+    }
+
+    /// EXEC after a change of what was watched: nothing ran.
+    fn give_up(&mut self, tx: TxId) {
+        self.release_all(tx);
+        let Txn { caller, ticket, shares, .. } = self.txns.remove(tx.number).expect("just looked at");
+        shares.into_iter().for_each(|share| self.unwatch(share.watched));
+        self.pay(ticket, |out| Reply::new(out, caller.dialect).null_array());
+    }
+
+    fn release_all(&mut self, tx: TxId) {
+        let held: Vec<ShardId> = self
+            .txn(tx)
+            .shares
+            .iter_mut()
+            .filter(|share| share.state == Held::Yes)
+            .map(|share| {
+                share.state = Held::No;
+                share.lane
+            })
+            .collect();
+        held.into_iter().for_each(|lane| self.order(tx, lane, Order::Release));
+        self.txn(tx).shares.iter_mut().for_each(|share| share.state = Held::No);
+    }
+
+    /// The work of the only other lane, if it can run as soon as its keys are held: the only step, with nothing before it.
+    fn work_to_send_along(&mut self, tx: TxId, other: usize) -> Option<Vec<Errand>> {
+        let txn = self.txn(tx);
+        let lane = txn.shares[other].lane;
+        if txn.steps.len() != 1 {
+            return None;
+        }
+        if !txn.steps.front().is_some_and(Step::can_begin_anywhere) {
+            return None;
+        }
+        let mut step = txn.steps.pop_front()?;
+        let errands = step.take_errands(lane);
+        txn.doing = Some(step);
+        Some(errands)
+    }
+
+    /// All is held: goes on with what is to be done, up to where others must be heard.
+    pub(super) fn run_steps(&mut self, tx: TxId) {
+        loop {
+            let txn = self.txn(tx);
+            txn.phase = Phase::Running;
+            if txn.doing.is_none() {
+                txn.doing = txn.steps.pop_front();
+            }
+            match &txn.doing {
+                None => return self.finish(tx),
+                Some(step) if step.has_errands() => return self.send_errands(tx),
+                Some(_) => self.conclude(tx),
+            }
+        }
+    }
+
+    /// Sends what the step under way has for each lane, and gives back the intents of lanes that have no more to do.
+    fn send_errands(&mut self, tx: TxId) {
+        let txn = self.txn(tx);
+        let step = txn.doing.as_mut().expect("a step is under way");
+        let (lanes, cargo) = (step.lanes(), step.take_cargo());
+        let last = txn.steps.is_empty() && step.is_last();
+        let (now, mut cargo) = (txn.now, Some(cargo));
+        let mut orders: Vec<(ShardId, Order)> = Vec::with_capacity(txn.shares.len());
+        for lane in lanes {
+            let errands = step.take_errands(lane);
+            let then = if last { Then::Release } else { Then::Hold };
+            orders.push((lane, Order::Run { errands, cargo: cargo.take().unwrap_or_default(), now, then }));
+        }
+        txn.waiting = orders.len();
+        if last {
+            for share in txn.shares.iter_mut().filter(|share| share.state == Held::Yes) {
+                share.state = Held::No;
+                if !orders.iter().any(|(lane, _)| *lane == share.lane) {
+                    orders.push((share.lane, Order::Release));
+                }
+            }
+        }
+        orders.into_iter().for_each(|(lane, order)| self.order(tx, lane, order));
+    }
+
+    fn hear_ran(&mut self, tx: TxId, from: ShardId, ran: Vec<Ran>, cargo: Cargo) {
+        let txn = self.txn(tx);
+        let step = txn.doing.as_mut().expect("errands belong to a step");
+        step.hear(from, ran, cargo);
+        // Work that was sent along with its claim leaves ours to be done; a staged command may have a further stage.
+        if txn.waiting == 0 {
+            self.advance_stage(tx);
+            self.run_steps(tx);
+        }
+    }
+
+    fn finish(&mut self, tx: TxId) {
+        self.release_all(tx);
+        let Txn { caller, ticket, shares, replies, form, .. } = self.txns.remove(tx.number).expect("just looked at");
+        shares.into_iter().for_each(|share| self.unwatch(share.watched));
+        self.pay(ticket, |out| {
+            if form == Form::Array {
+                Reply::new(out, caller.dialect).array(replies.len());
+            }
+            replies.into_iter().for_each(|reply| out.append(reply));
+        });
+    }
+
+    /// To a participant, which may be this lane itself.
+    fn order(&mut self, tx: TxId, lane: ShardId, order: Order) {
+        if lane == self.me {
+            return self.obey(tx, order);
+        }
+        self.outboxes[lane.index()].messages.push(Message::Order { tx, order: Box::new(order) });
+    }
+
+    /// To the home, which may be this lane itself.
+    fn report(&mut self, tx: TxId, report: Report) {
+        if tx.home == self.me {
+            return self.own_reports.push_back((tx, report));
+        }
+        self.outboxes[tx.home.index()].messages.push(Message::Report { tx, report: Box::new(report) });
+    }
+}
+
+/// The participant's side.
+impl Shard {
+    pub(super) fn obey(&mut self, tx: TxId, order: Order) {
+        match order {
+            Order::Claim { conn, wait, scope, watched, now, run } => self.claim_for(tx, conn, wait, scope, watched, now, run),
+            Order::Run { errands, cargo, now, then } => {
+                let guest = self.guests.entry(tx).or_insert_with(|| Guest::new(None, now));
+                (guest.now, guest.then, guest.cargo) = (now, then, cargo);
+                guest.errands = errands.into();
+                self.run_guest(tx);
+            }
+            Order::Release => self.dismiss(tx),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of `Order::Claim`, which is matched once")]
+    fn claim_for(
+        &mut self,
+        tx: TxId,
+        conn: ConnId,
+        wait: bool,
+        scope: Scope,
+        watched: Vec<WatchedKey>,
+        now: Millis,
+        run: Vec<Errand>,
+    ) {
+        let at_once = !run.is_empty();
+        let mut guest = Guest::new(None, now);
+        (guest.watched, guest.errands, guest.at_once, guest.then) = (watched, run.into(), at_once, Then::Release);
+        // Requests of the same connection that wait here come first.
+        match self.behind.get_mut(&(tx.home, conn)) {
+            Some(behind) if wait => {
+                behind.push_back(Behind::Guest(tx, scope));
+                self.guests.insert(tx, guest);
+            }
+            None if wait => {
+                self.guests.insert(tx, guest);
+                self.locks.claim(scope, Claimant::Guest(tx));
+            }
+            Some(_) => self.report(tx, Report::Refused { run: guest.errands.into() }),
+            None => match self.locks.try_claim(scope, Claimant::Guest(tx)) {
+                Ok(claim) => {
+                    self.guests.insert(tx, guest);
+                    self.guest_granted(tx, claim);
+                }
+                Err(_) => self.report(tx, Report::Refused { run: guest.errands.into() }),
+            },
+        }
+    }
+
+    /// The claim of a share is granted: says so, or does its work at once.
+    pub(super) fn guest_granted(&mut self, tx: TxId, claim: ClaimId) {
+        let at = self.now.millis();
+        let guest = self.guests.get_mut(&tx).expect("who claims is a guest");
+        guest.claim = Some(claim);
+        guest.now = guest.now.max(at);
+        let (now, at_once) = (guest.now, guest.at_once);
+        let watched = std::mem::take(&mut guest.watched);
+        if watched.iter().any(|key| self.has_changed(key, now)) {
+            self.dismiss(tx);
+            self.report(tx, Report::Changed);
+        } else if at_once {
+            self.run_guest(tx);
+        } else {
+            self.report(tx, Report::Granted { now });
+        }
+    }
+
+    /// Works on a guest's errands until all are done or one takes more turns.
+    fn run_guest(&mut self, tx: TxId) {
+        loop {
+            let guest = self.guests.get_mut(&tx).expect("a guest is here until it is dismissed");
+            let Some(errand) = guest.errands.pop_front() else { break };
+            let (now, mut cargo) = (guest.now, std::mem::take(&mut guest.cargo));
+            self.ran += 1;
+            let ran = self.run_errand(&errand, &mut cargo, now);
+            let guest = self.guests.get_mut(&tx).expect("still here");
+            guest.cargo = cargo;
+            guest.ran.push(ran);
+            if let Some(job) = self.begun.take() {
+                let to = Addressee::Guest(tx);
+                self.guest_jobs.push_back(GuestJob { job, caller: errand.caller, command: errand.command, to });
+                return;
+            }
+        }
+        let guest = self.guests.get_mut(&tx).expect("still here");
+        let (ran, cargo, now) = (std::mem::take(&mut guest.ran), std::mem::take(&mut guest.cargo), guest.now);
+        if guest.then == Then::Release {
+            self.dismiss(tx);
+        }
+        self.report(tx, Report::Ran { ran, cargo, now });
+    }
+
+    /// The job of a guest's errand is over.
+    pub(super) fn guest_ran(&mut self, tx: TxId, reply: Output) {
+        let guest = self.guests.get_mut(&tx).expect("a job's guest waits for it");
+        guest.ran.last_mut().expect("the errand that began the job").reply = reply;
+        self.run_guest(tx);
+    }
+
+    /// Gives a share's intents back.
+    fn dismiss(&mut self, tx: TxId) {
+        let guest = self.guests.remove(&tx).expect("dismissed once");
+        if let Some(claim) = guest.claim {
+            self.locks.release(claim);
+        }
+    }
+
+    pub(super) fn has_changed(&mut self, key: &WatchedKey, now: Millis) -> bool {
+        self.store.watchers.changed_since(key.db, key.hash, key.version)
+            || key.existed && self.store.db(key.db).find(&key.key, key.hash, now).is_none()
+    }
+
+    fn run_errand(&mut self, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
+        let mut reply = Output::default();
+        let before = std::mem::replace(&mut self.at, now);
+        let (mut next, mut facts, mut watched) = (None, None, Vec::new());
+        match errand.what {
+            What::Whole => self.perform(&errand.caller, self.table.found(errand.command), errand.request.args(), errand.first, &mut reply),
+            What::Part => self.perform_part(&errand.caller, self.table.found(errand.command), errand.request.args(), errand.first, &mut reply),
+            What::Stage(from) => next = self.run_stages_here(errand, from, cargo, &mut reply),
+            What::Facts => facts = Some(Box::new(self.lane_facts())),
+            What::Watch => watched = self.watch_here(errand.caller.db, errand.request.args()),
+        }
+        self.at = before;
+        Ran { reply, next, facts, watched }
+    }
+}
+
+impl Guest {
+    fn new(claim: Option<ClaimId>, now: Millis) -> Self {
+        Self {
+            claim,
+            watched: Vec::new(),
+            errands: VecDeque::new(),
+            cargo: Cargo::default(),
+            now,
+            then: Then::Hold,
+            ran: Vec::new(),
+            at_once: false,
+        }
+    }
+}
+
+impl Share {
+    pub(super) fn new(lane: ShardId) -> Self {
+        Self { lane, scope: None, watched: Vec::new(), state: Held::No }
+    }
+
+    /// Holds more keys, or everything.
+    pub(super) fn hold(&mut self, keys: impl IntoIterator<Item = (KeyHash, Mode)>) {
+        match &mut self.scope {
+            Some(Scope::Whole(held)) => {
+                if keys.into_iter().any(|(_, mode)| mode == Mode::Exclusive) {
+                    *held = Mode::Exclusive;
+                }
+            }
+            scope => {
+                let before = match scope.take() {
+                    Some(Scope::Keys(before)) => before,
+                    _ => Vec::new(),
+                };
+                *scope = Some(Scope::of(before.into_iter().chain(keys)));
+            }
+        }
+    }
+
+    pub(super) fn hold_whole(&mut self, mode: Mode) {
+        let writes = |scope: &Scope| match scope {
+            Scope::Whole(mode) => *mode == Mode::Exclusive,
+            Scope::Keys(keys) => keys.iter().any(|(_, mode)| *mode == Mode::Exclusive),
+        };
+        let exclusive = mode == Mode::Exclusive || self.scope.as_ref().is_some_and(writes);
+        self.scope = Some(Scope::Whole(if exclusive { Mode::Exclusive } else { Mode::Shared }));
+    }
+}
+
+/// A fault as a reply of its own.
+pub(super) fn fault_reply(fault: &Fault, caller: &Caller) -> Output {
+    let mut output = Output::default();
+    Reply::new(&mut output, caller.dialect).error(fault);
+    output
+}

@@ -1,0 +1,277 @@
+//! Requests of other lanes' connections, and requests of anybody that wait here for a key.
+//!
+//! ```text
+//!  deliver   [Execute][Execute][Order][Done]      a parcel: its buckets and entries prefetched, then one after the other
+//!     |           |
+//!     |           +-- a key of it is held? -- park: waits in the key's queue, and with it the later requests of its connection
+//!     |           `-- execute, the same door as for our own; the reply is written into the outbox of its home
+//!     `- Done: redeems a ticket
+//! ```
+//!
+//! Nothing here knows whether a command came from afar: `execute` is the same.
+
+use std::collections::VecDeque;
+
+use super::locks::{ClaimId, Scope};
+use super::message::{Message, Parcel, Piece, Ticket, TxId};
+use super::route::mode;
+use super::{ConnId, Shard};
+use crate::base::hash::KeyHash;
+use crate::base::lanes::ShardId;
+use crate::base::limits;
+use crate::command::Caller;
+use crate::command::sliced::Job;
+use crate::command::table::CommandId;
+use crate::types::Progress;
+use crate::wire::output::Output;
+use crate::wire::reply::Reply;
+use crate::wire::request::{Args, Request};
+
+/// What a claim on keys stands for.
+#[derive(Debug)]
+pub(super) enum Claimant {
+    /// A request that waits for its keys.
+    Request(Box<Parked>),
+    /// A transaction's share.
+    Guest(TxId),
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(super) struct Parked {
+    caller: Caller,
+    ticket: Ticket,
+    command: CommandId,
+    first: KeyHash,
+    request: Request,
+}
+
+/// What waits behind a connection's parked request, to run on this lane in its order.
+#[derive(Debug)]
+pub(super) enum Behind {
+    Request(Box<Parked>),
+    /// A transaction that may wait for its intents.
+    Guest(TxId, Scope),
+}
+
+/// Who is to have the reply of a job that nobody's connection here waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Addressee {
+    Ticket(ShardId, Ticket),
+    Guest(TxId),
+}
+
+/// A command under way on this lane for another one.
+#[derive(Debug)]
+pub(super) struct GuestJob {
+    pub(super) job: Box<dyn Job>,
+    pub(super) caller: Caller,
+    pub(super) command: CommandId,
+    pub(super) to: Addressee,
+}
+
+/// How many requests of a parcel are looked at ahead.
+const AHEAD: usize = 32;
+
+impl Shard {
+    /// A parcel of a peer has come. Runs what it asks for, which counts against the turn.
+    pub fn deliver(&mut self, from: ShardId, mut parcel: Box<Parcel>) {
+        let mut messages = std::mem::take(&mut parcel.messages);
+        let mut ahead = 0;
+        for (i, message) in messages.drain(..).enumerate() {
+            if i == ahead {
+                ahead += AHEAD;
+            }
+            self.hear_message(from, message, &parcel);
+        }
+        parcel.messages = messages;
+        self.settle();
+        parcel.clear();
+        if parcel.is_small() && self.parcels.len() < limits::SPARE_PARCELS_MAX {
+            self.parcels.push(parcel);
+        }
+    }
+
+    fn hear_message(&mut self, from: ShardId, message: Message, parcel: &Parcel) {
+        match message {
+            Message::Execute { ticket, caller, command, first, words } => {
+                self.ran += 1;
+                self.visit(ticket, &caller, command, parcel.args(words), first);
+            }
+            Message::Done { ticket, piece } => self.pay(ticket, |out| parcel.unpack(piece, out)),
+            Message::Unwatch { keys } => keys.iter().for_each(|(db, key)| self.store.watchers.unwatch(*db, *key)),
+            Message::Order { tx, order } => self.obey(tx, *order),
+            Message::Report { tx, report } => self.hear(tx, from, *report),
+        }
+    }
+
+    /// What is to go to a peer, if there is something.
+    pub fn take_parcel(&mut self, to: ShardId) -> Option<Box<Parcel>> {
+        let outbox = &mut self.outboxes[to.index()];
+        if outbox.is_empty() {
+            return None;
+        }
+        let spare = self.parcels.pop().unwrap_or_default();
+        let parcel = std::mem::replace(outbox, spare);
+        self.feed_starved();
+        Some(parcel)
+    }
+
+    /// Runs a request of a connection that is another lane's, or that is ours and had no place to go at once.
+    fn visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
+        if !self.locks.is_empty() && self.must_wait(caller, command, args, first) {
+            let parked = Parked { caller: *caller, ticket, command, first, request: args.into() };
+            return self.park(Box::new(parked));
+        }
+        self.run_visit(ticket, caller, command, args, first);
+    }
+
+    fn run_visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
+        let found = self.table.found(command);
+        if caller.home == self.me {
+            let mut reply = Output::default();
+            self.execute(caller, Some(found), args, first, &mut reply);
+            if self.begun.is_none() {
+                self.pay(ticket, |out| out.append(reply));
+            }
+        } else {
+            // The reply is written where it leaves from.
+            let home = caller.home.index();
+            let mut out = std::mem::take(&mut self.outboxes[home].out);
+            let mark = Piece::at(&out);
+            self.execute(caller, Some(found), args, first, &mut out);
+            self.outboxes[home].out = out;
+            if self.begun.is_none() {
+                let piece = self.outboxes[home].piece_since(mark);
+                self.outboxes[home].messages.push(Message::Done { ticket, piece });
+            }
+        }
+        if let Some(job) = self.begun.take() {
+            let to = Addressee::Ticket(caller.home, ticket);
+            self.guest_jobs.push_back(GuestJob { job, caller: *caller, command, to });
+        }
+    }
+
+    /// Whether a request must not run now: its keys are held, or one before it of its connection waits.
+    pub(super) fn must_wait(&self, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) -> bool {
+        if self.behind.contains_key(&(caller.home, caller.conn)) {
+            return true;
+        }
+        let row = self.table.row(command);
+        match self.scope(row, args) {
+            None => false,
+            Some(Scope::Whole(_)) => true,
+            Some(Scope::Keys(keys)) if keys.len() == 1 => self.locks.blocks(first, mode(row)),
+            Some(Scope::Keys(keys)) => keys.iter().any(|(key, mode)| self.locks.blocks(*key, *mode)),
+        }
+    }
+
+    /// Lets a request of our own connection wait for its keys.
+    pub(super) fn park_own(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
+        self.park(Box::new(Parked { caller: *caller, ticket, command, first, request: args.into() }));
+    }
+
+    fn park(&mut self, parked: Box<Parked>) {
+        let of = (parked.caller.home, parked.caller.conn);
+        if let Some(behind) = self.behind.get_mut(&of) {
+            return behind.push_back(Behind::Request(parked));
+        }
+        self.behind.insert(of, VecDeque::new());
+        self.claim_parked(parked);
+    }
+
+    fn claim_parked(&mut self, parked: Box<Parked>) {
+        let row = self.table.row(parked.command);
+        let scope = self.scope(row, parked.request.args()).unwrap_or(Scope::Keys(Vec::new()));
+        self.locks.claim(scope, Claimant::Request(parked));
+    }
+
+    /// Does what became possible: claims that were granted, what own orders led to.
+    pub(super) fn settle(&mut self) {
+        loop {
+            if let Some(claim) = self.locks.next_granted() {
+                match self.locks.what(claim) {
+                    Claimant::Request(_) => self.run_parked(claim),
+                    Claimant::Guest(tx) => {
+                        let tx = *tx;
+                        self.guest_granted(tx, claim);
+                    }
+                }
+            } else if let Some((tx, report)) = self.own_reports.pop_front() {
+                self.hear(tx, self.me, report);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn run_parked(&mut self, claim: ClaimId) {
+        let Claimant::Request(parked) = self.locks.release(claim) else { unreachable!("the caller has looked") };
+        let Parked { caller, ticket, command, first, request } = *parked;
+        self.run_visit(ticket, &caller, command, request.args(), first);
+        self.go_on_behind((caller.home, caller.conn));
+    }
+
+    /// What waited behind a connection's parked request comes to its turn, up to the next that must wait itself.
+    pub(super) fn go_on_behind(&mut self, of: (ShardId, ConnId)) {
+        while let Some(behind) = self.behind.get_mut(&of) {
+            match behind.pop_front() {
+                None => {
+                    self.behind.remove(&of);
+                }
+                Some(Behind::Request(parked)) => return self.claim_parked(parked),
+                Some(Behind::Guest(tx, scope)) => {
+                    self.locks.claim(scope, Claimant::Guest(tx));
+                }
+            }
+        }
+    }
+
+    /// Takes a step of each command that is under way for others.
+    pub(super) fn step_guest_jobs(&mut self) {
+        for _ in 0..self.guest_jobs.len() {
+            let Some(mut guest) = self.guest_jobs.pop_front() else { return };
+            let mut output = Output::default();
+            let progress = self.step_of(&mut guest.job, &guest.caller, Some(guest.command), &mut output);
+            if progress == Progress::More {
+                self.guest_jobs.push_back(guest);
+            } else {
+                self.answer(guest.to, output);
+            }
+        }
+        self.settle();
+    }
+
+    /// A job's step, timed; its fault becomes the reply.
+    pub(super) fn step_of(
+        &mut self,
+        job: &mut Box<dyn Job>,
+        caller: &Caller,
+        command: Option<CommandId>,
+        output: &mut Output,
+    ) -> Progress {
+        let started = (self.stopwatch)();
+        let mark = output.mark();
+        let mut reply = Reply::new(output, caller.dialect);
+        let progress = job.step(&mut self.ctx(caller, KeyHash::default()), &mut reply).unwrap_or_else(|fault| {
+            reply.truncate(mark);
+            self.refuse(&fault, &mut reply);
+            Progress::Done
+        });
+        let took_ns = (self.stopwatch)().saturating_sub(started);
+        self.stalls.note(command.map_or("a step", |id| self.table.row(id).name), took_ns);
+        progress
+    }
+
+    fn answer(&mut self, to: Addressee, reply: Output) {
+        match to {
+            Addressee::Ticket(home, ticket) if home == self.me => self.pay(ticket, |out| out.append(reply)),
+            Addressee::Ticket(home, ticket) => {
+                let outbox = &mut self.outboxes[home.index()];
+                let piece = outbox.pack_reply(&reply);
+                outbox.messages.push(Message::Done { ticket, piece });
+            }
+            Addressee::Guest(tx) => self.guest_ran(tx, reply),
+        }
+    }
+}
