@@ -5,6 +5,7 @@ use super::numbers::Moment;
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
 use crate::base::ascii::is_word;
 use crate::base::time::Millis;
+use crate::store::event::Event;
 use crate::store::keyspace::Deadline;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
@@ -116,7 +117,7 @@ fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let free = !ctx.exists(key);
     if free {
-        ctx.store_string(key, args.at(2), Deadline::Clear);
+        ctx.store_string(key, args.at(2), Deadline::Clear, Event::SET);
     }
     reply.int(i64::from(free));
     Ok(())
@@ -130,7 +131,7 @@ fn set_expiring(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let at = moment.parse(args.at(2), ctx.now, command)?;
-    ctx.set_stating_effect(ctx.first(args), args.at(3), Deadline::At(at));
+    ctx.set_stating_effect(ctx.first(args), args.at(3), Deadline::At(at), Event::SET);
     reply.ok();
     Ok(())
 }
@@ -138,7 +139,7 @@ fn set_expiring(
 fn getset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     answer_or_null(ctx.string(key)?, reply);
-    ctx.store_string(key, args.at(2), Deadline::Clear);
+    ctx.store_string(key, args.at(2), Deadline::Clear, Event::SET);
     Ok(())
 }
 
@@ -173,7 +174,7 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         Deadline::At(at) => ctx.expire_at(key, at),
         Deadline::Clear if ctx.expiry(key).flatten().is_some() => {
             ctx.persist(key);
-            ctx.store.effects.restate(&[b"PERSIST", key.bytes]);
+            ctx.store.effects.state(&[b"PERSIST", key.bytes]);
         }
         Deadline::Clear => {}
     }
@@ -213,7 +214,7 @@ fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let pairs = || (1..args.len()).step_by(2);
     let free = pairs().all(|i| !ctx.exists(ctx.key(args.at(i))));
     if free {
-        pairs().for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear));
+        pairs().for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear, Event::SET));
     }
     reply.int(i64::from(free));
     Ok(())

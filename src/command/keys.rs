@@ -1,13 +1,10 @@
 //! Commands about keys, whatever they hold.
 
-use super::caller::Key;
 use super::numbers::database;
 use super::scan::kind_name;
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
 use crate::base::ascii::{is_word, parse_i64};
-use crate::store::entry::{Kind, Value, ValueRef};
-use crate::store::keyspace::{Deadline, Write};
-use crate::types::Object;
+use crate::store::event::Event;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -204,13 +201,15 @@ fn renamenx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
 }
 
 fn rename_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> bool {
-    let (from, to, now) = (ctx.first(args), ctx.key(args.at(2)), ctx.now);
-    let (keys, graves) = ctx.store.db_and_graves(ctx.db);
-    let renamed = keys.rename((from.bytes, from.hash), (to.bytes, to.hash), now, graves);
-    if renamed {
-        ctx.store.effects.changed();
+    let (from, to, db) = (ctx.first(args), ctx.key(args.at(2)), ctx.db);
+    if from.bytes == to.bytes {
+        return ctx.exists(from);
     }
-    renamed
+    let Some(entry) = ctx.store.take(db, from, ctx.now) else { return false };
+    ctx.store.put(db, to, entry, ctx.now);
+    ctx.happened(Event::RENAME_FROM, from);
+    ctx.store.effects.also(db, Event::RENAME_TO, to);
+    true
 }
 
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -219,15 +218,16 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
     if to == ctx.db {
         return Err(Fault::SameObject);
     }
-    let now = ctx.now;
-    let free = ctx.store.db(to).find(key.bytes, key.hash, now).is_none();
-    let moved = free && ctx.exists(key);
-    if moved && let Some(entry) = ctx.keyspace().take(key.bytes, key.hash) {
-        let (keys, graves) = ctx.store.db_and_graves(to);
-        keys.put(key.bytes, key.hash, entry, now, graves);
-        ctx.store.effects.changed();
+    let (from, now) = (ctx.db, ctx.now);
+    let free = ctx.store.peek(to, key, now).is_none();
+    let moved = if free { ctx.store.take(from, key, now) } else { None };
+    let was_moved = moved.is_some();
+    if let Some(entry) = moved {
+        ctx.store.put(to, key, entry, now);
+        ctx.happened(Event::MOVE_FROM, key);
+        ctx.store.effects.also(to, Event::MOVE_TO, key);
     }
-    reply.int(i64::from(moved));
+    reply.int(i64::from(was_moved));
     Ok(())
 }
 
@@ -237,20 +237,15 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if db == ctx.db && from.bytes == to.bytes {
         return Err(Fault::SameObject);
     }
-    let copied = match taken_copy(ctx, from) {
-        None => false,
-        Some((copy, write)) => {
-            let free = ctx.store.db(db).find(to.bytes, to.hash, ctx.now).is_none();
-            if free || replace {
-                put_copy(ctx, db, to, copy, write);
-            }
-            free || replace
-        }
-    };
-    if copied {
-        ctx.store.effects.changed();
+    let copy = ctx.store.copy(ctx.db, from, ctx.now);
+    let free = replace || ctx.store.peek(db, to, ctx.now).is_none();
+    let copy = copy.filter(|_| free);
+    let was_copied = copy.is_some();
+    if let Some(entry) = copy {
+        ctx.store.put(db, to, entry, ctx.now);
+        ctx.store.effects.happened(db, Event::COPY_TO, to);
     }
-    reply.int(i64::from(copied));
+    reply.int(i64::from(was_copied));
     Ok(())
 }
 
@@ -268,35 +263,6 @@ fn copy_options(ctx: &Ctx<'_>, words: Args<'_>) -> Result<(u8, bool), Fault> {
         i += 1;
     }
     Ok((db, replace))
-}
-
-/// A value that belongs to nobody yet.
-enum Copied {
-    Text(Vec<u8>),
-    Object(Kind, Box<Object>),
-}
-
-/// The clone of a large value shares its nodes.
-fn taken_copy(ctx: &mut Ctx<'_>, from: Key<'_>) -> Option<(Copied, Write)> {
-    let entry = ctx.read(from)?;
-    let copy = match entry.value() {
-        ValueRef::Str(text) => Copied::Text(text.to_vec()),
-        ValueRef::Object(object) => Copied::Object(entry.kind(), Box::new(object.clone())),
-    };
-    let fields = entry.fields();
-    let deadline = fields.expiry.map_or(Deadline::Clear, Deadline::At);
-    let write = Write { deadline, cas: None, mc_flags: fields.mc_flags, form: fields.form, recency: fields.recency };
-    Some((copy, write))
-}
-
-fn put_copy(ctx: &mut Ctx<'_>, db: u8, to: Key<'_>, copy: Copied, write: Write) {
-    let now = ctx.now;
-    let (keys, graves) = ctx.store.db_and_graves(db);
-    let value = match copy {
-        Copied::Text(ref text) => Value::Embedded(text),
-        Copied::Object(kind, object) => Value::Object(kind, object),
-    };
-    keys.set(to.bytes, to.hash, value, write, now, graves);
 }
 
 fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {

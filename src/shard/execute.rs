@@ -119,7 +119,7 @@ impl Shard {
     #[inline]
     fn state_effect(&mut self, caller: &Caller, row: &Command, args: Args<'_>) {
         if row.is_write() {
-            self.ran += self.store.db(caller.db).take_moved() / limits::MOVED_PER_REQUEST;
+            self.ran += self.store.take_moved(caller.db) / limits::MOVED_PER_REQUEST;
             let verbatim = matches!(row.log, Log::Verbatim).then_some(args);
             self.store.effects.commit(caller.db, verbatim);
         }

@@ -39,6 +39,7 @@ use crate::command::Table;
 use crate::command::clients::{Client, Clients, Closing};
 use crate::config::Config;
 use crate::store::Store;
+use crate::store::journal::Effects;
 use crate::wire::output::Output;
 use crate::wire::request::Span;
 
@@ -230,6 +231,16 @@ impl Shard {
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What this shard holds.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What its commands do, for the journal and for whoever must know.
+    pub fn effects(&mut self) -> &mut Effects {
+        &mut self.store.effects
     }
 
     /// Whether an option was set since the last call, for whoever keeps a copy of one.

@@ -378,6 +378,17 @@ impl<'e> EntryRef<'e> {
         Recency(self.header().recency)
     }
 
+    /// A copy of key, value and fields, the memcached version excepted: a copy is a value of its own. Large values share their nodes.
+    pub fn duplicate(self) -> Entry {
+        let fields = Fields { cas: None, ..self.fields() };
+        match self.value() {
+            ValueRef::Str(text) => Entry::new(self.key(), Value::Embedded(text), fields),
+            ValueRef::Object(object) => {
+                Entry::new(self.key(), Value::Object(self.kind(), Box::new(object.clone())), fields)
+            }
+        }
+    }
+
     /// Bytes of the entry and of all that hangs on it.
     pub fn bytes(self) -> usize {
         let object = match self.value() {

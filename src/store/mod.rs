@@ -1,6 +1,8 @@
 //! Layer 2: everything one shard holds. No I/O; the time is an argument.
 
+mod change;
 pub mod entry;
+pub mod event;
 pub mod expiry;
 pub mod journal;
 pub mod keyspace;
@@ -13,8 +15,16 @@ use crate::base::time::{Millis, Now};
 use crate::types::Progress;
 pub use crate::types::dict::Spot;
 use entry::{EntryRef, Recency};
+use event::Event;
 use journal::Effects;
 use keyspace::{Graveyard, Keyspace};
+
+/// A key and its place in the keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key<'k> {
+    pub bytes: &'k [u8],
+    pub hash: KeyHash,
+}
 
 /// What handlers count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,59 +80,40 @@ impl Store {
         self.dbs.len()
     }
 
+    /// A database to look into; it is changed through `change.rs` only.
+    ///
     /// # Panics
     /// If there is no such database: SELECT let none through.
     #[inline]
-    pub fn db(&mut self, db: u8) -> &mut Keyspace {
-        &mut self.dbs[usize::from(db)]
-    }
-
-    /// A database and the graveyard, for whatever may bury something.
-    #[inline]
-    pub fn db_and_graves(&mut self, db: u8) -> (&mut Keyspace, &mut Graveyard) {
-        (&mut self.dbs[usize::from(db)], &mut self.graves)
+    pub fn db(&self, db: u8) -> &Keyspace {
+        &self.dbs[usize::from(db)]
     }
 
     /// Looks a key up for a client, which counts as a hit or a miss and as a use.
     #[inline]
-    pub fn read(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
-        let found = self.dbs[usize::from(db)].find_and_touch(key, hash, now, self.recency);
+    pub fn read(&mut self, db: u8, key: Key<'_>, now: Millis) -> Option<EntryRef<'_>> {
+        let found = self.dbs[usize::from(db)].find_and_touch(key.bytes, key.hash, now, self.recency);
         self.counters.looked_up(found.is_some());
+        if found.is_none() {
+            self.effects.also(db, Event::KEYMISS, key);
+        }
         found
-    }
-
-    /// Looks a key up for a write, which is a use but neither a hit nor a miss, as in Redis.
-    #[inline]
-    pub fn touch(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
-        self.dbs[usize::from(db)].find_and_touch(key, hash, now, self.recency)
     }
 
     /// As `read`, but no use: for what a client asks about a key rather than of it.
     #[inline]
-    pub fn look(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
-        let found = self.dbs[usize::from(db)].find(key, hash, now);
+    pub fn look(&mut self, db: u8, key: Key<'_>, now: Millis) -> Option<EntryRef<'_>> {
+        let found = self.dbs[usize::from(db)].find(key.bytes, key.hash, now);
         self.counters.looked_up(found.is_some());
+        if found.is_none() {
+            self.effects.also(db, Event::KEYMISS, key);
+        }
         found
     }
 
     /// Databases that hold keys, with their numbers.
     pub fn open_databases(&self) -> impl Iterator<Item = (usize, &Keyspace)> {
         self.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty())
-    }
-
-    /// Empties a database in constant time.
-    pub fn flush(&mut self, db: u8) {
-        let (keys, graves) = self.db_and_graves(db);
-        if !keys.is_empty() {
-            keys.clear(graves);
-        }
-        self.effects.changed();
-    }
-
-    /// Swaps two databases in constant time.
-    pub fn swap(&mut self, one: u8, other: u8) {
-        self.dbs.swap(usize::from(one), usize::from(other));
-        self.effects.changed();
     }
 
     /// Any key of a database, each as likely as any other.
@@ -177,13 +168,12 @@ impl Store {
     fn expire(&mut self, now: Now) {
         let Self { dbs, graves, effects, counters, .. } = self;
         for (db, keys) in (0_u8..).zip(dbs.iter_mut()) {
-            keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, |entry| {
+            keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, |hash, entry| {
                 counters.expired += 1;
                 let due_us = entry.expiry().map_or(now.unix_us, |due| due.0 * 1000);
                 counters.expire_lag_us = now.unix_us.saturating_sub(due_us);
                 counters.expire_lag_max_us = counters.expire_lag_max_us.max(counters.expire_lag_us);
-                effects.state(&[b"DEL", entry.key()]);
-                effects.commit(db, None);
+                effects.expired(db, Key { bytes: entry.key(), hash });
             });
         }
     }
