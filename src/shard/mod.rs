@@ -51,7 +51,7 @@ pub struct ShardId(pub u16);
 pub struct Setup {
     pub identity: Identity,
     pub config: Config,
-    /// Seeds the keyed hash and every random choice.
+    /// Seeds the keyed hash and every random choice. All lanes have the same: hash tables move between them.
     pub seed: [u64; 2],
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
@@ -96,7 +96,7 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let table = Table::new();
         Self {
-            store: Store::new(setup.config.database_count(), setup.seed),
+            store: Store::new(setup.config.database_count(), setup.seed, setup.identity.lane),
             stats: Stats::new(table.len()),
             identity: setup.identity,
             config: setup.config,

@@ -140,3 +140,99 @@ impl Store {
         self.effects.expired(db, key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Now;
+    use crate::store::entry::{Kind, ValueRef};
+    use crate::store::keyspace::Deadline;
+    use crate::types::rope::Rope;
+
+    const SEED: [u64; 2] = [1, 2];
+
+    fn store(unix_us: u64) -> Store {
+        let mut store = Store::new(1, SEED, 0);
+        store.begin_turn(Now { unix_us, mono_ns: 0 });
+        store
+    }
+
+    fn key(store: &Store, bytes: &'static [u8]) -> Key<'static> {
+        Key { bytes, hash: store.hash_key.key(bytes) }
+    }
+
+    fn assert_exact(store: &Store) {
+        assert_eq!(store.db(0).recount(), Kind::ALL.map(|kind| store.db(0).usage(kind)));
+    }
+
+    /// Lanes share one hash key: a hash table travels as it is.
+    #[test]
+    fn a_key_travels_to_another_lane_with_all_it_has() {
+        let (mut here, mut there, now) = (store(5_000_000), store(9_000_000), Millis(9_000));
+        let (long, short) = (key(&here, b"long"), key(&here, b"short"));
+        let write = Write { deadline: Deadline::At(Millis(99_000)), mc_flags: 7, cas: Some(3), ..Write::default() };
+        here.set(
+            0,
+            long,
+            Value::Object(Kind::String, Box::new(Object::Rope(Rope::from(&[b'x'; 100_000][..])))),
+            write,
+            now,
+        );
+        here.set_string(0, short, b"text", write, now);
+        let recency = here.recency;
+        let (copied, taken) =
+            (here.copy(0, long, now).expect("it is there"), here.take(0, short, now).expect("it is there"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (other, short) = (key(&there, b"other"), key(&there, b"short"));
+                there.set_string(0, other, b"dies", Write::default(), now);
+                there.put(0, other, copied, now);
+                there.put(0, short, taken, now);
+                let entry = there.db(0).find(b"other", other.hash, now).expect("it arrived");
+                let ValueRef::Object(Object::Rope(rope)) = entry.value() else { panic!("a long string") };
+                assert!(rope.equals(&[b'x'; 100_000]));
+                assert_eq!(
+                    (entry.recency(), entry.expiry(), entry.fields().cas),
+                    (recency, Some(Millis(99_000)), None)
+                );
+                let entry = there.db(0).find(b"short", short.hash, now).expect("it arrived");
+                assert_eq!((entry.recency(), entry.fields().mc_flags, entry.fields().cas), (recency, 7, Some(3)));
+                assert_eq!((there.db(0).len(), there.db(0).expiring()), (2, 2));
+                assert_exact(&there);
+            });
+        });
+        assert_eq!((here.db(0).len(), here.db(0).expiring()), (1, 1));
+        assert_exact(&here);
+        drop(there);
+        let ValueRef::Object(Object::Rope(rope)) = here.db(0).find(b"long", long.hash, now).expect("it stayed").value()
+        else {
+            panic!("a long string")
+        };
+        assert!(rope.equals(&[b'x'; 100_000]), "the copy shared its nodes and is gone");
+    }
+
+    #[test]
+    fn a_write_that_comes_upon_a_key_whose_time_has_passed_says_that_it_expired() {
+        let writes: [fn(&mut Store, Key<'_>, Millis); 6] = [
+            |store, key, now| drop(store.touch(0, key, now).map(|_| ())),
+            |store, key, now| drop(store.peek(0, key, now).map(|_| ())),
+            |store, key, now| store.set_string(0, key, b"new", Write::default(), now),
+            |store, key, now| assert!(!store.remove(0, key, now)),
+            |store, key, now| assert!(store.take(0, key, now).is_none()),
+            |store, key, now| {
+                let entry = Entry::new(b"any", Value::Embedded(b"v"), Default::default());
+                store.put(0, key, entry, now);
+            },
+        ];
+        for write in writes {
+            let mut store = store(0);
+            store.effects.recording = true;
+            let due = key(&store, b"due");
+            let at = Write { deadline: Deadline::At(Millis(10)), ..Write::default() };
+            store.set_string(0, due, b"old", at, Millis(0));
+            write(&mut store, due, Millis(10));
+            assert_eq!((store.effects.take().len(), store.counters.expired), (1, 1));
+            assert_exact(&store);
+        }
+    }
+}

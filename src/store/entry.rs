@@ -158,9 +158,14 @@ impl Shape {
     }
 }
 
-/// An owned entry.
+/// An owned entry. It may move to another lane: RENAME, COPY and MOVE over lanes send it, value, deadline, fields and all.
 #[derive(Debug)]
 pub struct Entry(NonNull<u8>);
+
+// SAFETY: an entry owns its memory alone, and what it holds may move (asserted beside `Object`).
+unsafe impl Send for Entry {}
+// SAFETY: a shared entry gives out shared views, which change nothing.
+unsafe impl Sync for Entry {}
 
 /// A view of an entry.
 #[derive(Clone, Copy, Debug)]

@@ -59,7 +59,8 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn new(databases: usize, seed: [u64; 2]) -> Self {
+    /// Stores of one server share the seed, so that what is ordered by hash may move between them; their random choices differ.
+    pub fn new(databases: usize, seed: [u64; 2], lane: u16) -> Self {
         let hash_key = HashKey::new(seed);
         Self {
             dbs: (0..databases).map(|_| Keyspace::new(hash_key)).collect(),
@@ -67,7 +68,7 @@ impl Store {
             hash_key,
             effects: Effects::default(),
             counters: Counters::default(),
-            rng: Rng::new(seed[0] ^ seed[1].rotate_left(32)),
+            rng: Rng::new(seed[0] ^ seed[1].rotate_left(32) ^ u64::from(lane)),
             recency: Recency::default(),
         }
     }
