@@ -1,5 +1,5 @@
 //! A shard under a fixed number of requests and nothing else, for counting instructions under callgrind:
-//! `instructions get|set DEPTH REQUESTS`. `tests/shard/instructions.rs` holds the budgets.
+//! `instructions get|set|hget|hset DEPTH REQUESTS`; the hash is one of `KEYS` fields. `tests/shard/instructions.rs` holds the budgets.
 
 use corelane::admin::info::Identity;
 use corelane::base::time::Now;
@@ -17,7 +17,7 @@ fn main() {
     let [_, workload, depth, requests] = &args[..] else { return };
     let (depth, requests): (usize, usize) = match (depth.parse(), requests.parse()) {
         (Ok(depth), Ok(requests)) => (depth, requests),
-        _ => panic!("usage: instructions get|set DEPTH REQUESTS"),
+        _ => panic!("usage: instructions get|set|hget|hset DEPTH REQUESTS"),
     };
     let mut shard = Shard::new(Setup {
         identity: Identity { lanes: 1, ..Identity::default() },
@@ -32,6 +32,7 @@ fn main() {
     let address = "127.0.0.1:1".parse().expect("an address");
     let conn = shard.open(&Opening { peer: address, local: address, fd: 0 }).expect("room for a client");
     let write = |i: usize| command(&["SET", &key(i), &"v".repeat(64)]);
+    let write_field = |i: usize| command(&["HSET", "hash", &key(i), &"v".repeat(64)]);
     let mut spare = Output::default();
     let mut exchange = |bytes: &[u8]| {
         shard.begin_turn(now);
@@ -45,9 +46,16 @@ fn main() {
         }
     };
     (0..KEYS).for_each(|i| exchange(&write(i)));
+    (0..KEYS).for_each(|i| exchange(&write_field(i)));
     let batches: Vec<Vec<u8>> = (0..KEYS)
         .map(|i| {
-            let each = |n: usize| if workload == "set" { write(n % KEYS) } else { command(&["GET", &key(n % KEYS)]) };
+            let each = |n: usize| match workload.as_str() {
+                "get" => command(&["GET", &key(n % KEYS)]),
+                "set" => write(n % KEYS),
+                "hget" => command(&["HGET", "hash", &key(n % KEYS)]),
+                "hset" => write_field(n % KEYS),
+                other => panic!("no workload {other}"),
+            };
             (i..i + depth).flat_map(each).collect()
         })
         .collect();

@@ -11,8 +11,10 @@ use crate::base::hash::KeyHash;
 use crate::base::lanes::{Lanes, ShardId};
 use crate::base::time::{Millis, Now};
 use crate::config::Config;
+pub use crate::store::Key;
 use crate::store::Store;
 use crate::store::entry::{EntryRef, Kind, Value};
+use crate::store::event::Event;
 use crate::store::keyspace::{Deadline, Keyspace, Write};
 use crate::store::text::Text;
 use crate::types::Object;
@@ -77,13 +79,6 @@ pub struct Ctx<'s> {
     pub lane: ShardId,
 }
 
-/// A key and its place in the keyspace.
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    pub bytes: &'a [u8],
-    pub hash: KeyHash,
-}
-
 impl Ctx<'_> {
     /// The first key of the request, whose hash is known.
     #[inline]
@@ -95,9 +90,16 @@ impl Ctx<'_> {
         Key { bytes, hash: self.store.hash_key.key(bytes) }
     }
 
+    /// The database to look into.
     #[inline]
-    pub fn keyspace(&mut self) -> &mut Keyspace {
+    pub fn keyspace(&self) -> &Keyspace {
         self.store.db(self.db)
+    }
+
+    /// Says what a handler did to a key: every change does.
+    #[inline]
+    pub fn happened(&mut self, event: Event, key: Key<'_>) {
+        self.store.effects.happened(self.db, event, key);
     }
 
     /// Refuses a string that would grow beyond `proto-max-bulk-len`.
@@ -152,115 +154,119 @@ impl Ctx<'_> {
 
     /// The string that a write is about to change; counts no hit and no miss.
     pub fn old_string(&mut self, key: Key<'_>) -> Result<Option<Text<'_>>, Fault> {
-        as_string(self.store.touch(self.db, key.bytes, key.hash, self.now))
+        as_string(self.store.touch(self.db, key, self.now))
     }
 
     /// Whether a key exists, for a write: no hit, no miss, no use.
     pub fn exists(&mut self, key: Key<'_>) -> bool {
-        let now = self.now;
-        self.keyspace().find(key.bytes, key.hash, now).is_some()
+        self.store.peek(self.db, key, self.now).is_some()
     }
 
     /// The entry, without using it; counts a hit or a miss.
     pub fn look(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
-        self.store.look(self.db, key.bytes, key.hash, self.now)
+        self.store.look(self.db, key, self.now)
     }
 
     /// The entry, used; counts a hit or a miss.
     #[inline]
     pub fn read(&mut self, key: Key<'_>) -> Option<EntryRef<'_>> {
-        self.store.read(self.db, key.bytes, key.hash, self.now)
+        self.store.read(self.db, key, self.now)
     }
 
     /// Writes a string whatever the key held before.
     #[inline]
-    pub fn store_string(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline) {
+    pub fn store_string(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline, event: Event) {
         self.write_string(key, value, Write { deadline, ..Write::default() });
-        self.store.effects.changed();
+        self.happened(event, key);
     }
 
+    /// As [`Self::store_string`]; the caller says what happened.
     #[inline]
     pub fn write_string(&mut self, key: Key<'_>, value: &[u8], write: Write) {
-        let write = Write { recency: self.store.recency, ..write };
-        let (keys, graves) = self.store.db_and_graves(self.db);
-        keys.set_string(key.bytes, key.hash, value, write, self.now, graves);
+        self.store.set_string(self.db, key, value, write, self.now);
     }
 
     /// Writes a string as a rope however short, for whoever is about to grow it.
     pub fn write_rope(&mut self, key: Key<'_>, text: &[u8]) {
-        let write = Write { deadline: Deadline::Keep, recency: self.store.recency, ..Write::default() };
+        let write = Write { deadline: Deadline::Keep, ..Write::default() };
         let value = Value::Object(Kind::String, Box::new(Object::Rope(Rope::from(text))));
-        let (keys, graves) = self.store.db_and_graves(self.db);
-        keys.set(key.bytes, key.hash, value, write, self.now, graves);
+        self.store.set(self.db, key, value, write, self.now);
     }
 
-    /// Changes a boxed value in place. `None`: no such key, or its value is embedded.
+    /// Changes a boxed value in place; the caller says what happened. `None`: no such key, or its value is embedded.
     pub fn update_object<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut Object) -> R) -> Option<R> {
-        let now = self.now;
-        self.keyspace().update_object(key.bytes, key.hash, now, change)
+        self.store.update_object(self.db, key, self.now, change)
     }
 
-    /// As [`Self::store_string`], for commands whose request is not their effect: `SET key value [PXAT at | KEEPTTL]` is.
-    pub fn set_stating_effect(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline) {
-        if let Deadline::At(at) = deadline
-            && at <= self.now
-        {
-            // It would be gone before anybody could read it.
+    /// As [`Self::store_string`], for commands whose request is not their effect: `SET key value [PXAT at | KEEPTTL]` is. A value
+    /// whose deadline has passed already is set and expires before anybody could read it.
+    pub fn set_stating_effect(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline, event: Event) {
+        let expired = matches!(deadline, Deadline::At(at) if at <= self.now);
+        if expired {
             if self.bury(key) {
                 self.store.effects.state(&[b"DEL", key.bytes]);
             }
-            return;
+        } else {
+            self.write_string(key, value, Write { deadline, ..Write::default() });
+            self.state_set(key, value, deadline);
         }
-        self.write_string(key, value, Write { deadline, ..Write::default() });
+        self.happened(event, key);
+        if matches!(deadline, Deadline::At(_)) {
+            self.store.effects.also(self.db, Event::EXPIRE, key);
+        }
+        if expired {
+            self.store.effects.also(self.db, Event::EXPIRED, key);
+        }
+    }
+
+    fn state_set(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline) {
+        let effects = &mut self.store.effects;
         match deadline {
-            Deadline::Clear => self.store.effects.state(&[b"SET", key.bytes, value]),
-            Deadline::Keep => self.store.effects.state(&[b"SET", key.bytes, value, b"KEEPTTL"]),
+            Deadline::Clear => effects.state(&[b"SET", key.bytes, value]),
+            Deadline::Keep => effects.state(&[b"SET", key.bytes, value, b"KEEPTTL"]),
             Deadline::At(at) => {
                 let mut digits = [0; I64_TEXT_MAX];
-                self.store.effects.state(&[b"SET", key.bytes, value, b"PXAT", format_u64(at.0, &mut digits)]);
+                effects.state(&[b"SET", key.bytes, value, b"PXAT", format_u64(at.0, &mut digits)]);
             }
         }
     }
 
-    /// Removes a key, which is a change; whether it was there to be seen.
+    /// Removes a key; whether it was there to be seen.
     pub fn remove(&mut self, key: Key<'_>) -> bool {
         let seen = self.bury(key);
         if seen {
-            self.store.effects.changed();
+            self.happened(Event::DEL, key);
         }
         seen
     }
 
-    /// Removes a key without stating it: the command's own effect says so.
+    /// As [`Self::remove`]; the caller says what happened.
     pub fn bury(&mut self, key: Key<'_>) -> bool {
-        let (keys, graves) = self.store.db_and_graves(self.db);
-        keys.remove(key.bytes, key.hash, self.now, graves)
+        self.store.remove(self.db, key, self.now)
     }
 
     /// `None`: no such key. `Some(None)`: it has no deadline.
     pub fn expiry(&mut self, key: Key<'_>) -> Option<Option<Millis>> {
-        let now = self.now;
-        self.keyspace().find(key.bytes, key.hash, now).map(EntryRef::expiry)
+        self.store.peek(self.db, key, self.now).map(EntryRef::expiry)
     }
 
     /// Gives a key that exists a deadline; one that has passed removes it.
     pub fn expire_at(&mut self, key: Key<'_>, at: Millis) {
         if at <= self.now {
-            self.bury(key);
+            self.remove(key);
             self.store.effects.state(&[b"DEL", key.bytes]);
             return;
         }
-        let now = self.now;
-        self.keyspace().set_expiry(key.bytes, key.hash, now, Some(at));
+        self.store.set_expiry(self.db, key, self.now, Some(at));
+        self.happened(Event::EXPIRE, key);
         let mut digits = [0; I64_TEXT_MAX];
         self.store.effects.state(&[b"PEXPIREAT", key.bytes, format_u64(at.0, &mut digits)]);
     }
 
     /// Takes the deadline of a key that exists away.
     pub fn persist(&mut self, key: Key<'_>) {
-        let now = self.now;
-        self.keyspace().set_expiry(key.bytes, key.hash, now, None);
-        self.store.effects.changed();
+        self.store.set_expiry(self.db, key, self.now, None);
+        self.happened(Event::PERSIST, key);
     }
 }
 

@@ -6,6 +6,7 @@ use super::staged::{Cargo, Flow, On, Stage};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Outcome, Policy, Run};
 use crate::base::ascii::is_word;
 use crate::base::time::Millis;
+use crate::store::event::Event;
 use crate::store::keyspace::Deadline;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
@@ -117,7 +118,7 @@ fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let free = !ctx.exists(key);
     if free {
-        ctx.store_string(key, args.at(2), Deadline::Clear);
+        ctx.store_string(key, args.at(2), Deadline::Clear, Event::SET);
     }
     reply.int(i64::from(free));
     Ok(())
@@ -131,7 +132,7 @@ fn set_expiring(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let at = moment.parse(args.at(2), ctx.now, command)?;
-    ctx.set_stating_effect(ctx.first(args), args.at(3), Deadline::At(at));
+    ctx.set_stating_effect(ctx.first(args), args.at(3), Deadline::At(at), Event::SET);
     reply.ok();
     Ok(())
 }
@@ -139,7 +140,7 @@ fn set_expiring(
 fn getset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     answer_or_null(ctx.string(key)?, reply);
-    ctx.store_string(key, args.at(2), Deadline::Clear);
+    ctx.store_string(key, args.at(2), Deadline::Clear, Event::SET);
     Ok(())
 }
 
@@ -174,7 +175,7 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         Deadline::At(at) => ctx.expire_at(key, at),
         Deadline::Clear if ctx.expiry(key).flatten().is_some() => {
             ctx.persist(key);
-            ctx.store.effects.restate(&[b"PERSIST", key.bytes]);
+            ctx.store.effects.state(&[b"PERSIST", key.bytes]);
         }
         Deadline::Clear => {}
     }
@@ -223,7 +224,7 @@ fn stop_if_any_exists(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &
 }
 
 fn set_all(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
-    (1..args.len()).step_by(2).for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear));
+    (1..args.len()).step_by(2).for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear, Event::SET));
     reply.int(1);
     Ok(Flow::Done)
 }

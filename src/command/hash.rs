@@ -10,7 +10,8 @@ use crate::base::glob::{self, Case};
 use crate::base::hash::HashKey;
 use crate::base::limits;
 use crate::store::entry::{EntryRef, Kind, Value, ValueRef};
-use crate::store::keyspace::{Deadline, Graveyard, Write};
+use crate::store::event::Event;
+use crate::store::keyspace::{Graveyard, Write};
 use crate::types::hash::{Hash, Limits};
 use crate::types::trie::{Stop, Written};
 use crate::types::{Object, Progress};
@@ -195,12 +196,18 @@ impl Ctx<'_> {
     /// The hash that a write is about to change; counts no hit and no miss.
     fn old_hash(&mut self, key: Key<'_>) -> Result<Option<(&Hash, HashKey)>, Fault> {
         let hasher = self.store.hash_key;
-        let entry = self.store.touch(self.db, key.bytes, key.hash, self.now);
+        let entry = self.store.touch(self.db, key, self.now);
         Ok(as_hash(entry)?.map(|hash| (hash, hasher)))
     }
 
-    /// Changes the hash at `key`, which is made if it is missing and removed if nothing is left in it.
-    fn change_hash<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut HashEdit<'_>) -> R) -> Result<R, Fault> {
+    /// Changes the hash at `key`, which is made if it is missing and removed if nothing is left in it. `change` says whether it
+    /// changed anything; that is told as `event`, and the removal as well.
+    fn change_hash<R>(
+        &mut self,
+        key: Key<'_>,
+        event: Event,
+        change: impl FnOnce(&mut HashEdit<'_>) -> (R, Changed),
+    ) -> Result<R, Fault> {
         let missing = self.old_hash(key)?.is_none();
         let limits = Limits {
             entries: usize::try_from(self.config.hash_packed_entries_max()).unwrap_or(0),
@@ -209,19 +216,15 @@ impl Ctx<'_> {
         let hasher = self.store.hash_key;
         let mut displaced = Vec::new();
         let edit = |hash: &mut Hash| {
-            let result = change(&mut HashEdit { hash, limits, hasher, displaced: &mut displaced });
-            (result, hash.is_empty())
+            let (result, changed) = change(&mut HashEdit { hash, limits, hasher, displaced: &mut displaced });
+            (result, changed, hash.is_empty())
         };
-        let (result, empty) = if missing {
+        let (result, changed, empty) = if missing {
             let mut hash = Hash::default();
             let done = edit(&mut hash);
-            if !done.1 {
-                let write = Write { deadline: Deadline::Clear, recency: self.store.recency, ..Write::default() };
-                let value = Value::Object(Kind::Hash, Box::new(Object::Hash(hash)));
-                let (keys, graves) = self.store.db_and_graves(self.db);
-                keys.set(key.bytes, key.hash, value, write, self.now, graves);
-            }
-            (done.0, false)
+            let value = Value::Object(Kind::Hash, Box::new(Object::Hash(hash)));
+            self.store.set(self.db, key, value, Write::default(), self.now);
+            done
         } else {
             self.update_object(key, |object| match object {
                 Object::Hash(hash) => edit(hash),
@@ -230,11 +233,22 @@ impl Ctx<'_> {
             .expect("the key was found above")
         };
         displaced.into_iter().for_each(|rope| self.store.graves.bury_object(Object::Rope(rope)));
+        if changed == Changed::Yes {
+            self.happened(event, key);
+        }
         if empty {
             self.bury(key);
+            self.store.effects.also(self.db, Event::DEL, key);
         }
         Ok(result)
     }
+}
+
+/// Whether an edit changed its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Changed {
+    No,
+    Yes,
 }
 
 /// A hash being written.
@@ -273,20 +287,17 @@ fn set_fields(ctx: &mut Ctx<'_>, args: Args<'_>, command: &'static str) -> Resul
     if !pairs.len().is_multiple_of(2) {
         return Err(Fault::Arity(command));
     }
-    let added = ctx.change_hash(ctx.first(args), |hash| {
+    ctx.change_hash(ctx.first(args), Event::HSET, |hash| {
         let set = |i: &usize| hash.set(pairs.at(*i), pairs.at(*i + 1)) == Written::Added;
-        (0..pairs.len()).step_by(2).filter(set).count()
-    })?;
-    ctx.store.effects.changed();
-    Ok(added)
+        ((0..pairs.len()).step_by(2).filter(set).count(), Changed::Yes)
+    })
 }
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (key, field) = (ctx.first(args), args.at(2));
     let free = ctx.old_hash(key)?.is_none_or(|(hash, hasher)| !hash.contains(field, &hasher));
     if free {
-        ctx.change_hash(key, |hash| hash.set(field, args.at(3)))?;
-        ctx.store.effects.changed();
+        ctx.change_hash(key, Event::HSET, |hash| (hash.set(field, args.at(3)), Changed::Yes))?;
     }
     reply.int(i64::from(free));
     Ok(())
@@ -297,11 +308,11 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let removed = if ctx.old_hash(key)?.is_none() {
         0
     } else {
-        ctx.change_hash(key, |hash| args.from(2).iter().filter(|field| hash.remove(field)).count())?
+        ctx.change_hash(key, Event::HDEL, |hash| {
+            let removed = args.from(2).iter().filter(|field| hash.remove(field)).count();
+            (removed, if removed > 0 { Changed::Yes } else { Changed::No })
+        })?
     };
-    if removed > 0 {
-        ctx.store.effects.changed();
-    }
     reply.count(removed);
     Ok(())
 }
@@ -323,8 +334,7 @@ fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     let new = old.checked_add(by).ok_or(Fault::Overflow)?;
     let mut digits = [0; I64_TEXT_MAX];
     let value = format_i64(new, &mut digits);
-    ctx.change_hash(key, |hash| hash.set(field, value))?;
-    ctx.store.effects.changed();
+    ctx.change_hash(key, Event::HINCRBY, |hash| (hash.set(field, value), Changed::Yes))?;
     reply.int(new);
     Ok(())
 }

@@ -6,7 +6,8 @@ use super::merge;
 use super::staged::{Cargo, Flow, On, Stage};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Merging, Outcome, Over, Part, Policy, Run};
 use crate::base::ascii::{is_word, parse_i64};
-use crate::store::entry::EntryRef;
+use crate::store::Key;
+use crate::store::event::Event;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -199,7 +200,7 @@ const RENAME: &[Stage] = &[
     Stage {
         on: On::Key(2),
         run: |ctx, args, cargo, reply| {
-            put(ctx, ctx.db, args, cargo);
+            put_renamed(ctx, args, cargo);
             reply.ok();
             Ok(Flow::Done)
         },
@@ -228,7 +229,7 @@ const RENAMENX: &[Stage] = &[
     Stage {
         on: On::Key(2),
         run: |ctx, args, cargo, reply| {
-            put(ctx, ctx.db, args, cargo);
+            put_renamed(ctx, args, cargo);
             reply.int(1);
             Ok(Flow::Done)
         },
@@ -241,7 +242,7 @@ const COPY: &[Stage] = &[
         run: |ctx, args, cargo, _| {
             let to = ctx.key(args.at(2));
             let (db, _) = copy_options(ctx, args)?;
-            cargo.taken = ctx.store.db(db).find(to.bytes, to.hash, ctx.now).is_some();
+            cargo.taken = ctx.store.peek(db, to, ctx.now).is_some();
             Ok(Flow::On)
         },
     },
@@ -249,7 +250,7 @@ const COPY: &[Stage] = &[
         on: On::Key(1),
         run: |ctx, args, cargo, reply| {
             let (_, replace) = copy_options(ctx, args)?;
-            cargo.entry = ctx.read(ctx.first(args)).filter(|_| !cargo.taken || replace).map(EntryRef::duplicate);
+            cargo.entry = ctx.store.copy(ctx.db, ctx.first(args), ctx.now).filter(|_| !cargo.taken || replace);
             if cargo.entry.is_none() {
                 reply.int(0);
                 return Ok(Flow::Done);
@@ -261,7 +262,8 @@ const COPY: &[Stage] = &[
         on: On::Key(2),
         run: |ctx, args, cargo, reply| {
             let (db, _) = copy_options(ctx, args)?;
-            put(ctx, db, args, cargo);
+            let to = put(ctx, db, args, cargo);
+            ctx.store.effects.happened(db, Event::COPY_TO, to);
             reply.int(1);
             Ok(Flow::Done)
         },
@@ -271,24 +273,32 @@ const COPY: &[Stage] = &[
 /// Takes the first key's value out. Over several shards that is a removal there.
 fn take(ctx: &mut Ctx<'_>, args: Args<'_>, cargo: &mut Cargo) -> Result<Flow, Fault> {
     let key = ctx.first(args);
-    if !ctx.exists(key) {
+    cargo.entry = ctx.store.take(ctx.db, key, ctx.now);
+    if cargo.entry.is_none() {
         return Err(Fault::NoSuchKey);
     }
-    cargo.entry = ctx.keyspace().take(key.bytes, key.hash);
+    ctx.happened(Event::RENAME_FROM, key);
     if cargo.apart {
         ctx.store.effects.state(&[b"DEL", key.bytes]);
     }
     Ok(Flow::On)
 }
 
+fn put_renamed(ctx: &mut Ctx<'_>, args: Args<'_>, cargo: &mut Cargo) {
+    let to = put(ctx, ctx.db, args, cargo);
+    if cargo.apart {
+        ctx.happened(Event::RENAME_TO, to);
+    } else {
+        ctx.store.effects.also(ctx.db, Event::RENAME_TO, to);
+    }
+}
+
 /// Puts the value that an earlier stage brought under the second key.
-fn put(ctx: &mut Ctx<'_>, db: u8, args: Args<'_>, cargo: &mut Cargo) {
+fn put<'a>(ctx: &mut Ctx<'_>, db: u8, args: Args<'a>, cargo: &mut Cargo) -> Key<'a> {
     let to = ctx.key(args.at(2));
     let entry = cargo.entry.take().expect("the stage before has brought a value");
-    let now = ctx.now;
-    let (keys, graves) = ctx.store.db_and_graves(db);
-    keys.put(to.bytes, to.hash, entry, now, graves);
-    ctx.store.effects.changed();
+    ctx.store.put(db, to, entry, ctx.now);
+    to
 }
 
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -297,15 +307,16 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
     if to == ctx.db {
         return Err(Fault::SameObject);
     }
-    let now = ctx.now;
-    let free = ctx.store.db(to).find(key.bytes, key.hash, now).is_none();
-    let moved = free && ctx.exists(key);
-    if moved && let Some(entry) = ctx.keyspace().take(key.bytes, key.hash) {
-        let (keys, graves) = ctx.store.db_and_graves(to);
-        keys.put(key.bytes, key.hash, entry, now, graves);
-        ctx.store.effects.changed();
+    let (from, now) = (ctx.db, ctx.now);
+    let free = ctx.store.peek(to, key, now).is_none();
+    let moved = if free { ctx.store.take(from, key, now) } else { None };
+    let was_moved = moved.is_some();
+    if let Some(entry) = moved {
+        ctx.store.put(to, key, entry, now);
+        ctx.happened(Event::MOVE_FROM, key);
+        ctx.store.effects.also(to, Event::MOVE_TO, key);
     }
-    reply.int(i64::from(moved));
+    reply.int(i64::from(was_moved));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run};
 use crate::command::numbers::integer;
 use crate::store::entry::{EMBED_MAX, Form};
+use crate::store::event::Event;
 use crate::store::keyspace::{Deadline, Write};
 use crate::store::text::Text;
 use crate::types::Object;
@@ -109,7 +110,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
         whole[offset..offset + value.len()].copy_from_slice(value);
         ctx.write_string(key, &whole, Write { deadline: Deadline::Keep, form: Form::Raw, ..Write::default() });
     }
-    ctx.store.effects.changed();
+    ctx.happened(Event::SETRANGE, key);
     reply.count(total);
     Ok(())
 }

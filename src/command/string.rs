@@ -9,6 +9,7 @@ use crate::base::decimal::Decimal;
 use crate::base::time::Millis;
 use crate::command::caller::answer_or_null;
 use crate::store::entry::{EMBED_MAX, Form};
+use crate::store::event::Event;
 use crate::store::keyspace::{Deadline, Write};
 use crate::store::text::Text;
 use crate::types::Object;
@@ -176,7 +177,7 @@ fn mset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     }
     for i in (1..args.len()).step_by(2) {
         let key = ctx.key(args.at(i));
-        ctx.store_string(key, args.at(i + 1), Deadline::Clear);
+        ctx.store_string(key, args.at(i + 1), Deadline::Clear, Event::SET);
     }
     reply.ok();
     Ok(())
@@ -207,7 +208,8 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let value = args.at(2);
     if args.len() == 3 {
-        ctx.store_string(key, value, Deadline::Clear);
+        ctx.store_string(key, value, Deadline::Clear, Event::SET);
+        ctx.store.effects.state(&[b"SET", key.bytes, value]);
         reply.ok();
         return Ok(());
     }
@@ -229,7 +231,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
     };
     if allowed {
-        ctx.set_stating_effect(key, value, options.ttl.unwrap_or(Deadline::Clear));
+        ctx.set_stating_effect(key, value, options.ttl.unwrap_or(Deadline::Clear), Event::SET);
     }
     match (options.get, allowed) {
         (true, _) => {}
@@ -326,7 +328,7 @@ fn append(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         let form = if old.is_none() { Form::Plain } else { Form::Raw };
         ctx.write_string(key, &whole, Write { deadline: Deadline::Keep, form, ..Write::default() });
     }
-    ctx.store.effects.changed();
+    ctx.happened(Event::APPEND, key);
     reply.count(total);
     Ok(())
 }
@@ -358,7 +360,7 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, by: i64, reply: &mut Reply<'_>) -> Out
     };
     let new = old.checked_add(by).ok_or(Fault::Overflow)?;
     let mut digits = [0; I64_TEXT_MAX];
-    ctx.store_string(key, format_i64(new, &mut digits), Deadline::Keep);
+    ctx.store_string(key, format_i64(new, &mut digits), Deadline::Keep, Event::INCRBY);
     reply.int(new);
     Ok(())
 }
@@ -372,7 +374,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outc
     };
     let by = Decimal::parse(args.at(2)).ok_or(Fault::NotFloat)?;
     let text = old.checked_add(by).ok_or(Fault::NanOrInfinity)?.to_string();
-    ctx.set_stating_effect(key, text.as_bytes(), Deadline::Keep);
+    ctx.set_stating_effect(key, text.as_bytes(), Deadline::Keep, Event::INCRBYFLOAT);
     reply.text(&text);
     Ok(())
 }

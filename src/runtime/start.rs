@@ -64,7 +64,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
         Shard::new(Setup {
             identity,
             config: config.clone(),
-            seed: [seed[0], seed[1].wrapping_add(u64::from(id.0))],
+            seed,
             stopwatch: monotonic_ns,
             process: process::read,
             involuntary_switches,

@@ -174,9 +174,12 @@ impl Shard {
     #[inline]
     pub(super) fn state_effect(&mut self, caller: &Caller, row: &Command, args: Args<'_>) {
         if row.is_write() {
-            self.ran += self.store.db(caller.db).take_moved() / limits::MOVED_PER_REQUEST;
+            self.ran += self.store.take_moved(caller.db) / limits::MOVED_PER_REQUEST;
             let verbatim = matches!(row.log, Log::Verbatim).then_some(args);
             self.store.effects.commit(caller.db, verbatim);
+        }
+        if self.store.effects.has_happened() {
+            self.store.tell_watchers();
         }
         if self.history.is_some() {
             self.remember(caller, row);

@@ -55,6 +55,7 @@ use crate::command::sliced::Job;
 use crate::command::clients::{Client, Clients, Closing};
 use crate::config::Config;
 use crate::store::Store;
+use crate::store::journal::Effects;
 use crate::wire::output::Output;
 use crate::wire::request::Span;
 
@@ -62,7 +63,7 @@ use crate::wire::request::Span;
 pub struct Setup {
     pub identity: Identity,
     pub config: Config,
-    /// Seeds the keyed hash, which must be the same on all lanes, and with the lane's number every random choice.
+    /// Seeds the keyed hash and every random choice. All lanes have the same: hash tables move between them.
     pub seed: [u64; 2],
     /// Whether to keep what ran, for `take_history`.
     pub trace: bool,
@@ -152,7 +153,7 @@ impl Shard {
         Self {
             lanes,
             me,
-            store: Store::new(setup.config.database_count(), setup.seed, u64::from(me.0)),
+            store: Store::new(setup.config.database_count(), setup.seed, setup.identity.lane),
             stats: Stats::new(table.len()),
             identity: setup.identity,
             config: setup.config,
@@ -257,10 +258,6 @@ impl Shard {
         self.history.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Every database, for whoever compares keyspaces.
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
 
     /// SIGTERM and SHUTDOWN: no more input is taken, what has been read is run, then every connection is closed.
     pub fn drain(&mut self) {
@@ -328,6 +325,16 @@ impl Shard {
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What this shard holds.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What its commands do, for the journal and for whoever must know.
+    pub fn effects(&mut self) -> &mut Effects {
+        &mut self.store.effects
     }
 
     /// Whether an option was set since the last call, for whoever keeps a copy of one.

@@ -35,6 +35,7 @@ use crate::command::Caller;
 use crate::command::multi::WatchedKey;
 use crate::command::staged::Cargo;
 use crate::command::table::CommandId;
+use crate::store::watchers::Since;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
@@ -548,9 +549,13 @@ impl Shard {
         }
     }
 
-    pub(super) fn has_changed(&mut self, key: &WatchedKey, now: Millis) -> bool {
-        self.store.watchers.changed_since(key.db, key.hash, key.version)
-            || key.existed && self.store.db(key.db).find(&key.key, key.hash, now).is_none()
+    pub(super) fn has_changed(&self, key: &WatchedKey, now: Millis) -> bool {
+        let exists = self.store.db(key.db).find(&key.key, key.hash, now).is_some();
+        match self.store.watchers.since(key.db, key.hash, key.version) {
+            Since::Untouched => key.existed && !exists,
+            Since::Swept => key.existed || exists,
+            Since::Changed => true,
+        }
     }
 
     fn run_errand(&mut self, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {

@@ -281,7 +281,7 @@ impl Shard {
         let watch = |name: &[u8]| {
             let hash = self.store.hash_key.key(name);
             let existed = self.store.db(db).find(name, hash, now).is_some();
-            WatchedKey { db, key: name.into(), hash, version: self.store.watchers.watch(db, hash), existed }
+            WatchedKey { db, key: name.into(), hash, version: self.store.watch(db, hash), existed }
         };
         args.from(1).iter().map(watch).collect()
     }
@@ -312,7 +312,7 @@ impl Shard {
             let of = |key: &&WatchedKey| self.lanes.owner(key.hash.slot()) == lane;
             let keys: Box<[(u8, KeyHash)]> = watched.iter().filter(of).map(|key| (key.db, key.hash)).collect();
             if lane == self.me {
-                keys.iter().for_each(|(db, key)| self.store.watchers.unwatch(*db, *key));
+                keys.iter().for_each(|(db, key)| self.store.unwatch(*db, *key));
             } else if !keys.is_empty() {
                 self.outboxes[lane.index()].messages.push(Message::Unwatch { keys });
             }

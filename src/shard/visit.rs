@@ -99,7 +99,7 @@ impl Shard {
                 self.visit(ticket, &caller, command, parcel.args(words), first);
             }
             Message::Done { ticket, piece } => self.pay(ticket, |out| parcel.unpack(piece, out)),
-            Message::Unwatch { keys } => keys.iter().for_each(|(db, key)| self.store.watchers.unwatch(*db, *key)),
+            Message::Unwatch { keys } => keys.iter().for_each(|(db, key)| self.store.unwatch(*db, *key)),
             Message::Order { tx, order } => self.obey(tx, *order),
             Message::Report { tx, report } => self.hear(tx, from, *report),
         }

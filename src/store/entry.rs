@@ -158,9 +158,14 @@ impl Shape {
     }
 }
 
-/// An owned entry.
+/// An owned entry. It may move to another lane: RENAME, COPY and MOVE over lanes send it, value, deadline, fields and all.
 #[derive(Debug)]
 pub struct Entry(NonNull<u8>);
+
+// SAFETY: an entry owns its memory alone, and what it holds may move (asserted beside `Object`).
+unsafe impl Send for Entry {}
+// SAFETY: a shared entry gives out shared views, which change nothing.
+unsafe impl Sync for Entry {}
 
 /// A view of an entry.
 #[derive(Clone, Copy, Debug)]
@@ -376,6 +381,17 @@ impl<'e> EntryRef<'e> {
 
     pub fn recency(self) -> Recency {
         Recency(self.header().recency)
+    }
+
+    /// A copy of key, value and fields, the memcached version excepted: a copy is a value of its own. Large values share their nodes.
+    pub fn duplicate(self) -> Entry {
+        let fields = Fields { cas: None, ..self.fields() };
+        match self.value() {
+            ValueRef::Str(text) => Entry::new(self.key(), Value::Embedded(text), fields),
+            ValueRef::Object(object) => {
+                Entry::new(self.key(), Value::Object(self.kind(), Box::new(object.clone())), fields)
+            }
+        }
     }
 
     /// Bytes of the entry and of all that hangs on it.

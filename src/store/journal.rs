@@ -1,5 +1,18 @@
-//! The effects of this turn: what each write did, stated so that repeating it anywhere gives the same.
+//! What the running command does, in two forms: effects, which repeated anywhere give the same, and happenings, which say what
+//! became of which key.
+//!
+//! ```text
+//!  handler --> happened(db, event, key) --> counted;  while `listening`: Happenings --> take_happened
+//!         \--> state(words)             --> stated --commit--> committed effects    --> take         while `recording`
+//!                                           (or the request itself, for rows of Log::Verbatim)
+//! ```
+//!
+//! Effects are for the journal and replicas, happenings for WATCH, blocked clients and notifications. When nobody wants either,
+//! a write costs one addition and two branches.
 
+use super::Key;
+use super::event::Event;
+use crate::base::hash::KeyHash;
 use crate::wire::request::{Args, Request};
 
 /// One effect.
@@ -9,36 +22,90 @@ pub struct Effect {
     pub request: Request,
 }
 
-/// Collects effects of the running command, and of the turn.
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened<'h> {
+    Key {
+        db: u8,
+        key: Key<'h>,
+        event: Event,
+    },
+    /// FLUSHDB, FLUSHALL, SWAPDB: any key of the database may be another one now, or none.
+    Database {
+        db: u8,
+    },
+}
+
+/// What happened, in order. Its buffers are reused: see [`Effects::reuse`].
+#[derive(Debug, Default)]
+pub struct Happenings {
+    records: Vec<Record>,
+    keys: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    db: u8,
+    /// `None`: the whole database.
+    event: Option<Event>,
+    hash: KeyHash,
+    /// Where the key ends in `keys`; it begins where the one before it ends.
+    key_end: usize,
+}
+
+/// Collects effects and happenings of the running command, and of the turn.
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Nobody listens unless a journal or a test does: then writes only count.
+    /// Whether a journal, a replica or a test wants effects.
     pub recording: bool,
+    /// Whether anybody wants to know what happened to keys.
+    pub listening: bool,
     /// Changes of the running command.
     dirty: u64,
     /// Changes since the server began.
     pub changes: u64,
     stated: Vec<Request>,
     committed: Vec<Effect>,
+    happened: Happenings,
 }
 
 impl Effects {
-    /// The running command changed something.
+    /// The running command changed a key. Every change says so.
     #[inline]
-    pub fn changed(&mut self) {
+    pub fn happened(&mut self, db: u8, event: Event, key: Key<'_>) {
         self.dirty += 1;
+        self.also(db, event, key);
+    }
+
+    /// A change that was counted has a second name, or a second key: SET with a deadline is told as "expire" too.
+    #[inline]
+    pub fn also(&mut self, db: u8, event: Event, key: Key<'_>) {
+        if self.listening {
+            self.happened.push(db, Some(event), key);
+        }
+    }
+
+    /// The running command changed a whole database.
+    pub fn happened_to_all(&mut self, db: u8) {
+        self.dirty += 1;
+        if self.listening {
+            self.happened.push(db, None, Key { bytes: b"", hash: KeyHash::default() });
+        }
+    }
+
+    /// A key is gone because its time had come. That is an effect of its own, before that of a command which came upon it: whoever
+    /// repeats the command must not meet the key.
+    pub fn expired(&mut self, db: u8, key: Key<'_>) {
+        self.changes += 1;
+        self.also(db, Event::EXPIRED, key);
+        if self.recording {
+            let request = [b"DEL", key.bytes].into_iter().collect();
+            self.committed.push(Effect { db, request });
+        }
     }
 
     /// States an effect instead of the request itself.
     pub fn state(&mut self, words: &[&[u8]]) {
-        self.dirty += 1;
-        if self.recording {
-            self.stated.push(words.iter().copied().collect());
-        }
-    }
-
-    /// States the effect of a change that was already counted.
-    pub fn restate(&mut self, words: &[&[u8]]) {
         if self.recording {
             self.stated.push(words.iter().copied().collect());
         }
@@ -76,5 +143,93 @@ impl Effects {
     /// Takes what has been committed.
     pub fn take(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.committed)
+    }
+
+    /// Whether something happened since the last call of [`Self::take_happened`]; never while nobody listens.
+    #[inline]
+    pub fn has_happened(&self) -> bool {
+        !self.happened.is_empty()
+    }
+
+    /// Takes what happened.
+    pub fn take_happened(&mut self) -> Happenings {
+        std::mem::take(&mut self.happened)
+    }
+
+    /// Gives the buffers back for what happens next, so that listening allocates nothing in the long run.
+    pub fn reuse(&mut self, mut spare: Happenings) {
+        if self.happened.is_empty() {
+            spare.records.clear();
+            spare.keys.clear();
+            self.happened = spare;
+        }
+    }
+}
+
+impl Happenings {
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Happened<'_>> {
+        let mut start = 0;
+        self.records.iter().map(move |&Record { db, event, hash, key_end }| {
+            let bytes = &self.keys[std::mem::replace(&mut start, key_end)..key_end];
+            match event {
+                Some(event) => Happened::Key { db, key: Key { bytes, hash }, event },
+                None => Happened::Database { db },
+            }
+        })
+    }
+
+    #[cold]
+    fn push(&mut self, db: u8, event: Option<Event>, key: Key<'_>) {
+        self.keys.extend_from_slice(key.bytes);
+        self.records.push(Record { db, event, hash: key.hash, key_end: self.keys.len() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn key(bytes: &[u8]) -> Key<'_> {
+        Key { bytes, hash: KeyHash(7) }
+    }
+
+    #[test]
+    fn happenings_are_kept_in_order_while_somebody_listens() {
+        let mut effects = Effects::default();
+        effects.happened(0, Event::SET, key(b"unheard"));
+        effects.commit(0, None);
+        assert!(!effects.has_happened());
+        effects.listening = true;
+        effects.happened(3, Event::SET, key(b"a"));
+        effects.also(3, Event::EXPIRE, key(b"a"));
+        effects.happened_to_all(2);
+        effects.expired(0, key(b"bc"));
+        let happened = effects.take_happened();
+        let expected = [
+            Happened::Key { db: 3, key: key(b"a"), event: Event::SET },
+            Happened::Key { db: 3, key: key(b"a"), event: Event::EXPIRE },
+            Happened::Database { db: 2 },
+            Happened::Key { db: 0, key: key(b"bc"), event: Event::EXPIRED },
+        ];
+        assert_eq!(happened.iter().collect::<Vec<_>>(), expected);
+        effects.reuse(happened);
+        assert!(!effects.has_happened());
+        effects.commit(0, None);
+        assert_eq!(effects.changes, 4, "names beside the first do not count");
+    }
+
+    #[test]
+    fn an_expired_key_is_stated_before_the_command_that_came_upon_it() {
+        let mut effects = Effects { recording: true, ..Effects::default() };
+        let request: Request = [&b"INCR"[..], b"k"].into_iter().collect();
+        effects.expired(1, key(b"k"));
+        effects.happened(1, Event::INCRBY, key(b"k"));
+        effects.commit(1, Some(request.args()));
+        let del = [&b"DEL"[..], b"k"].into_iter().collect();
+        assert_eq!(effects.take(), [Effect { db: 1, request: del }, Effect { db: 1, request }]);
     }
 }

@@ -53,6 +53,23 @@ pub enum Deadline {
     At(Millis),
 }
 
+/// What a write found under its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    Missing,
+    /// A key whose time had passed: nobody could see it, but whoever repeats the write would. It is gone now.
+    Due,
+    Present,
+}
+
+/// Where a key is, for a write.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sought {
+    Missing,
+    Due(At),
+    Present(At),
+}
+
 /// What is written beside a value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Write {
@@ -124,13 +141,13 @@ impl Keyspace {
         write: Write,
         now: Millis,
         graves: &mut Graveyard,
-    ) {
+    ) -> Before {
         let value = if text.len() <= EMBED_MAX {
             Value::Embedded(text)
         } else {
             Value::Object(Kind::String, Box::new(Object::Rope(Rope::from(text))))
         };
-        self.set(key, hash, value, write, now, graves);
+        self.set(key, hash, value, write, now, graves)
     }
 
     /// Stores a value under a key, whether it exists or not. Side effects:
@@ -144,7 +161,7 @@ impl Keyspace {
         write: Write,
         now: Millis,
         graves: &mut Graveyard,
-    ) {
+    ) -> Before {
         let at = match self.table.find_or_gap(hash, |entry| entry.key() == key) {
             Ok(at) => at,
             Err(gap) => {
@@ -154,30 +171,62 @@ impl Keyspace {
                 let hasher = self.hasher;
                 self.table.insert(gap, entry, |entry| hasher.key(entry.key()));
                 self.deadlines.change(hash, None, fields.expiry);
-                return;
+                return Before::Missing;
             }
         };
         let old = self.table.at(at);
         let before = old.expiry();
-        let fields = write.fields(before.filter(|_| !old.is_due(now)));
+        let found = if old.is_due(now) { Before::Due } else { Before::Present };
+        let fields = write.fields(before.filter(|_| found == Before::Present));
         self.deadlines.change(hash, before, fields.expiry);
         if let Value::Embedded(text) = value
             && self.table.at_mut(at).overwrite(text, fields)
         {
-            return;
+            return found;
         }
         let entry = Entry::new(key, value, fields);
         count_out(&mut self.usage, self.table.at(at));
         count_in(&mut self.usage, entry.view());
         graves.bury(self.table.replace(at, entry));
+        found
     }
 
-    /// Removes a key. False if there was none, or only one whose time had passed.
-    pub fn remove(&mut self, key: &[u8], hash: KeyHash, now: Millis, graves: &mut Graveyard) -> bool {
-        let Some(entry) = self.take(key, hash) else { return false };
-        let visible = !entry.view().is_due(now);
+    /// Removes a key.
+    pub fn remove(&mut self, key: &[u8], hash: KeyHash, now: Millis, graves: &mut Graveyard) -> Before {
+        let Some(entry) = self.take(key, hash) else { return Before::Missing };
+        let found = if entry.view().is_due(now) { Before::Due } else { Before::Present };
         graves.bury(entry);
-        visible
+        found
+    }
+
+    /// Where a key is, for whoever is about to change it.
+    #[inline]
+    pub(super) fn seek(&self, key: &[u8], hash: KeyHash, now: Millis) -> Sought {
+        match self.position(key, hash) {
+            None => Sought::Missing,
+            Some(at) if self.table.at(at).is_due(now) => Sought::Due(at),
+            Some(at) => Sought::Present(at),
+        }
+    }
+
+    /// The entry at a place that `seek` gave.
+    #[inline]
+    pub(super) fn entry_at(&self, at: At) -> EntryRef<'_> {
+        self.table.at(at)
+    }
+
+    /// The same, stamped as used.
+    #[inline]
+    pub(super) fn touch_at(&mut self, at: At, recency: Recency) -> EntryRef<'_> {
+        let mut entry = self.table.at_mut(at);
+        entry.touch(recency);
+        entry.into_view()
+    }
+
+    /// Removes the entry at a place that `seek` gave.
+    pub(super) fn remove_at(&mut self, at: At, hash: KeyHash, graves: &mut Graveyard) {
+        self.deadlines.change(hash, self.table.at(at).expiry(), None);
+        graves.bury(self.take_at(at));
     }
 
     /// Takes a key out with its value, due or not; for whoever moves it, or buries it.
@@ -188,7 +237,7 @@ impl Keyspace {
     }
 
     /// Puts the value and the fields of an entry that was taken from anywhere under a key; what was there dies.
-    pub fn put(&mut self, key: &[u8], hash: KeyHash, entry: Entry, now: Millis, graves: &mut Graveyard) {
+    pub fn put(&mut self, key: &[u8], hash: KeyHash, entry: Entry, now: Millis, graves: &mut Graveyard) -> Before {
         let fields = entry.view().fields();
         let write = Write {
             deadline: fields.expiry.map_or(Deadline::Clear, Deadline::At),
@@ -199,29 +248,10 @@ impl Keyspace {
         };
         let kind = entry.view().kind();
         if let ValueRef::Str(text) = entry.view().value() {
-            self.set(key, hash, Value::Embedded(text), write, now, graves);
-        } else if let Some(object) = entry.into_object() {
-            self.set(key, hash, Value::Object(kind, object), write, now, graves);
+            return self.set(key, hash, Value::Embedded(text), write, now, graves);
         }
-    }
-
-    /// Gives a value another key, deadline and all. False if there is no such key.
-    pub fn rename(
-        &mut self,
-        from: (&[u8], KeyHash),
-        to: (&[u8], KeyHash),
-        now: Millis,
-        graves: &mut Graveyard,
-    ) -> bool {
-        if self.visible(from.0, from.1, now).is_none() {
-            return false;
-        }
-        if from.0 != to.0
-            && let Some(entry) = self.take(from.0, from.1)
-        {
-            self.put(to.0, to.1, entry, now, graves);
-        }
-        true
+        let object = entry.into_object().expect("what is not embedded is an object");
+        self.set(key, hash, Value::Object(kind, object), write, now, graves)
     }
 
     /// Sets or clears the deadline. False if there is no such key.
@@ -257,12 +287,12 @@ impl Keyspace {
         now: Millis,
         count: usize,
         graves: &mut Graveyard,
-        mut tell: impl FnMut(EntryRef<'_>),
+        mut tell: impl FnMut(KeyHash, EntryRef<'_>),
     ) -> Progress {
         for _ in 0..count {
             let Some((deadline, hash)) = self.deadlines.pop_due(now) else { return Progress::Done };
             while let Some(at) = self.table.find(hash, |entry| entry.expiry() == Some(deadline)) {
-                tell(self.table.at(at));
+                tell(hash, self.table.at(at));
                 graves.bury(self.take_at(at));
             }
         }
@@ -539,11 +569,15 @@ mod tests {
                        }
                        Step::Remove(key) => {
                            let key = name(key);
-                           prop_assert_eq!(db.remove(&key, hasher.key(&key), now, &mut graves), model.remove(&key).is_some());
+                           let removed = db.remove(&key, hasher.key(&key), now, &mut graves) == Before::Present;
+                           prop_assert_eq!(removed, model.remove(&key).is_some());
                        }
                        Step::Rename(from, to) => {
                            let (from, to) = (name(from), name(to));
-                           let renamed = db.rename((&from, hasher.key(&from)), (&to, hasher.key(&to)), now, &mut graves);
+                           let renamed = db.find(&from, hasher.key(&from), now).is_some();
+                           if renamed && let Some(entry) = db.take(&from, hasher.key(&from)) {
+                               db.put(&to, hasher.key(&to), entry, now, &mut graves);
+                           }
                            let taken = model.remove(&from);
                            prop_assert_eq!(renamed, taken.is_some());
                            model.extend(taken.map(|value| (to, value)));
@@ -569,7 +603,7 @@ mod tests {
                    }
                    model.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > now));
                    if collect {
-                       while db.expire_step(now, 3, &mut graves, |entry| assert!(entry.is_due(now))) == Progress::More {}
+                       while db.expire_step(now, 3, &mut graves, |_, entry| assert!(entry.is_due(now))) == Progress::More {}
                        prop_assert_eq!(db.len(), model.len());
                        prop_assert_eq!(db.expiring(), model.values().filter(|(_, deadline)| deadline.is_some()).count());
                        prop_assert_eq!(db.next_deadline(), model.values().filter_map(|(_, deadline)| *deadline).min());

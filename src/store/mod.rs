@@ -1,6 +1,8 @@
 //! Layer 2: everything one shard holds. No I/O; the time is an argument.
 
+mod change;
 pub mod entry;
+pub mod event;
 pub mod expiry;
 pub mod journal;
 pub mod keyspace;
@@ -14,9 +16,17 @@ use crate::base::time::{Millis, Now};
 use crate::types::Progress;
 pub use crate::types::dict::Spot;
 use entry::{EntryRef, Recency};
-use journal::Effects;
+use event::Event;
+use journal::{Effects, Happened};
 use keyspace::{Graveyard, Keyspace};
-use watchers::Watchers;
+use watchers::{Version, Watchers};
+
+/// A key and its place in the keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key<'k> {
+    pub bytes: &'k [u8],
+    pub hash: KeyHash,
+}
 
 /// What handlers count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,8 +62,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// `lane` tells the random choices of stores with equal seeds apart.
-    pub fn new(databases: usize, seed: [u64; 2], lane: u64) -> Self {
+    /// Stores of one server share the seed, so that what is ordered by hash may move between them; their random choices differ.
+    pub fn new(databases: usize, seed: [u64; 2], lane: u16) -> Self {
         let hash_key = HashKey::new(seed);
         Self {
             dbs: (0..databases).map(|_| Keyspace::new(hash_key)).collect(),
@@ -62,7 +72,7 @@ impl Store {
             effects: Effects::default(),
             watchers: Watchers::default(),
             counters: Counters::default(),
-            rng: Rng::new(seed[0] ^ seed[1].rotate_left(32) ^ lane),
+            rng: Rng::new(seed[0] ^ seed[1].rotate_left(32) ^ u64::from(lane)),
             recency: Recency::default(),
         }
     }
@@ -75,59 +85,65 @@ impl Store {
         self.dbs.len()
     }
 
+    /// A database to look into; it is changed through `change.rs` only.
+    ///
     /// # Panics
     /// If there is no such database: SELECT let none through.
     #[inline]
-    pub fn db(&mut self, db: u8) -> &mut Keyspace {
-        &mut self.dbs[usize::from(db)]
-    }
-
-    /// A database and the graveyard, for whatever may bury something.
-    #[inline]
-    pub fn db_and_graves(&mut self, db: u8) -> (&mut Keyspace, &mut Graveyard) {
-        (&mut self.dbs[usize::from(db)], &mut self.graves)
+    pub fn db(&self, db: u8) -> &Keyspace {
+        &self.dbs[usize::from(db)]
     }
 
     /// Looks a key up for a client, which counts as a hit or a miss and as a use.
     #[inline]
-    pub fn read(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
-        let found = self.dbs[usize::from(db)].find_and_touch(key, hash, now, self.recency);
+    pub fn read(&mut self, db: u8, key: Key<'_>, now: Millis) -> Option<EntryRef<'_>> {
+        let found = self.dbs[usize::from(db)].find_and_touch(key.bytes, key.hash, now, self.recency);
         self.counters.looked_up(found.is_some());
+        if found.is_none() {
+            self.effects.also(db, Event::KEYMISS, key);
+        }
         found
-    }
-
-    /// Looks a key up for a write, which is a use but neither a hit nor a miss, as in Redis.
-    #[inline]
-    pub fn touch(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
-        self.dbs[usize::from(db)].find_and_touch(key, hash, now, self.recency)
     }
 
     /// As `read`, but no use: for what a client asks about a key rather than of it.
     #[inline]
-    pub fn look(&mut self, db: u8, key: &[u8], hash: KeyHash, now: Millis) -> Option<EntryRef<'_>> {
-        let found = self.dbs[usize::from(db)].find(key, hash, now);
+    pub fn look(&mut self, db: u8, key: Key<'_>, now: Millis) -> Option<EntryRef<'_>> {
+        let found = self.dbs[usize::from(db)].find(key.bytes, key.hash, now);
         self.counters.looked_up(found.is_some());
+        if found.is_none() {
+            self.effects.also(db, Event::KEYMISS, key);
+        }
         found
+    }
+
+    /// A client watches a key from now on.
+    pub fn watch(&mut self, db: u8, key: KeyHash) -> Version {
+        self.effects.listening = true;
+        self.watchers.watch(db, key)
+    }
+
+    pub fn unwatch(&mut self, db: u8, key: KeyHash) {
+        self.watchers.unwatch(db, key);
+        self.effects.listening = !self.watchers.is_empty();
+    }
+
+    /// Tells the watchers what happened since the last call.
+    pub fn tell_watchers(&mut self) {
+        let happened = self.effects.take_happened();
+        for what in happened.iter() {
+            match what {
+                // What expired is seen by its absence.
+                Happened::Key { event: Event::KEYMISS | Event::EXPIRED, .. } => {}
+                Happened::Key { db, key, .. } => self.watchers.touched(db, key.hash),
+                Happened::Database { db } => self.watchers.swept(db),
+            }
+        }
+        self.effects.reuse(happened);
     }
 
     /// Databases that hold keys, with their numbers.
     pub fn open_databases(&self) -> impl Iterator<Item = (usize, &Keyspace)> {
         self.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty())
-    }
-
-    /// Empties a database in constant time.
-    pub fn flush(&mut self, db: u8) {
-        let (keys, graves) = self.db_and_graves(db);
-        if !keys.is_empty() {
-            keys.clear(graves);
-        }
-        self.effects.changed();
-    }
-
-    /// Swaps two databases in constant time.
-    pub fn swap(&mut self, one: u8, other: u8) {
-        self.dbs.swap(usize::from(one), usize::from(other));
-        self.effects.changed();
     }
 
     /// Any key of a database, each as likely as any other.
@@ -182,13 +198,12 @@ impl Store {
     fn expire(&mut self, now: Now) {
         let Self { dbs, graves, effects, counters, .. } = self;
         for (db, keys) in (0_u8..).zip(dbs.iter_mut()) {
-            keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, |entry| {
+            keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, |hash, entry| {
                 counters.expired += 1;
                 let due_us = entry.expiry().map_or(now.unix_us, |due| due.0 * 1000);
                 counters.expire_lag_us = now.unix_us.saturating_sub(due_us);
                 counters.expire_lag_max_us = counters.expire_lag_max_us.max(counters.expire_lag_us);
-                effects.state(&[b"DEL", entry.key()]);
-                effects.commit(db, None);
+                effects.expired(db, Key { bytes: entry.key(), hash });
             });
         }
     }

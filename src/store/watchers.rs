@@ -2,7 +2,8 @@
 //!
 //! Who watches remembers the number; EXEC compares. So a change costs one look-up however many watch, nothing is sent to anybody, and a
 //! key that nobody watches any more is forgotten. The number goes on from key to key, so that one forgotten and watched anew never
-//! repeats an old one. A key that expires is not counted here: whoever watches remembers that it was there and sees that it is gone.
+//! repeats an old one. A key that expires is not counted here: whoever watches remembers whether it was there and sees whether it is. The
+//! same tells what a change of the whole database meant for it.
 
 use hashbrown::HashMap;
 
@@ -10,11 +11,23 @@ use crate::base::hash::KeyHash;
 
 /// The state of a watched key at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version(pub u64);
+pub struct Version {
+    changes: u64,
+    sweeps: u64,
+}
+
+/// What became of a watched key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    Untouched,
+    /// Its database was emptied or swapped: it has changed unless it was not there before and is not there now.
+    Swept,
+    Changed,
+}
 
 #[derive(Debug)]
 struct Watched {
-    version: u64,
+    version: Version,
     /// Clients that watch it, each as often as it said so.
     by: u32,
 }
@@ -34,9 +47,9 @@ impl Watchers {
 
     /// One more client watches the key.
     pub fn watch(&mut self, db: u8, key: KeyHash) -> Version {
-        let watched = self.keys.entry((db, key)).or_insert(Watched { version: self.changes, by: 0 });
+        let watched = self.keys.entry((db, key)).or_insert(Watched { version: Version { changes: self.changes, sweeps: 0 }, by: 0 });
         watched.by += 1;
-        Version(watched.version)
+        watched.version
     }
 
     pub fn unwatch(&mut self, db: u8, key: KeyHash) {
@@ -48,27 +61,27 @@ impl Watchers {
         }
     }
 
-    /// Whether a key that is watched has changed since.
-    pub fn changed_since(&self, db: u8, key: KeyHash, version: Version) -> bool {
-        self.keys.get(&(db, key)).is_none_or(|watched| watched.version != version.0)
+    /// What became of a key that is watched since.
+    pub fn since(&self, db: u8, key: KeyHash, version: Version) -> Since {
+        match self.keys.get(&(db, key)).map(|watched| watched.version) {
+            Some(now) if now == version => Since::Untouched,
+            Some(now) if now.changes == version.changes => Since::Swept,
+            _ => Since::Changed,
+        }
     }
 
     /// The key was written or removed.
     pub fn touched(&mut self, db: u8, key: KeyHash) {
         self.changes += 1;
         if let Some(watched) = self.keys.get_mut(&(db, key)) {
-            watched.version = self.changes;
+            watched.version.changes = self.changes;
         }
     }
 
-    /// Every watched key of the database that `is_there` says was there has changed.
-    pub fn touched_all(&mut self, db: u8, mut is_there: impl FnMut(KeyHash) -> bool) {
-        self.changes += 1;
-        for ((of, key), watched) in &mut self.keys {
-            if *of == db && is_there(*key) {
-                watched.version = self.changes;
-            }
-        }
+    /// The database was emptied or swapped with another.
+    pub fn swept(&mut self, db: u8) {
+        let of_db = self.keys.iter_mut().filter(|((of, _), _)| *of == db);
+        of_db.for_each(|(_, watched)| watched.version.sweeps += 1);
     }
 }
 
@@ -84,17 +97,18 @@ mod tests {
         let other = watchers.watch(0, b);
         let elsewhere = watchers.watch(1, a);
         watchers.touched(0, a);
-        assert!(watchers.changed_since(0, a, first) && watchers.changed_since(0, a, second));
-        assert!(!watchers.changed_since(0, b, other) && !watchers.changed_since(1, a, elsewhere));
-        watchers.touched_all(0, |key| key == a);
-        assert!(!watchers.changed_since(0, b, other));
+        assert_eq!([watchers.since(0, a, first), watchers.since(0, a, second)], [Since::Changed; 2]);
+        assert_eq!([watchers.since(0, b, other), watchers.since(1, a, elsewhere)], [Since::Untouched; 2]);
+        watchers.swept(0);
+        assert_eq!([watchers.since(0, b, other), watchers.since(1, a, elsewhere)], [Since::Swept, Since::Untouched]);
+        assert_eq!(watchers.since(0, a, first), Since::Changed);
         for (db, key) in [(0, a), (0, a), (0, b), (1, a)] {
             watchers.unwatch(db, key);
         }
         assert!(watchers.is_empty());
         watchers.touched(0, a);
         let again = watchers.watch(0, a);
-        assert!(!watchers.changed_since(0, a, again));
+        assert_eq!(watchers.since(0, a, again), Since::Untouched);
         assert_ne!(again, first);
     }
 }

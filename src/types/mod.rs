@@ -39,8 +39,14 @@ pub enum Progress {
     More,
 }
 
-/// What the reference counts add to an allocation behind `Rc`.
-pub(crate) const RC_BYTES: usize = 16;
+/// What the reference count adds to an allocation behind `triomphe::Arc`, which keeps no count of weak references.
+pub(crate) const RC_BYTES: usize = 8;
+
+/// A value may move to another lane, and another thread may walk a clone of it.
+const _: () = {
+    const fn is_shareable<T: Send + Sync>() {}
+    is_shareable::<Object>();
+};
 
 impl Object {
     pub fn bytes(&self) -> usize {

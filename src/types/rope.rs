@@ -16,9 +16,9 @@
 //! Absent: truncation and insertion in the middle; no command needs them.
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use bytes::Bytes;
+use triomphe::Arc;
 
 use super::packed::allocation_class;
 use super::{Progress, RC_BYTES};
@@ -35,11 +35,11 @@ const SHARED_BYTES: usize = 24;
 static ZEROS: [u8; LEAF_BYTES] = [0; LEAF_BYTES];
 
 #[derive(Clone, Debug, Default)]
-pub struct Rope(Rc<Root>);
+pub struct Rope(Arc<Root>);
 
 #[derive(Clone, Debug, Default)]
 struct Root {
-    tree: Option<Rc<Node>>,
+    tree: Option<Arc<Node>>,
     leaves: usize,
     tail: Vec<u8>,
 }
@@ -47,7 +47,7 @@ struct Root {
 #[derive(Debug)]
 enum Node {
     Leaves(Vec<Bytes>),
-    Forks(Vec<Rc<Self>>),
+    Forks(Vec<Arc<Self>>),
 }
 
 impl From<&[u8]> for Rope {
@@ -68,13 +68,13 @@ impl Rope {
     }
 
     pub fn append(&mut self, bytes: &[u8]) {
-        Rc::make_mut(&mut self.0).append(bytes);
+        Arc::make_mut(&mut self.0).append(bytes);
     }
 
     /// Writes `bytes` at `offset`; a gap between the end and `offset` becomes zeros.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
         let len = self.len();
-        let root = Rc::make_mut(&mut self.0);
+        let root = Arc::make_mut(&mut self.0);
         if offset > len {
             root.append_zeros(offset - len);
         }
@@ -120,7 +120,7 @@ impl Rope {
         let (mut level, mut nodes, mut total) = (root.leaves, 0, 0);
         while level > 1 || (level == 1 && nodes == 0) {
             level = level.div_ceil(FANOUT);
-            total += level * node_bytes(if nodes == 0 { size_of::<Bytes>() } else { size_of::<Rc<Node>>() });
+            total += level * node_bytes(if nodes == 0 { size_of::<Bytes>() } else { size_of::<Arc<Node>>() });
             nodes += level;
         }
         root_bytes(root) + root.leaves * (LEAF_BYTES + SHARED_BYTES) + total
@@ -132,7 +132,7 @@ impl Rope {
 
     /// Gives back at most `budget` leaves and nodes, from the end.
     pub fn free_step(&mut self, budget: &mut usize) -> Progress {
-        if let Some(Root { tree: tree @ Some(_), .. }) = Rc::get_mut(&mut self.0) {
+        if let Some(Root { tree: tree @ Some(_), .. }) = Arc::get_mut(&mut self.0) {
             if tree.as_mut().is_some_and(|node| *budget == 0 || free_from_end(node, budget) == Progress::More) {
                 return Progress::More;
             }
@@ -142,7 +142,7 @@ impl Rope {
             return Progress::More;
         }
         *budget -= 1;
-        self.0 = Rc::default();
+        self.0 = Arc::default();
         Progress::Done
     }
 }
@@ -223,13 +223,13 @@ impl Root {
     fn leaf_mut(&mut self, index: usize) -> &mut Bytes {
         assert!(index < self.leaves, "a leaf of this rope");
         let mut level = self.height();
-        let mut node = Rc::make_mut(self.tree.as_mut().expect("leaves hang on a tree"));
+        let mut node = Arc::make_mut(self.tree.as_mut().expect("leaves hang on a tree"));
         loop {
             level -= 1;
             let digit = index >> (level * FANOUT_BITS) & (FANOUT - 1);
             match node {
                 Node::Leaves(leaves) => return &mut leaves[digit],
-                Node::Forks(forks) => node = Rc::make_mut(&mut forks[digit]),
+                Node::Forks(forks) => node = Arc::make_mut(&mut forks[digit]),
             }
         }
     }
@@ -238,16 +238,16 @@ impl Root {
         assert_eq!(leaf.len(), LEAF_BYTES, "only the tail is shorter");
         let height = height_of(self.leaves + 1);
         let tree = match self.tree.take() {
-            None => Rc::new(Node::Leaves(Vec::with_capacity(FANOUT))),
+            None => Arc::new(Node::Leaves(Vec::with_capacity(FANOUT))),
             Some(tree) if height > self.height() => {
                 let mut forks = Vec::with_capacity(FANOUT);
                 forks.push(tree);
-                Rc::new(Node::Forks(forks))
+                Arc::new(Node::Forks(forks))
             }
             Some(tree) => tree,
         };
         let tree = self.tree.insert(tree);
-        Rc::make_mut(tree).push(self.leaves, height - 1, leaf);
+        Arc::make_mut(tree).push(self.leaves, height - 1, leaf);
         self.leaves += 1;
     }
 }
@@ -259,10 +259,10 @@ impl Node {
             Self::Leaves(leaves) => leaves.push(leaf),
             Self::Forks(forks) => {
                 if forks.len() == index >> (level * FANOUT_BITS) & (FANOUT - 1) {
-                    forks.push(Rc::new(Self::empty(level)));
+                    forks.push(Arc::new(Self::empty(level)));
                 }
                 let last = forks.last_mut().expect("a fork was just made if there was none");
-                Rc::make_mut(last).push(index, level - 1, leaf);
+                Arc::make_mut(last).push(index, level - 1, leaf);
             }
         }
     }
@@ -283,7 +283,7 @@ impl Node {
             }
             Self::Forks(forks) => {
                 let held: usize = forks.iter().map(|fork| fork.recount_bytes()).sum();
-                RC_BYTES + size_of::<Self>() + forks.capacity() * size_of::<Rc<Self>>() + held
+                RC_BYTES + size_of::<Self>() + forks.capacity() * size_of::<Arc<Self>>() + held
             }
         }
     }
@@ -346,8 +346,8 @@ fn write_leaf(leaf: &mut Bytes, at: usize, bytes: &[u8]) {
 }
 
 /// `Done` when the caller may drop `node` at the price of one node.
-fn free_from_end(node: &mut Rc<Node>, budget: &mut usize) -> Progress {
-    match Rc::get_mut(node) {
+fn free_from_end(node: &mut Arc<Node>, budget: &mut usize) -> Progress {
+    match Arc::get_mut(node) {
         None => Progress::Done,
         Some(Node::Leaves(leaves)) => {
             let kept = leaves.len().saturating_sub(*budget);

@@ -19,7 +19,7 @@
 //! Elements longer than INLINE_MAX live in a Rope beside the leaf's data. Hashes are not stored (long first columns excepted):
 //! a split computes them again, about a hundred at a time.
 
-use std::rc::Rc;
+use triomphe::{Arc, HeaderSlice};
 
 use super::packed::{Cell, Form, Row, parse, row_size, write_row};
 use super::rope::Rope;
@@ -41,7 +41,7 @@ const LEVELS_MAX: u32 = CURSOR_BITS / LEVEL_BITS;
 
 /// What an element costs beside its record: fingerprint and offset.
 const SLOT_BYTES: usize = 3;
-const LEAF_HEAD: usize = RC_BYTES + size_of::<Leaf<[u8; 0]>>();
+const LEAF_HEAD: usize = RC_BYTES + size_of::<Head>();
 const LEAF_DATA_MAX: usize = LEAF_BYTES_MAX - LEAF_HEAD;
 /// Two buddies merge when what both hold is below this: half a leaf, so that it does not split again at the next insertion.
 const MERGE_BELOW: usize = LEAF_BYTES_MAX / 2;
@@ -91,8 +91,8 @@ struct Branch {
 
 #[derive(Clone, Debug)]
 enum Node {
-    Inner(Rc<Inner>),
-    Leaf(Rc<Leaf<[u8]>>),
+    Inner(Arc<Inner>),
+    Leaf(Leaf),
 }
 
 #[derive(Debug)]
@@ -101,8 +101,18 @@ struct Inner {
     branches: Vec<Branch>,
 }
 
-#[derive(Debug)]
-struct Leaf<D: ?Sized> {
+/// Head and data are one allocation.
+#[derive(Clone, Debug)]
+struct Leaf(Arc<HeaderSlice<Head, [u8]>>);
+
+/// A leaf in the hands of its only owner.
+struct LeafMut<'l> {
+    head: &'l mut Head,
+    data: &'l mut [u8],
+}
+
+#[derive(Debug, Default)]
+struct Head {
     longs: Vec<Option<Long>>,
     /// Sum of the ropes' bytes.
     long_bytes: usize,
@@ -112,7 +122,6 @@ struct Leaf<D: ?Sized> {
     used: u16,
     /// Bytes of removed records below `used`.
     dead: u16,
-    data: D,
 }
 
 #[derive(Clone, Debug)]
@@ -269,7 +278,7 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
     }
 
     /// The leaf that covers `cursor`, and the cursors at which its range begins and ends.
-    fn leaf_at(&self, cursor: u64) -> (&Leaf<[u8]>, u64, u64) {
+    fn leaf_at(&self, cursor: u64) -> (&Leaf, u64, u64) {
         let (mut node, mut level) = (&self.root.node, 0);
         let (mut start, mut end) = (0, 1 << CURSOR_BITS);
         loop {
@@ -330,7 +339,7 @@ impl Branch {
         }
         let Node::Inner(rc) = &mut self.node else { unreachable!("a leaf was set or pushed down") };
         let before = rc.bytes();
-        let inner = Rc::make_mut(rc);
+        let inner = Arc::make_mut(rc);
         let written = inner.set::<COLUMNS>(level, row, work);
         *work.bytes = *work.bytes + inner.bytes() - before;
         self.count += usize::from(written == Written::Added);
@@ -343,7 +352,7 @@ impl Branch {
         let leaf = std::mem::replace(&mut self.node, Node::Leaf(blank_leaf(0)));
         let inner = Inner { starts: 1, branches: vec![Self { count: self.count, node: leaf }] };
         *work.bytes += inner.bytes();
-        self.node = Node::Inner(Rc::new(inner));
+        self.node = Node::Inner(Arc::new(inner));
     }
 
     fn remove<const COLUMNS: usize>(&mut self, level: u32, hash: u64, first: &[u8], work: &mut Work<'_>) {
@@ -352,7 +361,7 @@ impl Branch {
             Node::Leaf(leaf) => remove_in_leaf::<COLUMNS>(leaf, hash, first, work),
             Node::Inner(rc) => {
                 let before = rc.bytes();
-                let inner = Rc::make_mut(rc);
+                let inner = Arc::make_mut(rc);
                 let slot = slot_of(hash, level);
                 let index = inner.rank(slot);
                 inner.branches[index].remove::<COLUMNS>(level + 1, hash, first, work);
@@ -360,7 +369,7 @@ impl Branch {
                 *work.bytes = *work.bytes + inner.bytes() - before;
                 if let [Self { node: Node::Leaf(leaf), .. }] = &inner.branches[..] {
                     *work.bytes -= inner.bytes();
-                    self.node = Node::Leaf(Rc::clone(leaf));
+                    self.node = Node::Leaf(leaf.clone());
                 }
             }
         }
@@ -375,7 +384,7 @@ impl Branch {
                 let rows: usize = leaf.rows::<COLUMNS>().map(|row| row.size).sum();
                 assert_eq!(rows, leaf.live(), "a leaf knows its dead bytes");
                 let longs = leaf.longs.capacity() * size_of::<Option<Long>>();
-                (usize::from(leaf.count), LEAF_HEAD + leaf.data.len() + longs + ropes)
+                (usize::from(leaf.count), LEAF_HEAD + leaf.data().len() + longs + ropes)
             }
             Node::Inner(inner) => {
                 let parts = inner.branches.iter().map(Self::recount::<COLUMNS>);
@@ -492,9 +501,29 @@ impl Clone for Inner {
     }
 }
 
-impl Leaf<[u8]> {
+impl std::ops::Deref for Leaf {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        &self.0.header
+    }
+}
+
+impl Leaf {
+    #[inline]
+    fn data(&self) -> &[u8] {
+        &self.0.slice
+    }
+
+    /// The leaf for writing, unless somebody else holds it too.
+    #[inline]
+    fn alone(&mut self) -> Option<LeafMut<'_>> {
+        let HeaderSlice { header, slice } = Arc::get_mut(&mut self.0)?;
+        Some(LeafMut { head: header, data: slice })
+    }
+
     fn bytes(&self) -> usize {
-        LEAF_HEAD + self.data.len() + self.longs.capacity() * size_of::<Option<Long>>() + self.long_bytes
+        LEAF_HEAD + self.data().len() + self.longs.capacity() * size_of::<Option<Long>>() + self.long_bytes
     }
 
     /// Bytes of live records.
@@ -509,13 +538,12 @@ impl Leaf<[u8]> {
 
     #[inline]
     fn offset(&self, slot: usize) -> usize {
-        let at = usize::from(self.slots) + 2 * slot;
-        usize::from(u16::from_le_bytes([self.data[at], self.data[at + 1]]))
+        self.0.header.offset(self.data(), slot)
     }
 
     #[inline]
     fn row<const COLUMNS: usize>(&self, slot: usize) -> Row<'_> {
-        parse::<COLUMNS>(&self.data[self.offset(slot)..])
+        parse::<COLUMNS>(&self.data()[self.offset(slot)..])
     }
 
     fn rows<const COLUMNS: usize>(&self) -> impl Iterator<Item = Row<'_>> {
@@ -541,7 +569,7 @@ impl Leaf<[u8]> {
     #[inline]
     fn find<const COLUMNS: usize>(&self, hash: u64, first: &[u8]) -> Option<(usize, Row<'_>)> {
         let form = (first.len() <= INLINE_MAX).then(|| Form::of(first));
-        let fingerprints = &self.data[..usize::from(self.count)];
+        let fingerprints = &self.data()[..usize::from(self.count)];
         memchr::memchr_iter(fingerprint(hash), fingerprints).find_map(|slot| {
             let row = self.row::<COLUMNS>(slot);
             let equal = match &form {
@@ -586,16 +614,37 @@ impl Leaf<[u8]> {
         }
         None
     }
+}
+
+impl Head {
+    /// Where the record of `slot` begins in the leaf's data.
+    #[inline]
+    fn offset(&self, data: &[u8], slot: usize) -> usize {
+        let at = usize::from(self.slots) + 2 * slot;
+        usize::from(u16::from_le_bytes([data[at], data[at + 1]]))
+    }
+}
+
+impl LeafMut<'_> {
+    #[inline]
+    fn offset(&self, slot: usize) -> usize {
+        self.head.offset(self.data, slot)
+    }
+
+    #[inline]
+    fn row<const COLUMNS: usize>(&self, slot: usize) -> Row<'_> {
+        parse::<COLUMNS>(&self.data[self.offset(slot)..])
+    }
 
     /// Appends a record; the caller has seen that a slot and the bytes are free.
     fn push<const COLUMNS: usize>(&mut self, row: &NewRow<'_>) {
-        let (slot, start) = (usize::from(self.count), usize::from(self.used));
-        assert!(self.count < self.slots && start + row.size <= self.data.len(), "the caller made room");
+        let (slot, start) = (usize::from(self.head.count), usize::from(self.head.used));
+        assert!(self.head.count < self.head.slots && start + row.size <= self.data.len(), "the caller made room");
         self.data[slot] = fingerprint(row.hash);
         self.point(slot, start);
         self.write::<COLUMNS>(start, row);
-        self.count += 1;
-        self.used = narrow(start + row.size);
+        self.head.count += 1;
+        self.head.used = narrow(start + row.size);
     }
 
     fn write<const COLUMNS: usize>(&mut self, start: usize, row: &NewRow<'_>) {
@@ -611,15 +660,15 @@ impl Leaf<[u8]> {
     }
 
     fn keep(&mut self, long: Long) -> usize {
-        self.long_bytes += long.rope.bytes();
-        match self.longs.iter().position(Option::is_none) {
+        self.head.long_bytes += long.rope.bytes();
+        match self.head.longs.iter().position(Option::is_none) {
             Some(free) => {
-                self.longs[free] = Some(long);
+                self.head.longs[free] = Some(long);
                 free
             }
             None => {
-                self.longs.push(Some(long));
-                self.longs.len() - 1
+                self.head.longs.push(Some(long));
+                self.head.longs.len() - 1
             }
         }
     }
@@ -628,8 +677,8 @@ impl Leaf<[u8]> {
     fn bury<const COLUMNS: usize>(&mut self, slot: usize, graves: &mut Vec<Rope>) {
         let row = self.row::<COLUMNS>(slot);
         for place in [row.first.elsewhere(), row.second.elsewhere()].into_iter().flatten() {
-            let long = self.longs[place].take().expect("a record's long element is there");
-            self.long_bytes -= long.rope.bytes();
+            let long = self.head.longs[place].take().expect("a record's long element is there");
+            self.head.long_bytes -= long.rope.bytes();
             graves.push(long.rope);
         }
     }
@@ -637,15 +686,15 @@ impl Leaf<[u8]> {
     /// Forgets the record in `slot`; the last slot takes its place.
     fn forget<const COLUMNS: usize>(&mut self, slot: usize) {
         let size = self.row::<COLUMNS>(slot).size;
-        let last = usize::from(self.count) - 1;
+        let last = usize::from(self.head.count) - 1;
         self.data[slot] = self.data[last];
         self.point(slot, self.offset(last));
-        self.count -= 1;
-        self.dead += narrow(size);
+        self.head.count -= 1;
+        self.head.dead += narrow(size);
     }
 
     fn point(&mut self, slot: usize, offset: usize) {
-        let at = usize::from(self.slots) + 2 * slot;
+        let at = usize::from(self.head.slots) + 2 * slot;
         self.data[at..at + 2].copy_from_slice(&narrow(offset).to_le_bytes());
     }
 }
@@ -677,72 +726,69 @@ impl<'a> Input<'a> {
 }
 
 /// Adds or replaces in one leaf, or changes nothing if that would exceed the largest leaf.
-fn set_in_leaf<const COLUMNS: usize>(
-    rc: &mut Rc<Leaf<[u8]>>,
-    row: &NewRow<'_>,
-    work: &mut Work<'_>,
-) -> Result<Written, Full> {
-    let before = rc.bytes();
-    let found = rc.find::<COLUMNS>(row.hash, row.text).map(|(slot, old)| (slot, old.size));
+fn set_in_leaf<const COLUMNS: usize>(leaf: &mut Leaf, row: &NewRow<'_>, work: &mut Work<'_>) -> Result<Written, Full> {
+    let before = leaf.bytes();
+    let found = leaf.find::<COLUMNS>(row.hash, row.text).map(|(slot, old)| (slot, old.size));
     let written = match found {
         None => {
-            let leaf = with_room::<COLUMNS>(rc, row.size)?;
+            let mut leaf = with_room::<COLUMNS>(leaf, row.size)?;
             leaf.push::<COLUMNS>(row);
             Written::Added
         }
         Some((slot, size)) if size == row.size => {
-            let leaf = make_mut::<COLUMNS>(rc);
+            let mut leaf = make_mut::<COLUMNS>(leaf);
             leaf.bury::<COLUMNS>(slot, work.graves);
-            leaf.write::<COLUMNS>(leaf.offset(slot), row);
+            let start = leaf.offset(slot);
+            leaf.write::<COLUMNS>(start, row);
             Written::Updated
         }
         Some((slot, _)) => {
-            let leaf = with_room::<COLUMNS>(rc, row.size)?;
+            let mut leaf = with_room::<COLUMNS>(leaf, row.size)?;
             leaf.bury::<COLUMNS>(slot, work.graves);
             leaf.forget::<COLUMNS>(slot);
             leaf.push::<COLUMNS>(row);
             Written::Updated
         }
     };
-    *work.bytes = *work.bytes + rc.bytes() - before;
+    *work.bytes = *work.bytes + leaf.bytes() - before;
     Ok(written)
 }
 
-fn remove_in_leaf<const COLUMNS: usize>(rc: &mut Rc<Leaf<[u8]>>, hash: u64, first: &[u8], work: &mut Work<'_>) {
-    let before = rc.bytes();
-    let (slot, _) = rc.find::<COLUMNS>(hash, first).expect("the caller found the record");
-    let leaf = make_mut::<COLUMNS>(rc);
-    leaf.bury::<COLUMNS>(slot, work.graves);
-    leaf.forget::<COLUMNS>(slot);
-    if 2 * leaf.content() < leaf.data.len() && leaf.data.len() > LEAF_DATA_MIN {
-        *rc = rebuild::<COLUMNS>(&[rc], |_, _| true, 0).expect("a leaf with less fits");
+fn remove_in_leaf<const COLUMNS: usize>(leaf: &mut Leaf, hash: u64, first: &[u8], work: &mut Work<'_>) {
+    let before = leaf.bytes();
+    let (slot, _) = leaf.find::<COLUMNS>(hash, first).expect("the caller found the record");
+    let mut writing = make_mut::<COLUMNS>(leaf);
+    writing.bury::<COLUMNS>(slot, work.graves);
+    writing.forget::<COLUMNS>(slot);
+    if 2 * leaf.content() < leaf.data().len() && leaf.data().len() > LEAF_DATA_MIN {
+        *leaf = rebuild::<COLUMNS>(&[leaf], |_, _| true, 0).expect("a leaf with less fits");
     }
-    *work.bytes = *work.bytes + rc.bytes() - before;
+    *work.bytes = *work.bytes + leaf.bytes() - before;
 }
 
 /// The leaf for writing. Slots keep their numbers in a copy.
-fn make_mut<const COLUMNS: usize>(rc: &mut Rc<Leaf<[u8]>>) -> &mut Leaf<[u8]> {
-    if Rc::get_mut(rc).is_none() {
-        *rc = rebuild::<COLUMNS>(&[rc], |_, _| true, 0).expect("a copy without its dead fits");
+fn make_mut<const COLUMNS: usize>(leaf: &mut Leaf) -> LeafMut<'_> {
+    if !leaf.0.is_unique() {
+        *leaf = rebuild::<COLUMNS>(&[leaf], |_, _| true, 0).expect("a copy without its dead fits");
     }
-    Rc::get_mut(rc).expect("a new leaf is owned alone")
+    leaf.alone().expect("a new leaf is owned alone")
 }
 
 /// The leaf for writing, with a free slot and `size` free bytes. Slots keep their numbers.
-fn with_room<const COLUMNS: usize>(rc: &mut Rc<Leaf<[u8]>>, size: usize) -> Result<&mut Leaf<[u8]>, Full> {
-    let fits = rc.count < rc.slots && usize::from(rc.used) + size <= rc.data.len();
-    if !fits || Rc::get_mut(rc).is_none() {
-        *rc = rebuild::<COLUMNS>(&[rc], |_, _| true, size)?;
+fn with_room<const COLUMNS: usize>(leaf: &mut Leaf, size: usize) -> Result<LeafMut<'_>, Full> {
+    let fits = leaf.count < leaf.slots && usize::from(leaf.used) + size <= leaf.data().len();
+    if !fits || !leaf.0.is_unique() {
+        *leaf = rebuild::<COLUMNS>(&[leaf], |_, _| true, size)?;
     }
-    Ok(Rc::get_mut(rc).expect("a new leaf is owned alone"))
+    Ok(leaf.alone().expect("a new leaf is owned alone"))
 }
 
 /// A new leaf with the records of `sources` that `keep(source, slot)` names, in order, and room for one of `room` bytes.
 fn rebuild<const COLUMNS: usize>(
-    sources: &[&Rc<Leaf<[u8]>>],
+    sources: &[&Leaf],
     keep: impl Fn(usize, usize) -> bool,
     room: usize,
-) -> Result<Rc<Leaf<[u8]>>, Full> {
+) -> Result<Leaf, Full> {
     let kept = || {
         let slots = |source: usize| (0..usize::from(sources[source].count)).map(move |slot| (source, slot));
         (0..sources.len()).flat_map(slots).filter(|&(source, slot)| keep(source, slot))
@@ -759,37 +805,37 @@ fn rebuild<const COLUMNS: usize>(
     if needed > LEAF_DATA_MAX {
         return Err(Full);
     }
-    let mut rc = blank_leaf(needed);
-    let leaf = Rc::get_mut(&mut rc).expect("a new leaf is owned alone");
+    let mut rebuilt = blank_leaf(needed);
+    let mut leaf = rebuilt.alone().expect("a new leaf is owned alone");
     // What the class rounds up is dealt out between slots and records in the proportion of those that are there.
     let spare = (leaf.data.len() - needed) / (SLOT_BYTES + (bytes + room).div_ceil(slots.max(1)).max(1));
-    leaf.slots = narrow(slots + spare);
-    leaf.longs = Vec::with_capacity(longs);
-    let mut at = SLOT_BYTES * usize::from(leaf.slots);
+    leaf.head.slots = narrow(slots + spare);
+    leaf.head.longs = Vec::with_capacity(longs);
+    let mut at = SLOT_BYTES * usize::from(leaf.head.slots);
     for (slot, (source, from)) in kept().enumerate() {
         let source = sources[source];
         let (row, start) = (source.row::<COLUMNS>(from), source.offset(from));
-        leaf.data[slot] = source.data[from];
+        leaf.data[slot] = source.data()[from];
         leaf.point(slot, at);
-        leaf.data[at..at + row.size].copy_from_slice(&source.data[start..start + row.size]);
+        leaf.data[at..at + row.size].copy_from_slice(&source.data()[start..start + row.size]);
         if row.first.elsewhere().is_some() || row.second.elsewhere().is_some() {
             leaf.adopt::<COLUMNS>(at, source, row);
         }
         at += row.size;
     }
-    leaf.count = narrow(count);
-    leaf.used = narrow(at);
-    Ok(rc)
+    leaf.head.count = narrow(count);
+    leaf.head.used = narrow(at);
+    Ok(rebuilt)
 }
 
-impl Leaf<[u8]> {
+impl LeafMut<'_> {
     /// Takes the long elements of a copied record over from `source` and points the copy at `at` to them.
-    fn adopt<const COLUMNS: usize>(&mut self, at: usize, source: &Self, row: Row<'_>) {
+    fn adopt<const COLUMNS: usize>(&mut self, at: usize, source: &Leaf, row: Row<'_>) {
         let (first, second) = (self.share(source, row.first), self.share(source, row.second));
         write_row::<COLUMNS>(&mut self.data[at..at + row.size], &first, &second);
     }
 
-    fn share<'a>(&mut self, source: &Self, cell: Cell<'a>) -> Form<'a> {
+    fn share<'a>(&mut self, source: &Leaf, cell: Cell<'a>) -> Form<'a> {
         match cell.elsewhere() {
             Some(place) => Form::elsewhere(self.keep(source.long(place).clone())),
             None => Form::from(cell),
@@ -800,20 +846,20 @@ impl Leaf<[u8]> {
 /// `Done` when the caller may drop `node` at the price of one node.
 fn free_from_end(node: &mut Node, budget: &mut usize) -> Progress {
     match node {
-        Node::Leaf(rc) => {
-            let Some(leaf) = Rc::get_mut(rc) else { return Progress::Done };
-            while let Some(last) = leaf.longs.last_mut() {
+        Node::Leaf(leaf) => {
+            let Some(LeafMut { head, .. }) = leaf.alone() else { return Progress::Done };
+            while let Some(last) = head.longs.last_mut() {
                 if let Some(long) = last
                     && (*budget == 0 || long.rope.free_step(budget) == Progress::More)
                 {
                     return Progress::More;
                 }
-                leaf.longs.pop();
+                head.longs.pop();
             }
             Progress::Done
         }
         Node::Inner(rc) => {
-            let Some(inner) = Rc::get_mut(rc) else { return Progress::Done };
+            let Some(inner) = Arc::get_mut(rc) else { return Progress::Done };
             while let Some(last) = inner.branches.last_mut() {
                 if *budget == 0 || free_from_end(&mut last.node, budget) == Progress::More {
                     return Progress::More;
@@ -845,25 +891,19 @@ fn narrow(number: usize) -> u16 {
     u16::try_from(number).expect("a leaf is smaller than 64 KiB")
 }
 
-/// The sizes of leaves, as the allocator sees them: its classes (`packed::allocation_class`) up to one page.
-macro_rules! leaf_classes {
-    ($($class:literal)* | $largest:literal) => {
-        const LEAF_BYTES_MAX: usize = $largest;
-        const LEAF_DATA_MIN: usize = [$($class),*][0] - LEAF_HEAD;
+/// The sizes of leaves: classes of the allocator (`packed::allocation_class`) up to one page.
+const LEAF_CLASSES: [usize; 19] =
+    [128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, LEAF_BYTES_MAX];
+const LEAF_BYTES_MAX: usize = 4096;
+const LEAF_DATA_MIN: usize = LEAF_CLASSES[0] - LEAF_HEAD;
 
-        /// An empty leaf of the smallest class with `needed` bytes of data.
-        fn blank_leaf(needed: usize) -> Rc<Leaf<[u8]>> {
-            $(if needed <= $class - LEAF_HEAD { return blank::<{ $class - LEAF_HEAD }>(); })*
-            assert!(needed <= LEAF_DATA_MAX, "the caller compared with the largest leaf");
-            blank::<LEAF_DATA_MAX>()
-        }
-    };
-}
+static BLANK: [u8; LEAF_DATA_MAX] = [0; LEAF_DATA_MAX];
 
-leaf_classes! { 128 192 256 320 384 448 512 640 768 896 1024 1280 1536 1792 2048 2560 3072 3584 | 4096 }
-
-fn blank<const DATA: usize>() -> Rc<Leaf<[u8]>> {
-    Rc::new(Leaf { longs: Vec::new(), long_bytes: 0, count: 0, slots: 0, used: 0, dead: 0, data: [0; DATA] })
+/// An empty leaf of the smallest class with `needed` bytes of data.
+fn blank_leaf(needed: usize) -> Leaf {
+    let class = LEAF_CLASSES.iter().find(|&&class| needed <= class - LEAF_HEAD);
+    let class = class.expect("the caller compared with the largest leaf");
+    Leaf(Arc::from_header_and_slice(Head::default(), &BLANK[..class - LEAF_HEAD]))
 }
 
 #[cfg(test)]
@@ -910,8 +950,8 @@ mod tests {
         let Node::Inner(mine) = &trie.root.node else { panic!("100,000 members are not one leaf") };
         let Node::Inner(theirs) = &copy.root.node else { panic!("100,000 members are not one leaf") };
         let differing = mine.branches.iter().zip(&theirs.branches).filter(|(a, b)| match (&a.node, &b.node) {
-            (Node::Inner(a), Node::Inner(b)) => !Rc::ptr_eq(a, b),
-            (Node::Leaf(a), Node::Leaf(b)) => !Rc::ptr_eq(a, b),
+            (Node::Inner(a), Node::Inner(b)) => !Arc::ptr_eq(a, b),
+            (Node::Leaf(a), Node::Leaf(b)) => !Arc::ptr_eq(&a.0, &b.0),
             _ => true,
         });
         assert_eq!(differing.count(), 1);

@@ -10,13 +10,13 @@ mod coverage;
 mod pattern;
 mod protocol;
 mod runner;
-mod script;
+pub(crate) mod script;
 
 /// One test a family, so that a failure names it and families run in parallel.
 macro_rules! families {
     ($($name:ident)*) => {
         /// Name and text of every family.
-        const FAMILIES: &[(&str, &str)] =
+        pub(crate) const FAMILIES: &[(&str, &str)] =
             &[$((stringify!($name), include_str!(concat!("cases/", stringify!($name), ".case")))),*];
         $(
             #[test]

@@ -21,7 +21,7 @@ use crate::support::text::{matches_glob, unquote};
 use std::fmt;
 
 #[derive(Clone, PartialEq)]
-pub(super) enum Pattern {
+pub(crate) enum Pattern {
     Exactly(Value),
     IntWithin(i64, i64),
     Glob(Vec<u8>),

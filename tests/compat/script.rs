@@ -18,32 +18,32 @@
 use super::pattern::{self, Pattern};
 use crate::support::text::unquote;
 
-pub(super) struct Case {
-    pub(super) name: String,
-    pub(super) marks: Vec<Mark>,
-    pub(super) steps: Vec<Step>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     Since(u32, u32),
     CorelaneOnly,
     Resp2Only,
 }
 
-pub(super) enum Step {
+pub(crate) enum Step {
     Call { line: usize, conn: String, args: Vec<Vec<u8>>, expected: Expected },
     Wait { millis: u64 },
 }
 
-pub(super) enum Expected {
+pub(crate) enum Expected {
     Reply(Pattern),
     Nothing,
     Closed(Option<Pattern>),
 }
 
 /// Reads a whole file; the error names the line.
-pub(super) fn parse(text: &str) -> Result<Vec<Case>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Case>, String> {
     let mut cases: Vec<Case> = Vec::new();
     let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim())).peekable();
     while let Some((number, line)) = lines.next() {
@@ -99,7 +99,7 @@ fn parse_mark(mark: &str) -> Result<Mark, String> {
 }
 
 /// The first two numbers of a version.
-pub(super) fn parse_version(text: &str) -> Option<(u32, u32)> {
+pub(crate) fn parse_version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split('.').map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }

@@ -1,6 +1,7 @@
 //! The shard driven with arrays instead of sockets: what holds for bytes in and bytes out, without a kernel between.
 
 mod allocations;
+mod effects;
 mod foresight;
 mod instructions;
 mod slices;
@@ -81,7 +82,7 @@ impl Driver {
     }
 
     /// Runs one request to its end and answers what it replied.
-    pub(crate) fn call(&mut self, conn: ConnId, words: &[&str]) -> Vec<u8> {
+    pub(crate) fn call<W: AsRef<[u8]>>(&mut self, conn: ConnId, words: &[W]) -> Vec<u8> {
         self.shard.feed(conn, &request(words));
         while self.shard.has_backlog() {
             self.turn();
@@ -90,10 +91,12 @@ impl Driver {
     }
 }
 
-pub(crate) fn request(words: &[&str]) -> Vec<u8> {
+pub(crate) fn request<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
+    for word in words.iter().map(AsRef::as_ref) {
+        bytes.extend(format!("${}\r\n", word.len()).bytes());
+        bytes.extend(word);
+        bytes.extend(b"\r\n");
     }
     bytes
 }

@@ -1,0 +1,79 @@
+//! What happens to keys, by the names and classes of Redis's keyspace notifications.
+//!
+//! A write says what it did to which key (`Effects::happened`). WATCH, client-side caching, blocked clients and notifications all rest
+//! on that: no key changes without an event, and a test over all rows of the command table holds them to it.
+
+/// A letter of `notify-keyspace-events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Generic,
+    String,
+    List,
+    Set,
+    Hash,
+    Zset,
+    Expired,
+    Evicted,
+    Stream,
+    /// A look-up that found nothing: no change.
+    Miss,
+    /// Told beside the event of the write that made the key.
+    New,
+}
+
+impl Class {
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Generic => 'g',
+            Self::String => '$',
+            Self::List => 'l',
+            Self::Set => 's',
+            Self::Hash => 'h',
+            Self::Zset => 'z',
+            Self::Expired => 'x',
+            Self::Evicted => 'e',
+            Self::Stream => 't',
+            Self::Miss => 'm',
+            Self::New => 'n',
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub class: Class,
+    pub name: &'static str,
+}
+
+impl Event {
+    pub const APPEND: Self = Self::of(Class::String, "append");
+    pub const COPY_TO: Self = Self::of(Class::Generic, "copy_to");
+    pub const DEL: Self = Self::of(Class::Generic, "del");
+    pub const EVICTED: Self = Self::of(Class::Evicted, "evicted");
+    pub const EXPIRE: Self = Self::of(Class::Generic, "expire");
+    pub const EXPIRED: Self = Self::of(Class::Expired, "expired");
+    pub const HDEL: Self = Self::of(Class::Hash, "hdel");
+    pub const HINCRBY: Self = Self::of(Class::Hash, "hincrby");
+    pub const HINCRBYFLOAT: Self = Self::of(Class::Hash, "hincrbyfloat");
+    pub const HSET: Self = Self::of(Class::Hash, "hset");
+    pub const INCRBY: Self = Self::of(Class::String, "incrby");
+    pub const INCRBYFLOAT: Self = Self::of(Class::String, "incrbyfloat");
+    pub const KEYMISS: Self = Self::of(Class::Miss, "keymiss");
+    pub const MOVE_FROM: Self = Self::of(Class::Generic, "move_from");
+    pub const MOVE_TO: Self = Self::of(Class::Generic, "move_to");
+    pub const NEW: Self = Self::of(Class::New, "new");
+    pub const PERSIST: Self = Self::of(Class::Generic, "persist");
+    pub const RENAME_FROM: Self = Self::of(Class::Generic, "rename_from");
+    pub const RENAME_TO: Self = Self::of(Class::Generic, "rename_to");
+    pub const SET: Self = Self::of(Class::String, "set");
+    pub const SETRANGE: Self = Self::of(Class::String, "setrange");
+
+    const fn of(class: Class, name: &'static str) -> Self {
+        Self { class, name }
+    }
+
+    /// Whether the key is another one now: a miss changes nothing.
+    pub const fn is_change(self) -> bool {
+        !matches!(self.class, Class::Miss)
+    }
+}

@@ -1,0 +1,378 @@
+//! Effects and events, over the whole command table: the conversations of the compat cases and random ones, request by request.
+//!
+//! ```text
+//!  request --> shard, recording and listening --> dump before and after: what differs must have happened, to that very key
+//!                   |                                                    what is no write must differ in nothing
+//!                effects --> an empty shard whose clock stands still --> the same keyspace in the end
+//! ```
+
+use super::{Driver, request};
+use crate::compat::FAMILIES;
+use crate::compat::script::{Step, parse};
+use corelane::base::time::{Millis, Now};
+use corelane::command::{Command, Table};
+use corelane::shard::ConnId;
+use corelane::store::entry::{EntryRef, Kind, ValueRef};
+use corelane::store::journal::Happened;
+use corelane::store::{Key, Store};
+use corelane::types::Object;
+use corelane::types::dict::Cursor;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A database and a key.
+type Place = (u8, Vec<u8>);
+/// Type, contents and deadline.
+type Held = (Kind, Vec<Vec<u8>>, Option<Millis>);
+type Dump = BTreeMap<Place, Held>;
+
+/// All that a client could see.
+fn dump(store: &Store, now: Millis) -> Dump {
+    let mut all = Dump::new();
+    for db in (0..store.databases()).map(|db| u8::try_from(db).expect("few databases")) {
+        let mut cursor = Cursor::START;
+        loop {
+            cursor = store.db(db).scan(cursor, 100, now, |entry| {
+                all.insert((db, entry.key().to_vec()), (entry.kind(), contents(entry), entry.expiry()));
+            });
+            if cursor == Cursor::START {
+                break;
+            }
+        }
+    }
+    all
+}
+
+fn contents(entry: EntryRef<'_>) -> Vec<Vec<u8>> {
+    match entry.value() {
+        ValueRef::Str(text) => vec![text.to_vec()],
+        ValueRef::Object(Object::Rope(rope)) => {
+            let mut text = Vec::new();
+            rope.read_into(0..rope.len(), &mut text);
+            vec![text]
+        }
+        ValueRef::Object(Object::Hash(hash)) => {
+            let mut fields = BTreeMap::new();
+            hash.for_each(|pair| {
+                let (mut field, mut value) = (Vec::new(), Vec::new());
+                pair.first.read_into(&mut field);
+                pair.second.read_into(&mut value);
+                fields.insert(field, value);
+            });
+            fields.into_iter().flat_map(|(field, value)| [field, value]).collect()
+        }
+    }
+}
+
+/// What one request did.
+struct Done {
+    row: Option<&'static Command>,
+    effects: usize,
+    /// Whether anything that changes a key happened.
+    changed: bool,
+}
+
+/// A shard that is watched, and one that repeats what it did.
+struct Pair {
+    driver: Driver,
+    replica: Driver,
+    table: Table,
+    conns: BTreeMap<String, ConnId>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (mut driver, mut replica) = (Driver::new(), Driver::new());
+        driver.shard.effects().recording = true;
+        driver.shard.effects().listening = true;
+        replica.now = Now { unix_us: 1, mono_ns: 1 };
+        replica.shard.begin_turn(replica.now);
+        let mut pair = Self { driver, replica, table: Table::new(), conns: BTreeMap::new() };
+        pair.run("", &[b"CONFIG".to_vec(), b"SET".to_vec(), b"maxmemory".to_vec(), b"0".to_vec()]);
+        pair
+    }
+
+    fn now(&self) -> Millis {
+        self.driver.now.millis()
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.driver.now.unix_us += millis * 1000;
+        self.driver.now.mono_ns += millis * 1_000_000;
+        // What expires between two commands is found by the first that comes upon it, or by the tick.
+        self.driver.shard.begin_turn(self.driver.now);
+    }
+
+    fn run(&mut self, conn: &str, words: &[Vec<u8>]) -> Done {
+        let id = match self.conns.get(conn) {
+            Some(id) => *id,
+            None => {
+                let id = self.driver.connect();
+                self.conns.insert(conn.to_owned(), id);
+                id
+            }
+        };
+        let before = dump(self.driver.shard.store(), self.now());
+        self.driver.shard.feed(id, &request(words));
+        // Time stands still until a long command is done, so that only the command changes anything.
+        while self.driver.shard.has_backlog() {
+            self.driver.shard.begin_turn(self.driver.now);
+            self.driver.shard.run_backlog();
+        }
+        let reply = self.driver.replies(id);
+        self.judge(words, &before, &reply)
+    }
+
+    /// Time passes and what is due is collected.
+    fn tick(&mut self) {
+        let before = dump(self.driver.shard.store(), self.now());
+        self.driver.shard.tick();
+        self.judge(&[], &before, b"");
+    }
+
+    fn judge(&mut self, words: &[Vec<u8>], before: &Dump, reply: &[u8]) -> Done {
+        let (now, hash_key) = (self.now(), self.driver.shard.store().hash_key);
+        let after = dump(self.driver.shard.store(), now);
+        let happened = self.driver.shard.effects().take_happened();
+        let (mut keys, mut databases, mut changed) = (BTreeSet::<Place>::new(), BTreeSet::new(), false);
+        for event in happened.iter() {
+            match event {
+                Happened::Key { db, key: Key { bytes, hash }, event } => {
+                    assert_eq!(hash, hash_key.key(bytes));
+                    changed |= event.is_change() && event.name != "expired";
+                    if event.is_change() {
+                        keys.insert((db, bytes.to_vec()));
+                    }
+                }
+                Happened::Database { db } => {
+                    changed = true;
+                    databases.insert(db);
+                }
+            }
+        }
+        let shown = || shown(words);
+        let differing = before.iter().filter(|(place, held)| after.get(place) != Some(held)).map(|(place, _)| place);
+        for place in differing.chain(after.keys().filter(|place| !before.contains_key(place))) {
+            let told = keys.contains(place) || databases.contains(&place.0);
+            assert!(told, "{}: changed {place:?} and did not say so", shown());
+        }
+        let row = words.first().and_then(|name| self.table.find(name)).map(|found| found.row);
+        if changed && !words.is_empty() {
+            assert!(
+                row.is_some_and(Command::is_write),
+                "{}: no write, but {:?}",
+                shown(),
+                happened.iter().collect::<Vec<_>>()
+            );
+            assert!(!reply.starts_with(b"-"), "{}: refused, yet something happened", shown());
+        }
+        let effects = self.driver.shard.effects().take();
+        for effect in &effects {
+            self.replay(effect.db, &effect.request.args().iter().collect::<Vec<_>>());
+        }
+        if before != &after {
+            assert!(!effects.is_empty(), "{}: changed the keyspace and left no effect", shown());
+        }
+        Done { row, effects: effects.len(), changed }
+    }
+
+    fn replay(&mut self, db: u8, words: &[&[u8]]) {
+        let conn = self.replica.connect();
+        for words in [&[b"SELECT", db.to_string().as_bytes()][..], words] {
+            let reply = self.replica.call(conn, words);
+            assert!(!reply.starts_with(b"-"), "effect {}: {}", shown(words), reply.escape_ascii());
+        }
+        self.replica.shard.closed(conn);
+    }
+
+    /// Collects what is due, then compares.
+    fn compare(&mut self) {
+        self.tick();
+        let (now, never) = (self.now(), Millis(0));
+        assert_eq!(dump(self.driver.shard.store(), now), dump(self.replica.shard.store(), never));
+        for db in 0..3 {
+            let (mine, theirs) = (self.driver.shard.store().db(db), self.replica.shard.store().db(db));
+            assert_eq!(mine.recount(), Kind::ALL.map(|kind| mine.usage(kind)));
+            assert_eq!((mine.len(), mine.expiring()), (theirs.len(), theirs.expiring()));
+        }
+    }
+}
+
+fn shown<W: AsRef<[u8]>>(words: &[W]) -> String {
+    let cut = |word: &W| word.as_ref().escape_ascii().take(60).map(char::from).collect::<String>();
+    words.iter().map(cut).collect::<Vec<_>>().join(" ")
+}
+
+/// Not run here: they end the server or hold it.
+const LEFT_OUT: &[&str] = &["shutdown", "debug"];
+
+#[test]
+fn every_write_row_leaves_an_effect_and_an_event_and_no_other_row_does() {
+    let mut silent: BTreeSet<&str> =
+        Table::new().all().filter(|found| found.row.is_write()).map(|found| found.row.name).collect();
+    assert!(silent.contains("set") && silent.contains("hdel"));
+    for (family, text) in FAMILIES {
+        for case in parse(text).unwrap_or_else(|why| panic!("cases/{family}.case: {why}")) {
+            let mut pair = Pair::new();
+            for step in case.steps {
+                match step {
+                    Step::Wait { millis } => pair.wait(millis),
+                    Step::Call { args, .. } if is_left_out(&args) => {}
+                    Step::Call { conn, args, .. } => {
+                        let done = pair.run(&conn, &args);
+                        if let Some(row) = done.row.filter(|row| done.changed && done.effects > 0 && row.is_write()) {
+                            silent.remove(row.name);
+                        }
+                    }
+                }
+            }
+            pair.compare();
+        }
+    }
+    assert_eq!(silent, BTreeSet::new(), "write rows without a case in which they leave effect and event");
+}
+
+fn is_left_out(args: &[Vec<u8>]) -> bool {
+    let name = args.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+    LEFT_OUT.iter().any(|left_out| left_out.as_bytes() == name)
+}
+
+/// Requests of every write row: `k` is a key that mostly holds a string, `h` one that mostly holds a hash, `n` a number, `v` a value,
+/// `f` a field, `d` a database, `t` a time.
+const TEMPLATES: &[&str] = &[
+    "APPEND k v",
+    "COPY k k",
+    "COPY h h DB d REPLACE",
+    "COPY k k DB d",
+    "DECR k",
+    "DECRBY k n",
+    "DEL k h",
+    "DELIFEQ k v",
+    "EXPIRE k t",
+    "EXPIRE h t GT",
+    "EXPIREAT h t",
+    "FLUSHALL",
+    "FLUSHDB ASYNC",
+    "GETDEL k",
+    "GETEX k EX t",
+    "GETEX k PERSIST",
+    "GETSET k v",
+    "HDEL h f f",
+    "HINCRBY h f n",
+    "HMSET h f v f v",
+    "HSET h f v",
+    "HSET k f v",
+    "HSETNX h f v",
+    "INCR k",
+    "INCRBY k n",
+    "INCRBYFLOAT k 0.5",
+    "MOVE k d",
+    "MOVE h d",
+    "MSET k v k n",
+    "MSETNX k v h v",
+    "PERSIST k",
+    "PERSIST h",
+    "PEXPIRE k n",
+    "PEXPIRE h n LT",
+    "PEXPIREAT k t",
+    "PSETEX k n v",
+    "RENAME k k",
+    "RENAME h h",
+    "RENAME h k",
+    "RENAMENX k h",
+    "SET k v",
+    "SET k n",
+    "SET k n",
+    "SET k v EX t GET",
+    "SET k v PXAT t",
+    "SET k v KEEPTTL",
+    "SET k v NX PX n",
+    "SET k v XX",
+    "SET k v IFEQ v",
+    "SETEX k 1 v",
+    "SETNX k v",
+    "SETRANGE k n v",
+    "SWAPDB d d",
+    "UNLINK h",
+];
+
+#[derive(Clone)]
+enum Act {
+    Run(Vec<Vec<u8>>),
+    Select(u8),
+    Pass(u64),
+    Tick,
+}
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Run(words) => write!(f, "{}", shown(words)),
+            Self::Select(db) => write!(f, "SELECT {db}"),
+            Self::Pass(millis) => write!(f, "wait {millis}"),
+            Self::Tick => write!(f, "tick"),
+        }
+    }
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let run =
+        (prop::sample::select(TEMPLATES), any::<[u8; 8]>()).prop_map(|(template, dice)| Act::Run(fill(template, dice)));
+    prop_oneof![
+        40 => run,
+        3 => (0..3_u8).prop_map(Act::Select),
+        4 => (1..30_u64).prop_map(Act::Pass),
+        1 => (300..3000_u64).prop_map(Act::Pass),
+        4 => Just(Act::Tick),
+    ]
+}
+
+fn fill(template: &str, dice: [u8; 8]) -> Vec<Vec<u8>> {
+    let mut dice = dice.into_iter();
+    let word = |word: &str| {
+        let die = if word.len() == 1 && word.as_bytes()[0].is_ascii_lowercase() { dice.next().unwrap_or(0) } else { 0 };
+        match word {
+            "k" => format!("k{}", die % 4).into_bytes(),
+            "h" => format!("h{}", die % 3).into_bytes(),
+            "f" => format!("f{}", die % 5).into_bytes(),
+            "d" => (die % 3).to_string().into_bytes(),
+            "n" => (i32::from(die) - 20).to_string().into_bytes(),
+            "t" => (u64::from(die) * 20).to_string().into_bytes(),
+            "v" if die % 16 == 0 => vec![b'v'; 20_000 + usize::from(die)],
+            "v" => vec![b'0' + die % 3; usize::from(die) % 90],
+            other => other.as_bytes().to_vec(),
+        }
+    };
+    template.split(' ').map(word).collect()
+}
+
+#[test]
+fn the_templates_cover_every_write_row() {
+    let covered: BTreeSet<String> =
+        TEMPLATES.iter().filter_map(|template| template.split(' ').next()).map(str::to_lowercase).collect();
+    let rows: BTreeSet<String> =
+        Table::new().all().filter(|found| found.row.is_write()).map(|found| found.row.name.to_owned()).collect();
+    assert_eq!(covered, rows);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn repeating_the_effects_gives_the_same_keyspace(acts in prop::collection::vec(any_act(), 1..150)) {
+        let mut pair = Pair::new();
+        for act in acts {
+            match act {
+                Act::Run(words) => {
+                    pair.run("", &words);
+                }
+                Act::Select(db) => {
+                    pair.run("", &[b"SELECT".to_vec(), db.to_string().into_bytes()]);
+                }
+                Act::Pass(millis) => pair.wait(millis),
+                Act::Tick => pair.tick(),
+            }
+        }
+        pair.compare();
+    }
+}
