@@ -47,6 +47,27 @@ pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 pub const SPARE_PARCELS_MAX: usize = 64;
 
 const _: () = assert!(TICKETS_PER_PEER > 4 * LANE_REQUESTS_PER_TURN as usize);
+/// Most lanes: more than any machine has CPUs, and what their numbers are sized for.
+pub const LANES_MAX: usize = 1024;
+
+/// Slots of the mesh over all pairs of lanes, sixteen bytes each: 16 MiB at most, whatever the number of lanes.
+pub const MESH_SLOTS_MAX: usize = 1 << 20;
+
+/// Slots of the ring from one lane to another. A lane posts one parcel a turn to each peer: so many turns of the writer pass
+/// before it has to wait for a reader that is held.
+pub const MESH_RING_SLOTS_MAX: usize = 64;
+
+/// What one ring has among so many lanes.
+pub const fn mesh_ring_slots(lanes: usize) -> usize {
+    let pairs = lanes * lanes.saturating_sub(1);
+    match MESH_SLOTS_MAX.checked_div(pairs) {
+        Some(share) if share < MESH_RING_SLOTS_MAX => share,
+        _ => MESH_RING_SLOTS_MAX,
+    }
+}
+
+const _: () = assert!(mesh_ring_slots(LANES_MAX) >= 1, "a ring without a slot would never move");
+const _: () = assert!(LANES_MAX <= u16::MAX as usize, "lanes are numbered with 16 bits");
 
 /// Requests parsed ahead of their execution, so that the memory they will touch is on its way.
 pub const STAGE_REQUESTS: usize = 32;

@@ -49,6 +49,15 @@ pub struct Rename {
     pub to: Vec<u8>,
 }
 
+/// `pipeline-order`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PipelineOrder {
+    /// A write waits for the answers to its connection's earlier requests on other lanes.
+    Strict,
+    /// It does not.
+    Relaxed,
+}
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Start {
@@ -143,6 +152,8 @@ plain! {
     lanes: Option<i64> = "lanes" as Auto;
     poll_us: Option<i64> = "poll-us" as Auto;
     port: i64 = "port" as Integer;
+    shard_port: i64 = "shard-port" as Integer;
+    shard_port_moved: bool = "shard-port-moved" as Bool;
     tcp_backlog: i64 = "tcp-backlog" as Integer;
     timeout_s: i64 = "timeout" as Integer;
     tcp_keepalive_s: i64 = "tcp-keepalive" as Integer;
@@ -179,6 +190,7 @@ texts! {
     pidfile: &[u8] = "pidfile" as Text;
     logfile: &[u8] = "logfile" as Text;
     dir: &[u8] = "dir" as Text;
+    cluster_announce_ip: &[u8] = "cluster-announce-ip" as Text;
 }
 
 impl Default for Config {
@@ -234,6 +246,13 @@ impl Config {
 
     pub fn maxmemory_policy(&self) -> &'static str {
         self.choice(const { index("maxmemory-policy") })
+    }
+
+    pub fn pipeline_order(&self) -> PipelineOrder {
+        match self.choice(const { index("pipeline-order") }) {
+            "strict" => PipelineOrder::Strict,
+            _ => PipelineOrder::Relaxed,
+        }
     }
 
     pub fn supervised(&self) -> &'static str {

@@ -15,6 +15,8 @@
 //! Names, bounds and defaults are those of Redis 7.2, so that its redis.conf loads as it is. Where a default or a right to
 //! change differs on purpose, the help of the row says why.
 
+use crate::base::limits::LANES_MAX;
+
 /// One option.
 #[derive(Debug)]
 pub struct Row {
@@ -232,8 +234,11 @@ const TEST_ONLY: &str = "a switch of Redis's own tests";
 /// The table, grouped as `--help` prints it.
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    row(Lanes, "lanes", "", Kind::Auto { min: 1, max: 1024 }, "1", Start, Works, "Number of lanes, each one pinned thread with a store and a port of its own (port + lane) until they forward to each other; auto: one per allowed CPU"),
+    row(Lanes, "lanes", "", Kind::Auto { min: 1, max: LANES_MAX as i64 }, "auto", Start, Works, "Number of lanes, each one pinned thread; auto: one for each CPU that the affinity mask allows and the cgroup's quota pays for"),
     row(Lanes, "cpus", "", Text, "", Start, Works, "CPUs for the lanes, as 0-3,8; empty: every CPU the process may use"),
+    row(Lanes, "shard-port", "", int(0, 65535), "0", Start, Works, "Lane i also listens on this port + i, for cluster clients, which then send each key to the lane that owns it; 0: off"),
+    row(Lanes, "shard-port-moved", "", Bool, "no", Live, Works, "Answer MOVED on a shard port for keys of other lanes instead of forwarding them"),
+    row(Lanes, "pipeline-order", "", Choice(&["strict", "relaxed"]), "strict", Live, Works, "Whether a write waits until earlier requests of its connection on other lanes are answered; relaxed: it does not"),
     row(Lanes, "poll-us", "", Kind::Auto { min: 0, max: 1_000_000 }, "auto", Live, Works, "Microseconds a lane spins before it sleeps; auto adapts to the load"),
     row(Lanes, "io-threads", "", int(1, 128), "1", Start, Accepted("every lane does its own input and output: see `lanes`"), "Threads for socket I/O in Redis"),
     row(Lanes, "io-threads-do-reads", "", Bool, "no", Start, Accepted("every lane does its own input and output"), "Whether Redis's I/O threads read too"),
@@ -398,7 +403,7 @@ pub const ROWS: &[Row] = &[
     row(Cluster, "cluster-config-file", "", Text, "nodes.conf", Start, Accepted(NO_CLUSTER), "File of the node's state"),
     row(Cluster, "cluster-port", "", int(0, 65535), "0", Start, Accepted(NO_CLUSTER), "Port of the cluster bus"),
     row(Cluster, "cluster-node-timeout", "", int(0, LONG), "15000", Live, Accepted(NO_CLUSTER), "Milliseconds until a node counts as gone"),
-    row(Cluster, "cluster-announce-ip", "", Text, "", Live, Accepted(NO_CLUSTER), "Address told to clients"),
+    row(Cluster, "cluster-announce-ip", "", Text, "", Live, Works, "Address told to cluster clients on shard ports; empty: the one they connected to"),
     row(Cluster, "cluster-announce-port", "", int(0, 65535), "0", Live, Accepted(NO_CLUSTER), "Port told to clients"),
     row(Cluster, "cluster-announce-bus-port", "", int(0, 65535), "0", Live, Accepted(NO_CLUSTER), "Bus port told to nodes"),
     row(Cluster, "cluster-announce-tls-port", "", int(0, 65535), "0", Live, Accepted(NO_CLUSTER), "TLS port told to clients"),
