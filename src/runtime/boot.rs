@@ -2,21 +2,20 @@
 //!
 //! ```text
 //!   main thread                              each lane's thread
-//!   check cpus, bind all ports
+//!   choose cpus, bind all ports
 //!   start threads ------------------------>  pin, make ring (proving each feature), executor, first park
 //!   collect: all ready, or the first refusal <---
 //!   listen on all ports
-//!   say go, with all rings' descriptors ---->  turn, turn, turn ... until the Stopper
+//!   say go, with doors and all rings ------>  turn, turn, turn ... until the Stopper
 //!   collect: all left                        <---
 //! ```
 //!
 //! Ports are bound before any thread starts and listen only after every lane is ready: whoever can connect is served at once.
-//! No port is shared (no SO_REUSEPORT): a port in use is refused. Until lanes forward to each other, lane i is a store of its
-//! own on port + i. Every refusal is one line that says what to do.
+//! Every refusal is one line that says what to do.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,16 +24,21 @@ use std::time::Duration;
 
 use core_affinity::CoreId;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
-use socket2::{Domain, Protocol, Socket, Type};
 
+use super::census::Census;
 use super::clock::Clock;
+use super::cpus;
+use super::departure::{Departure, departures};
+use super::doorbell::{Doorbell, doorbells};
 use super::keepalive::Keepalive;
 use super::log::{Level, say};
+use super::mesh::{Mesh, mesh};
+use super::ports::{Door, Ports};
 use super::ring::{Ring, RingRefusal, RingSizes};
 use super::spin::{Poll, Spin};
 use super::stop::Stopper;
 use super::sys;
-use super::turn::Lane;
+use super::turn::{Lane, Outfit, Post};
 use crate::shard::{Shard, ShardId};
 
 /// glommio registers this much for file I/O per lane; lanes leave files to the keeper.
@@ -52,7 +56,7 @@ const BUFFERS: u16 = 64;
 const BUFFER_BYTES: u32 = 16 << 10;
 
 /// What the runtime needs to know. The configuration file's words for it are the configuration's business.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub lanes: usize,
     /// The CPU of each lane in order; empty: the first ones this process may use.
@@ -60,7 +64,10 @@ pub struct Settings {
     pub bind: Vec<IpAddr>,
     /// Addresses whose absence is no error (`-::1` in redis.conf).
     pub bind_if_there: Vec<IpAddr>,
+    /// The port that all lanes share; 0: none.
     pub port: u16,
+    /// Lane i has a port of its own, so many above this; 0: none has.
+    pub shard_port: u16,
     pub tcp_backlog: u32,
     pub keepalive: Keepalive,
     /// For the sizes of the rings.
@@ -78,7 +85,8 @@ pub enum BootError {
     Cpu { cpu: usize, allowed: Vec<usize> },
     TooFewCpus { lanes: usize, allowed: usize },
     Lanes,
-    PortsBeyondEnd { port: u16, lanes: usize },
+    ShardPortsBeyondEnd { first: u16, lanes: usize },
+    ShardPortIsPort { port: u16, lane: usize },
     PortInUse { address: SocketAddr },
     Bind { address: SocketAddr, error: io::Error },
     NoAddress,
@@ -115,8 +123,17 @@ impl fmt::Display for BootError {
                 "{lanes} lanes need {lanes} different CPUs but {allowed} are given or allowed: lower --lanes or extend --cpus"
             ),
             Self::Lanes => write!(f, "a server needs at least one lane: give --lanes 1 or more"),
-            Self::PortsBeyondEnd { port, lanes } => {
-                write!(f, "{lanes} lanes need the ports from {port} on, which end at 65535: choose a lower --port")
+            Self::ShardPortsBeyondEnd { first, lanes } => {
+                write!(
+                    f,
+                    "{lanes} lanes need the shard ports from {first} on, which end at 65535: choose a lower --shard-port"
+                )
+            }
+            Self::ShardPortIsPort { port, lane } => {
+                write!(
+                    f,
+                    "{port} is --port and would also be the shard port of lane {lane}: choose another --shard-port"
+                )
             }
             Self::PortInUse { address } => {
                 write!(f, "{address} is in use: stop the server that listens there or choose another --port")
@@ -125,7 +142,10 @@ impl fmt::Display for BootError {
                 write!(f, "cannot listen on {address} ({error}): check bind and port in the configuration")
             }
             Self::NoAddress => {
-                write!(f, "no address to listen on: give bind at least one address and a port other than 0")
+                write!(
+                    f,
+                    "no address to listen on: give bind at least one address, and a port or shard-port other than 0"
+                )
             }
             Self::Executor(error) => write!(f, "cannot start the executor of a lane: {error}"),
             Self::Pidfile { path, error } => {
@@ -192,18 +212,27 @@ fn abort_on_panic() {
 /// What a lane's thread needs to begin.
 struct Birth {
     id: ShardId,
-    cpu: Option<CoreId>,
+    cpu: CoreId,
     sizes: RingSizes,
     poll: Poll,
     clock: Clock,
     stopper: Stopper,
     signals: Option<std::fs::File>,
-    listeners: Vec<TcpListener>,
+    mesh: Mesh<Post>,
+    doorbell: Doorbell,
+    departure: Departure,
+    census: Census,
+}
+
+/// What it is told when all are ready.
+struct Go {
+    doors: Vec<Door>,
+    rings: Vec<RawFd>,
 }
 
 /// From a lane to the main thread.
 enum Report {
-    Ready { ring: RawFd },
+    Ready { lane: ShardId, ring: RawFd },
     Over(Result<(), BootError>),
 }
 
@@ -211,50 +240,71 @@ fn serve(
     settings: Settings,
     make_shard: impl Fn(ShardId) -> Shard + Send + Sync + 'static,
     stopper: Stopper,
-    mut signals: Option<std::fs::File>,
+    signals: Option<std::fs::File>,
 ) -> Result<(), BootError> {
     if sys::memlock_bytes() < MEMLOCK_BYTES_MIN {
         return Err(BootError::RingMemory(io::Error::from_raw_os_error(libc::ENOMEM)));
     }
     provide_descriptors(&settings);
-    let cpus = choose_cpus(&settings)?;
-    let sockets = bind_all(&settings)?;
+    let births = births(&settings, &stopper, signals)?;
+    let ports = Ports::bind(&settings)?;
     let make_shard = Arc::new(make_shard);
-    let clock = Clock::start();
-    let sizes = RingSizes { completions: completions(&settings), buffers: BUFFERS, buffer_bytes: BUFFER_BYTES };
     let (report, reports) = channel();
     let mut starts = Vec::new();
-    for (lane, (cpu, sockets)) in cpus.into_iter().zip(&sockets).enumerate() {
-        let birth = Birth {
-            id: ShardId(u16::try_from(lane).expect("lanes are bounded by CPUs")),
-            cpu: Some(cpu),
-            sizes,
-            poll: settings.poll,
-            clock,
-            stopper: stopper.clone(),
-            signals: signals.take(),
-            listeners: clone_all(sockets)?,
-        };
+    for birth in births {
         let (start, started) = channel();
         starts.push(start);
         start_lane(birth, Arc::clone(&make_shard), report.clone(), started)?;
     }
     drop(report);
     let rings = collect_ready(&reports, starts.len())?;
-    listen_all(&sockets, &settings)?;
-    drop(sockets);
+    let doors = ports.listen(&settings)?;
     write_pidfile(&settings)?;
-    for start in &starts {
+    for (start, doors) in starts.iter().zip(doors) {
         // A lane that is gone has reported why.
-        let _ = start.send(rings.clone());
+        let _ = start.send(Go { doors, rings: rings.clone() });
     }
-    say(Level::Notice, &format!("Ready to accept connections on port {}, {} lanes", settings.port, starts.len()));
+    say(Level::Notice, &ready(&settings));
     let outcome = collect_over(&reports, &stopper);
     if let Some(path) = &settings.pidfile {
         let _ = std::fs::remove_file(path);
     }
     say(Level::Notice, "Bye");
     outcome
+}
+
+/// Everything that lanes share is made here and handed out.
+fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::File>) -> Result<Vec<Birth>, BootError> {
+    let cpus = cpus::choose(settings.lanes, &settings.cpus)?;
+    let (clock, census) = (Clock::start(), Census::new(settings.lanes));
+    let sizes = RingSizes { completions: completions(settings), buffers: BUFFERS, buffer_bytes: BUFFER_BYTES };
+    let shared = mesh(settings.lanes).into_iter().zip(doorbells(settings.lanes)).zip(departures(settings.lanes));
+    let birth = |((cpu, lane), ((mesh, doorbell), departure))| Birth {
+        id: ShardId(lane),
+        cpu,
+        sizes,
+        poll: settings.poll,
+        clock,
+        stopper: stopper.clone(),
+        // Lane 0 hears them for all.
+        signals: signals.take(),
+        mesh,
+        doorbell,
+        departure,
+        census: census.clone(),
+    };
+    Ok(cpus.into_iter().zip(0..).zip(shared).map(birth).collect())
+}
+
+fn ready(settings: &Settings) -> String {
+    let lanes = settings.lanes;
+    let shared = if settings.port == 0 { String::new() } else { format!(" on port {}", settings.port) };
+    match settings.shard_port {
+        0 => format!("Ready to accept connections{shared}, {lanes} lanes"),
+        first => {
+            format!("Ready to accept connections{shared}, {lanes} lanes, each on a port of its own from {first} on")
+        }
+    }
 }
 
 /// Raises the limit of open files to what the connections need. Too little is no refusal: fewer clients are better than none,
@@ -276,16 +326,17 @@ fn provide_descriptors(settings: &Settings) {
 
 /// The ring of each lane, or the first refusal. On a refusal the other lanes end with the process or when their channel closes.
 fn collect_ready(reports: &Receiver<Report>, lanes: usize) -> Result<Vec<RawFd>, BootError> {
-    let mut rings = Vec::new();
-    while rings.len() < lanes {
+    let mut rings = vec![-1; lanes];
+    for _ in 0..lanes {
         match reports.recv() {
-            Ok(Report::Ready { ring }) => rings.push(ring),
+            Ok(Report::Ready { lane, ring }) => rings[usize::from(lane.0)] = ring,
             Ok(Report::Over(Err(error))) => return Err(error),
             Ok(Report::Over(Ok(()))) | Err(_) => {
                 return Err(BootError::Executor("a lane ended before it began".into()));
             }
         }
     }
+    assert!(!rings.contains(&-1), "each lane reports once");
     Ok(rings)
 }
 
@@ -305,7 +356,7 @@ fn start_lane(
     birth: Birth,
     make_shard: Arc<impl Fn(ShardId) -> Shard + Send + Sync + 'static>,
     report: Sender<Report>,
-    started: Receiver<Vec<RawFd>>,
+    started: Receiver<Go>,
 ) -> Result<(), BootError> {
     let name = format!("lane-{}", birth.id.0);
     let live = move || {
@@ -322,12 +373,10 @@ fn live(
     birth: Birth,
     make_shard: &impl Fn(ShardId) -> Shard,
     report: &Sender<Report>,
-    started: &Receiver<Vec<RawFd>>,
+    started: &Receiver<Go>,
 ) -> Result<(), BootError> {
-    if let Some(cpu) = birth.cpu
-        && !core_affinity::set_for_current(cpu)
-    {
-        return Err(BootError::Cpu { cpu: cpu.id, allowed: allowed_cpus() });
+    if !core_affinity::set_for_current(birth.cpu) {
+        return Err(BootError::Cpu { cpu: birth.cpu.id, allowed: cpus::allowed() });
     }
     // Before glommio makes its own rings: what the kernel refuses is then known by name, with its remedy.
     let ring = Ring::new(birth.sizes)?;
@@ -336,12 +385,27 @@ fn live(
     executor.run(async move {
         // The executor's first park is slow by tens of milliseconds: have it over before anybody can connect.
         glommio::timer::sleep(Duration::from_millis(1)).await;
-        let ready = Report::Ready { ring: ring.fd() };
-        let mut lane = Lane::new(ring, make_shard(birth.id), birth.clock, Spin::new(birth.poll), birth.stopper);
-        if report.send(ready).is_err() || started.recv().is_err() {
+        let ready = Report::Ready { lane: birth.id, ring: ring.fd() };
+        let shard = make_shard(birth.id);
+        if report.send(ready).is_err() {
             return Ok(());
         }
-        lane.run(birth.listeners, birth.signals).map_err(|error| BootError::Failed { what: "a lane's ring", error })
+        let Ok(go) = started.recv() else { return Ok(()) };
+        let mut doorbell = birth.doorbell;
+        doorbell.connect(go.rings);
+        let mut lane = Lane::new(Outfit {
+            id: birth.id,
+            ring,
+            shard,
+            clock: birth.clock,
+            spin: Spin::new(birth.poll),
+            stopper: birth.stopper,
+            mesh: birth.mesh,
+            doorbell,
+            departure: birth.departure,
+            census: birth.census,
+        });
+        lane.run(go.doors, birth.signals).map_err(|error| BootError::Failed { what: "a lane's ring", error })
     })
 }
 
@@ -349,99 +413,6 @@ fn live(
 fn completions(settings: &Settings) -> u32 {
     let per_lane = settings.connections_max / settings.lanes;
     u32::try_from((per_lane * 2).next_power_of_two().clamp(1 << 12, 1 << 16)).expect("clamped")
-}
-
-fn allowed_cpus() -> Vec<usize> {
-    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
-}
-
-fn choose_cpus(settings: &Settings) -> Result<Vec<CoreId>, BootError> {
-    if settings.lanes == 0 {
-        return Err(BootError::Lanes);
-    }
-    let allowed = allowed_cpus();
-    if let Some(&cpu) = settings.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
-        return Err(BootError::Cpu { cpu, allowed });
-    }
-    let mut cpus = if settings.cpus.is_empty() { allowed } else { settings.cpus.clone() };
-    let mut seen = Vec::new();
-    cpus.retain(|cpu| {
-        !seen.contains(cpu) && {
-            seen.push(*cpu);
-            true
-        }
-    });
-    if cpus.len() < settings.lanes {
-        return Err(BootError::TooFewCpus { lanes: settings.lanes, allowed: cpus.len() });
-    }
-    Ok(cpus.into_iter().take(settings.lanes).map(|id| CoreId { id }).collect())
-}
-
-/// The bound sockets of each lane, not yet listening.
-fn bind_all(settings: &Settings) -> Result<Vec<Vec<Socket>>, BootError> {
-    let beyond = BootError::PortsBeyondEnd { port: settings.port, lanes: settings.lanes };
-    let last = settings.lanes - 1;
-    if settings.port != 0 && usize::from(settings.port) + last > usize::from(u16::MAX) {
-        return Err(beyond);
-    }
-    let mut lanes = Vec::new();
-    for lane in 0..settings.lanes {
-        let port = settings.port + u16::try_from(lane).expect("just checked");
-        let mut sockets = Vec::new();
-        for &ip in &settings.bind {
-            sockets.push(bind(SocketAddr::new(ip, port), settings)?);
-        }
-        for &ip in &settings.bind_if_there {
-            match bind(SocketAddr::new(ip, port), settings) {
-                Err(BootError::Bind { .. }) => {}
-                bound => sockets.push(bound?),
-            }
-        }
-        if sockets.is_empty() || port == 0 {
-            return Err(BootError::NoAddress);
-        }
-        lanes.push(sockets);
-    }
-    Ok(lanes)
-}
-
-/// Accepted sockets inherit what is set here, so that an accept costs no further system call.
-fn bind(address: SocketAddr, settings: &Settings) -> Result<Socket, BootError> {
-    let bound = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_tcp_nodelay(true)?;
-        settings.keepalive.set(&socket)?;
-        socket.bind(&address.into())?;
-        Ok(socket)
-    };
-    bound().map_err(|error| refused(address, error))
-}
-
-fn refused(address: SocketAddr, error: io::Error) -> BootError {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => BootError::PortInUse { address },
-        _ => BootError::Bind { address, error },
-    }
-}
-
-fn listen_all(sockets: &[Vec<Socket>], settings: &Settings) -> Result<(), BootError> {
-    let backlog = i32::try_from(settings.tcp_backlog).unwrap_or(i32::MAX);
-    for socket in sockets.iter().flatten() {
-        socket.listen(backlog).map_err(|error| {
-            let address = socket.local_addr().ok().and_then(|address| address.as_socket());
-            refused(address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], settings.port))), error)
-        })?;
-    }
-    Ok(())
-}
-
-fn clone_all(sockets: &[Socket]) -> Result<Vec<TcpListener>, BootError> {
-    let failed = |error| BootError::Failed { what: "handing a socket to its lane", error };
-    sockets.iter().map(|socket| socket.try_clone().map(TcpListener::from).map_err(failed)).collect()
 }
 
 fn write_pidfile(settings: &Settings) -> Result<(), BootError> {

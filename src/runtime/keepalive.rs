@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 
 /// How long a connection may be silent before the kernel asks whether its peer still lives; `None`: never asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keepalive(Option<Duration>);
 
 /// The kernel's bound on both of its times.

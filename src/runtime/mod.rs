@@ -3,10 +3,18 @@
 #![expect(clippy::disallowed_methods, reason = "this is the layer that may start threads, read clocks and wait")]
 
 mod boot;
+mod census;
 mod clock;
 mod conn;
+mod cpus;
+mod departure;
+mod doorbell;
+#[cfg(test)]
+mod doorbell_tests;
 mod keepalive;
 pub mod log;
+mod mesh;
+mod ports;
 mod process;
 mod ring;
 #[cfg(test)]

@@ -153,9 +153,7 @@ pub(super) enum Event {
         token: Token,
     },
     /// A peer's doorbell.
-    Rung {
-        payload: i32,
-    },
+    Rung,
     /// A watched descriptor became readable. One shot.
     Readable {
         watch: u32,
@@ -250,9 +248,9 @@ impl Ring {
         self.push(entry.user_data(word(op::IGNORE, 0, 0)).flags(squeue::Flags::SKIP_SUCCESS));
     }
 
-    /// Wakes the ring `peer`, whose lane sees `Event::Rung { payload }`.
-    pub(super) fn doorbell(&mut self, peer: RawFd, payload: i32) {
-        let entry = opcode::MsgRingData::new(Fd(peer), payload, word(op::RUNG, 0, 0), None).build();
+    /// Wakes the ring `peer`, whose lane sees `Event::Rung`. A ring that is gone hears nothing.
+    pub(super) fn doorbell(&mut self, peer: RawFd) {
+        let entry = opcode::MsgRingData::new(Fd(peer), 0, word(op::RUNG, 0, 0), None).build();
         self.push(entry.user_data(word(op::IGNORE, 0, 0)).flags(squeue::Flags::SKIP_SUCCESS));
     }
 
@@ -338,7 +336,7 @@ impl Ring {
             op::RECV => self.received(token, entry.result(), entry.flags()),
             op::SEND => self.sent(number, entry.result()),
             op::ACCEPT => accepted(number, entry.result(), cqueue::more(entry.flags())),
-            op::RUNG => Event::Rung { payload: entry.result() },
+            op::RUNG => Event::Rung,
             op::WATCH => Event::Readable { watch: number },
             _ => Event::Done,
         })
@@ -418,9 +416,9 @@ impl Ring {
         drop(near);
         while !matches!(self.proof().map_err(failed)?, Event::ReceiveEnded { .. }) {}
         let own = self.fd();
-        self.doorbell(own, 7);
+        self.doorbell(own);
         match self.proof().map_err(failed)? {
-            Event::Rung { payload: 7 } => Ok(()),
+            Event::Rung => Ok(()),
             _ => Err(RingRefusal::Missing { feature: "IORING_OP_MSG_RING", since: "5.18" }),
         }
     }

@@ -49,17 +49,14 @@ fn a_doorbell_wakes_a_waiting_ring() {
     let sleeper = std::thread::spawn(move || {
         let mut ring = ring(4, 4096);
         report.send(ring.fd()).unwrap();
-        match next(&mut ring) {
-            Event::Rung { payload } => payload,
-            other => panic!("{other:?}"),
-        }
+        matches!(next(&mut ring), Event::Rung)
     });
     let mut ring = ring(4, 4096);
     let peer = rings.recv().unwrap();
     std::thread::sleep(Duration::from_millis(20));
-    ring.doorbell(peer, 42);
+    ring.doorbell(peer);
     ring.submit().unwrap();
-    assert_eq!(sleeper.join().unwrap(), 42);
+    assert!(sleeper.join().unwrap());
 }
 
 #[test]

@@ -5,9 +5,12 @@
 //! served in one batch, doubles how many waits pass before the next try; one that pays resets it. Spinning also stops while
 //! the scheduler takes this core away from us: then somebody else needs it.
 
+use crate::shard::ShardId;
+
 /// How long a lane spins before it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Poll {
+    #[default]
     Adaptive,
     /// Always so many microseconds; 0 never spins.
     Fixed(u32),
@@ -18,6 +21,13 @@ impl Poll {
     pub fn of(us: Option<i64>) -> Self {
         us.map_or(Self::Adaptive, |us| Self::Fixed(u32::try_from(us).unwrap_or(u32::MAX)))
     }
+}
+
+/// Who gives a lane work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Talker {
+    Conn(u32),
+    Lane(ShardId),
 }
 
 /// Long enough for a round trip to a client on another core (some 45 us), short enough to waste little.
@@ -41,8 +51,8 @@ pub(super) struct Spin {
     /// Waits to pass before the next try, and what it was last.
     skip: u32,
     skip_last: u32,
-    /// The last few connections that sent something, and how many turns in a row knew theirs.
-    talkers: [u32; TALKERS_MAX],
+    /// The last few that sent something, and how many turns in a row knew theirs.
+    talkers: [Option<Talker>; TALKERS_MAX],
     strangers: u32,
     sampled_ns: u64,
     switches: u64,
@@ -55,7 +65,7 @@ impl Spin {
             poll,
             skip: 0,
             skip_last: 0,
-            talkers: [u32::MAX; TALKERS_MAX],
+            talkers: [None; TALKERS_MAX],
             strangers: 0,
             sampled_ns: 0,
             switches: 0,
@@ -67,15 +77,15 @@ impl Spin {
         self.poll = poll;
     }
 
-    /// `conn` sent something this turn. Asked for the first only: a second one in the same turn is a crowd by itself.
+    /// `talker` sent something this turn. Asked for the first only: a second one in the same turn is a crowd by itself.
     #[inline]
-    pub(super) fn heard(&mut self, conn: u32) {
-        if self.talkers.contains(&conn) {
+    pub(super) fn heard(&mut self, talker: Talker) {
+        if self.talkers.contains(&Some(talker)) {
             self.strangers /= 2;
             return;
         }
         self.talkers.rotate_right(1);
-        self.talkers[0] = conn;
+        self.talkers[0] = Some(talker);
         self.strangers = (self.strangers + 8).min(64);
     }
 
@@ -129,7 +139,7 @@ mod tests {
     #[test]
     fn spinning_that_never_pays_fades_to_a_rare_try() {
         let mut spin = Spin::new(Poll::Adaptive);
-        spin.heard(1);
+        spin.heard(Talker::Conn(1));
         let tries = (0..10_000).filter(|_| {
             let spins = spin.budget_ns(1, || 0) > 0;
             if spins {
@@ -146,9 +156,9 @@ mod tests {
     #[test]
     fn a_crowd_is_not_worth_spinning_for() {
         let mut spin = Spin::new(Poll::Adaptive);
-        (0..100).for_each(|turn| spin.heard(turn % 50));
+        (0..100).for_each(|turn| spin.heard(Talker::Conn(turn % 50)));
         assert_eq!(spin.budget_ns(1, || 0), 0);
-        (0..20).for_each(|_| spin.heard(7));
+        (0..20).for_each(|_| spin.heard(Talker::Lane(ShardId(7))));
         assert!(spin.budget_ns(1, || 0) > 0);
     }
 

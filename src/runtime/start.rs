@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use super::boot::{Settings, boot};
 use super::clock::Clock;
+use super::cpus;
 use super::keepalive::Keepalive;
 use super::log::{Level, log_to_file, say};
 use super::process;
@@ -58,13 +59,13 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
     tune_memory(&config);
     let identity = identity(&settings, args)?;
     let seed = seed()?;
-    let port = settings.port;
     boot(settings, move |id| {
-        let identity = Identity { lane: id.0, port: port + id.0, ..identity.clone() };
+        let identity = Identity { lane: id.0, ..identity.clone() };
         Shard::new(Setup {
             identity,
             config: config.clone(),
             seed,
+            trace: false,
             stopwatch: monotonic_ns,
             process: process::read,
             involuntary_switches,
@@ -98,10 +99,10 @@ fn tell_notes(notes: &[Note]) {
 
 /// The runtime's part of the configuration.
 fn settings(config: &Config) -> Result<Settings, String> {
-    let cpus = cpu_list(&text(config.cpus()))?;
-    let allowed = core_affinity::get_core_ids().map_or(1, |ids| ids.len());
-    let available = if cpus.is_empty() { allowed } else { cpus.len() };
-    let lanes = config.lanes().map_or(available, |lanes| usize::try_from(lanes).unwrap_or(1));
+    let cpus = cpus::parse(&text(config.cpus()))?;
+    let lanes = config.lanes().map(|lanes| usize::try_from(lanes).unwrap_or(1));
+    let lanes = lanes.unwrap_or_else(|| cpus::lanes_by_default(&cpus));
+    let port = |name, port| u16::try_from(port).map_err(|_| format!("{name}: must be between 0 and 65535"));
     let (mut bind, mut bind_if_there) = (Vec::new(), Vec::new());
     for address in config.bind() {
         let address = text(address);
@@ -116,29 +117,14 @@ fn settings(config: &Config) -> Result<Settings, String> {
         cpus,
         bind,
         bind_if_there,
-        port: u16::try_from(config.port()).map_err(|_| "port: must be between 0 and 65535".to_owned())?,
+        port: port("port", config.port())?,
+        shard_port: port("shard-port", config.shard_port())?,
         tcp_backlog: u32::try_from(config.tcp_backlog()).unwrap_or(u32::MAX),
         keepalive: Keepalive::of(config.tcp_keepalive_s()),
         connections_max: config.clients_max(),
         poll: Poll::of(config.poll_us()),
         pidfile: (!pidfile.is_empty()).then(|| PathBuf::from(pidfile)),
     })
-}
-
-/// `0-3,8`.
-fn cpu_list(list: &str) -> Result<Vec<usize>, String> {
-    let wrong = || format!("cpus: '{list}' is no list of CPUs: write it as 0-3,8");
-    let mut cpus = Vec::new();
-    for part in list.split(',').filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let parse = |text: &str| text.trim().parse::<usize>().ok().filter(|cpu| *cpu < 4096);
-        let (first, last) = (parse(first).ok_or_else(wrong)?, parse(last).ok_or_else(wrong)?);
-        if first > last {
-            return Err(wrong());
-        }
-        cpus.extend(first..=last);
-    }
-    Ok(cpus)
 }
 
 /// `*` is every IPv4 address, `::*` every IPv6 one.
@@ -230,18 +216,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cpu_lists_are_read() {
-        assert_eq!(cpu_list("0-2,5"), Ok(vec![0, 1, 2, 5]));
-        assert_eq!(cpu_list(""), Ok(vec![]));
-        for wrong in ["a", "3-1", "1-", "99999999"] {
-            assert!(cpu_list(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
     fn the_default_configuration_binds_loopback() {
         let settings = settings(&Config::default()).expect("defaults are legal");
         assert_eq!(settings.bind, [IpAddr::from(Ipv4Addr::LOCALHOST)]);
-        assert_eq!((settings.port, settings.lanes), (6379, 1));
+        assert_eq!((settings.port, settings.shard_port), (6379, 0));
+        assert_eq!(settings.lanes, cpus::lanes_by_default(&[]));
     }
 }

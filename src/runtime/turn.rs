@@ -1,43 +1,51 @@
-//! A lane and its turn: the loop that moves bytes between the ring and the shard.
+//! A lane and its turn: the loop that moves bytes between the ring, the mesh and the shard.
 //!
 //! ```text
-//!        +----------------------------------- one io_uring_enter: submits all sends, waits -------------+
+//!        +----------------------------------- one io_uring_enter: submits all, waits -----------------------+
 //!        v                                                                                              |
 //!   read clock -> shard.begin_turn -> shard.run_backlog -> reap: a batch of completions -> shard.foresee     |
 //!                                     |    each of them -> shard.feed / open / eof, until the turn is full;  |
-//!                                     v    a received buffer is back in the pool when feed returns           |
-//!        shard.tick -> orders: take_output -> send queued ---- spin, or wait -------------------------------+
+//!                                     |    a received buffer is back in the pool when feed returns           |
+//!                                     |  collect: what peers sent -> shard.deliver, until the turn is full   |
+//!                                     v                                                                      |
+//!        shard.tick -> orders: take_output -> send queued -> parcels to peers, doorbells ---- spin, or wait -+
 //! ```
 //!
 //! Per request there is no allocation, lock, channel, task or clock read. Outputs come from and return to a pool of the lane.
-//! A connection has one send in flight; what its shard has meanwhile waits for that one's completion. The turn never awaits:
-//! the glommio executor under it owns the thread and would serve tasks that live on files.
+//! A connection has one send in flight; what its shard has meanwhile waits for that one's completion. Sockets and peers come
+//! first in turn, so that a flood of the one does not starve the other. The turn never awaits: the glommio executor under it
+//! owns the thread and would serve tasks that live on files.
+
+mod accept;
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io;
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use super::census::Census;
 use super::clock::Clock;
 use super::conn::{Conns, Reading, Settle};
+use super::departure::{Departure, Settled};
+use super::doorbell::Doorbell;
 use super::keepalive::Keepalive;
 use super::log::{Level, say};
+use super::mesh::{Drain, Mesh};
+use super::ports::Door;
 use super::ring::{Event, Lease, RecvEnd, Ring, SendId, Token};
-use super::spin::{Poll, Spin};
+use super::spin::{Poll, Spin, Talker};
 use super::stop::Stopper;
 use super::sys;
-use crate::shard::{ConnId, Opening, Order, Shard};
+use crate::shard::{ConnId, Order, Parcel, Shard, ShardId};
 use crate::wire::output::Output;
-
-/// An accept that failed for want of descriptors is tried again after this pause: at once would spin, the backlog keeps them.
-const ACCEPT_PAUSE_NS: u64 = 100_000_000;
-
-/// The same trouble is told once in so long.
-const SAY_AGAIN_NS: u64 = 60_000_000_000;
+use accept::Listener;
 
 /// After SIGTERM, readers have this long to take their last replies.
 const DRAIN_NS: u64 = 5_000_000_000;
+
+/// A peer whose ring is full does not say when it has room again: so long until it is tried again.
+const RETRY_NS: u64 = 100_000;
 
 /// Spare outputs: a larger one is freed (it grew for one reply), more in number or total are not kept.
 const SPARE_BYTES_MAX: usize = 64 << 10;
@@ -52,13 +60,35 @@ const BATCH: usize = 32;
 const WATCH_STOP: u32 = 0;
 const WATCH_SIGNAL: u32 = 1;
 
-pub(super) struct Listener {
-    pub(super) socket: TcpListener,
-    /// When to accept again after a failure.
-    pub(super) resume_ns: Option<u64>,
+/// What one lane may send to another.
+pub(super) enum Post {
+    Parcel(Box<Parcel>),
+    /// A connection, counted in for its new lane: how many there were with it.
+    Adopt {
+        stream: TcpStream,
+        open_connections: usize,
+    },
+}
+
+/// A post is moved twice; what is large goes by pointer.
+const _: () = assert!(size_of::<Post>() <= 16);
+
+/// What a lane is made of.
+pub(super) struct Outfit {
+    pub(super) id: ShardId,
+    pub(super) ring: Ring,
+    pub(super) shard: Shard,
+    pub(super) clock: Clock,
+    pub(super) spin: Spin,
+    pub(super) stopper: Stopper,
+    pub(super) mesh: Mesh<Post>,
+    pub(super) doorbell: Doorbell,
+    pub(super) departure: Departure,
+    pub(super) census: Census,
 }
 
 pub(super) struct Lane {
+    id: ShardId,
     ring: Ring,
     shard: Shard,
     conns: Conns,
@@ -69,6 +99,12 @@ pub(super) struct Lane {
     clock: Clock,
     spin: Spin,
     stopper: Stopper,
+    mesh: Mesh<Post>,
+    doorbell: Doorbell,
+    departure: Departure,
+    census: Census,
+    /// A peer's ring was full, and there may be more for it.
+    held_back: bool,
     /// Lane 0 also hears the process's signals.
     signals: Option<std::fs::File>,
     /// Since when this lane is leaving.
@@ -82,17 +118,23 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(ring: Ring, shard: Shard, clock: Clock, spin: Spin, stopper: Stopper) -> Self {
+    pub(super) fn new(outfit: Outfit) -> Self {
         Self {
-            ring,
-            shard,
+            id: outfit.id,
+            ring: outfit.ring,
+            shard: outfit.shard,
             conns: Conns::default(),
             events: VecDeque::with_capacity(BATCH),
             spares: Spares::default(),
             listeners: Vec::new(),
-            clock,
-            spin,
-            stopper,
+            clock: outfit.clock,
+            spin: outfit.spin,
+            stopper: outfit.stopper,
+            mesh: outfit.mesh,
+            doorbell: outfit.doorbell,
+            departure: outfit.departure,
+            census: outfit.census,
+            held_back: false,
             signals: None,
             leaving_ns: None,
             said_exhausted_ns: None,
@@ -102,12 +144,9 @@ impl Lane {
         }
     }
 
-    /// Serves `listeners`, which already listen, until told to stop; then answers what it has read and returns.
-    pub(super) fn run(&mut self, listeners: Vec<TcpListener>, signals: Option<std::fs::File>) -> io::Result<()> {
-        self.listeners = listeners.into_iter().map(|socket| Listener { socket, resume_ns: None }).collect();
-        for (number, listener) in (0..).zip(&self.listeners) {
-            self.ring.accept(number, listener.socket.as_raw_fd());
-        }
+    /// Serves what comes in at `doors`, which already listen, until told to stop; then answers what it has read and returns.
+    pub(super) fn run(&mut self, doors: Vec<Door>, signals: Option<std::fs::File>) -> io::Result<()> {
+        self.open_doors(doors);
         self.ring.watch(WATCH_STOP, self.stopper.fd());
         if let Some(signals) = &signals {
             self.ring.watch(WATCH_SIGNAL, signals.as_raw_fd());
@@ -130,7 +169,13 @@ impl Lane {
         self.now_ns = now.mono_ns;
         self.shard.begin_turn(now);
         self.shard.run_backlog();
-        self.reap();
+        if self.turns.is_multiple_of(2) {
+            self.reap();
+            self.collect();
+        } else {
+            self.collect();
+            self.reap();
+        }
         let wanted_ns = self.shard.tick();
         self.follow_freeing();
         let resume_ns = self.resume_accepting();
@@ -138,20 +183,50 @@ impl Lane {
         if self.shard.take_config_changed() {
             self.follow_config();
         }
+        self.dispatch();
         let leave_ns = self.leaving_ns.map(|since| since + DRAIN_NS);
-        [wanted_ns, resume_ns, leave_ns].into_iter().flatten().min()
+        let retry_ns = self.held_back.then_some(self.now_ns + RETRY_NS);
+        [wanted_ns, resume_ns, leave_ns, retry_ns].into_iter().flatten().min()
+    }
+
+    /// Takes what peers have sent. What a full turn leaves comes in the next.
+    #[inline]
+    fn collect(&mut self) {
+        if self.shard.turn_is_full() || !self.mesh.has_mail() {
+            return;
+        }
+        let Self { mesh, shard, spin, .. } = self;
+        let mut adopted = Vec::new();
+        mesh.drain(|from, post| {
+            match post {
+                Post::Parcel(parcel) => {
+                    spin.heard(Talker::Lane(from));
+                    shard.deliver(from, parcel);
+                }
+                Post::Adopt { stream, open_connections } => adopted.push((stream, open_connections)),
+            }
+            if shard.turn_is_full() { Drain::Enough } else { Drain::On }
+        });
+        for (stream, open_connections) in adopted {
+            self.adopt(stream, open_connections);
+        }
+    }
+
+    /// Hands each peer what the turn has for it, and rings those that wait.
+    #[inline]
+    fn dispatch(&mut self) {
+        let Self { mesh, shard, doorbell, ring, .. } = self;
+        self.held_back = !mesh.flush(|peer| shard.take_parcel(peer).map(Post::Parcel));
+        if mesh.has_untold() {
+            doorbell.ring(mesh.untold(), ring);
+        }
     }
 
     /// What the lane keeps of the options: polling from now on, keepalive for connections accepted from now on.
     fn follow_config(&mut self) {
         let config = self.shard.config();
         self.spin.set_poll(Poll::of(config.poll_us()));
-        let keepalive = Keepalive::of(config.tcp_keepalive_s());
-        for listener in &self.listeners {
-            if let Err(error) = keepalive.set(&listener.socket) {
-                say(Level::Warning, &format!("cannot change tcp-keepalive of new connections: {error}"));
-            }
-        }
+        self.follow_keepalive(Keepalive::of(config.tcp_keepalive_s()));
     }
 
     /// Tells the allocator when freed memory shall go back at once.
@@ -169,6 +244,9 @@ impl Lane {
         if self.shard.has_backlog() || self.shard.turn_is_full() {
             return self.ring.submit();
         }
+        if self.mesh.has_mail() {
+            return self.ring.submit();
+        }
         let left_ns = deadline_ns.map(|deadline| deadline.saturating_sub(self.now_ns));
         if left_ns == Some(0) {
             return self.ring.submit();
@@ -183,15 +261,16 @@ impl Lane {
             gauges.spins_wasted += u64::from(!caught);
         }
         self.shard.gauges().waits += 1;
-        self.ring.wait(left_ns.map(Duration::from_nanos))
+        let Self { doorbell, ring, mesh, .. } = self;
+        doorbell.wait(ring, || mesh.has_mail(), left_ns.map(Duration::from_nanos))
     }
 
-    /// Looks at the ring's flags until something is there or the budget is spent.
+    /// Looks at the ring's flags and the inboxes until something is there or the budget is spent.
     fn spin(&mut self, budget_ns: u64) -> bool {
         let until_ns = sys::monotonic_ns() + budget_ns;
         loop {
             for _ in 0..16 {
-                if self.ring.ready() {
+                if self.ring.ready() || self.mesh.has_mail() {
                     return true;
                 }
                 std::hint::spin_loop();
@@ -211,7 +290,7 @@ impl Lane {
             match event {
                 Event::Received { token, lease, armed } => {
                     if !std::mem::replace(&mut heard, true) {
-                        self.spin.heard(token.conn);
+                        self.spin.heard(Talker::Conn(token.conn));
                     }
                     self.received(token, lease, armed);
                 }
@@ -221,7 +300,7 @@ impl Lane {
                 Event::Accepted { listener, stream, armed } => self.accepted(listener, stream, armed),
                 Event::AcceptEnded { listener, errno } => self.accept_ended(listener, errno),
                 Event::Readable { watch } => self.readable(watch),
-                Event::Rung { .. } | Event::Done => {}
+                Event::Rung | Event::Done => {}
             }
         }
         let (turns, entered, connections) = (self.turns, self.ring.entered(), self.conns.len() as u64);
@@ -408,77 +487,9 @@ impl Lane {
                 let fd = self.conns.remove(number).expect("a connection is closed once");
                 self.ring.close(fd);
                 self.shard.closed(ConnId(number));
+                self.census.leave(self.id);
             }
         }
-    }
-
-    fn accepted(&mut self, listener: u32, stream: TcpStream, armed: bool) {
-        if self.leaving_ns.is_none() {
-            self.welcome(stream);
-        }
-        if !armed {
-            self.accept_again(listener, self.now_ns);
-        }
-    }
-
-    fn welcome(&mut self, stream: TcpStream) {
-        // A peer that has already gone has no address.
-        let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
-        match self.shard.open(&Opening { peer, local, fd: stream.as_raw_fd() }) {
-            Ok(ConnId(number)) => {
-                self.shard.gauges().accepted += 1;
-                let reading = self.conns.insert(number, stream.into()).read();
-                self.steer(number, reading);
-            }
-            Err(refusal) => {
-                self.shard.gauges().refused += 1;
-                // A fresh socket's buffer takes a line at once; if not, the peer sees only the close.
-                let _ = stream.set_nonblocking(true);
-                let _ = (&stream).write(refusal);
-            }
-        }
-    }
-
-    fn accept_ended(&mut self, listener: u32, errno: i32) {
-        if self.leaving_ns.is_some() {
-            return;
-        }
-        self.shard.gauges().accept_errors += 1;
-        let exhausted = matches!(errno, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM);
-        let said_lately = self.said_exhausted_ns.is_some_and(|said_ns| self.now_ns < said_ns + SAY_AGAIN_NS);
-        if exhausted && !said_lately {
-            self.said_exhausted_ns = Some(self.now_ns);
-            let error = io::Error::from_raw_os_error(errno);
-            say(
-                Level::Warning,
-                &format!("Cannot accept connections: {error}. Raise the limit of open files (ulimit -n)."),
-            );
-        }
-        // A single peer that vanished (ECONNABORTED) is no reason to pause.
-        let pause_ns = if errno == libc::ECONNABORTED { 0 } else { ACCEPT_PAUSE_NS };
-        self.accept_again(listener, self.now_ns + pause_ns);
-    }
-
-    fn accept_again(&mut self, listener: u32, at_ns: u64) {
-        if let Some(listener) = self.listeners.get_mut(listener as usize) {
-            listener.resume_ns = Some(at_ns);
-        }
-    }
-
-    /// Arms the accepts whose pause is over. Returns when the next one is.
-    fn resume_accepting(&mut self) -> Option<u64> {
-        let mut next_ns = None;
-        for (number, listener) in (0..).zip(&mut self.listeners) {
-            match listener.resume_ns {
-                Some(at_ns) if at_ns <= self.now_ns => {
-                    listener.resume_ns = None;
-                    self.ring.accept(number, listener.socket.as_raw_fd());
-                }
-                Some(at_ns) => next_ns = Some(next_ns.map_or(at_ns, |next: u64| next.min(at_ns))),
-                None => {}
-            }
-        }
-        next_ns
     }
 
     fn readable(&mut self, watch: u32) {
@@ -495,26 +506,23 @@ impl Lane {
     /// Stops accepting, lets the shard finish what was read, and sends it.
     fn leave(&mut self) {
         self.leaving_ns = Some(self.now_ns);
-        for (number, listener) in (0..).zip(std::mem::take(&mut self.listeners)) {
-            self.ring.cancel_accept(number);
-            // The kernel holds the socket until the cancel, submitted before the close, has ended its accept.
-            self.ring.close(listener.socket.into());
-        }
+        self.close_doors();
         self.shard.drain();
     }
 
-    /// All connections are closed, or the time for slow readers is over.
+    /// Whether this lane may end: nobody needs it any more, or the time for slow readers is over.
     fn left(&mut self) -> bool {
         let Some(since_ns) = self.leaving_ns else { return false };
-        if self.conns.len() == 0 && !self.shard.has_backlog() {
-            return true;
-        }
-        let late = self.now_ns >= since_ns + DRAIN_NS;
-        if late {
+        if self.now_ns >= since_ns + DRAIN_NS {
             let text = format!("{} connections did not take their last replies in time", self.conns.len());
             say(Level::Warning, &text);
+            return true;
         }
-        late
+        let needs_nobody = self.conns.len() == 0 && !self.shard.has_backlog() && !self.shard.awaits_answers();
+        if needs_nobody && !self.departure.has_settled() && self.departure.settle() == Settled::WakeOthers {
+            self.doorbell.ring_all(&mut self.ring);
+        }
+        self.departure.is_over()
     }
 }
 

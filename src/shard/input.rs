@@ -25,6 +25,7 @@ use crate::command::clients::{Client, Closing, ReplyMode};
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::{CommandId, Found};
 use crate::command::{Caller, Command, Run, Verb};
+use crate::config::PipelineOrder;
 use crate::store::Spot;
 use crate::types::Progress;
 use crate::wire::fault::Fault;
@@ -123,7 +124,7 @@ impl Shard {
     /// Whether [`Self::run_backlog`] has work: then the lane must not wait.
     #[inline]
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() || !self.guest_jobs.is_empty()
     }
 
     /// Goes on, in turn, with connections whose input exceeded their quota or the turn. To be called before new input is fed:
@@ -504,7 +505,7 @@ impl Shard {
     /// 3. A lane that has as much to do as it may is not given more.
     fn waits_for_replies(&mut self, caller: &Caller, row: &Command, route: Route) -> bool {
         let is_verb = matches!(row.run, Run::Verb(verb) if verb != Verb::Info);
-        let relaxed = self.config.pipeline_order() == "relaxed";
+        let relaxed = self.config.pipeline_order() == PipelineOrder::Relaxed;
         let congested = matches!(route, Route::Lane(lane) if self.is_congested(lane));
         let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         let owed = &client.owed;

@@ -240,6 +240,11 @@ impl Shard {
         }
     }
 
+    /// Whether peers owe this shard answers, or it owes them some: then its lane may not end yet.
+    pub fn awaits_answers(&self) -> bool {
+        !self.debts.is_empty() || !self.txns.is_empty() || !self.guests.is_empty() || !self.guest_jobs.is_empty()
+    }
+
     /// Nothing is under way: no reply owed, no key held, nothing to tell another lane.
     pub fn is_quiet(&self) -> bool {
         self.debts.is_empty()
@@ -312,7 +317,8 @@ impl Shard {
             return self.store.next_deadline(self.now);
         }
         let started = (self.stopwatch)();
-        let next = self.store.tick(self.now);
+        let locks = &self.locks;
+        let next = self.store.tick(self.now, |key| locks.concerns(key));
         self.stalls.note("expiring and freeing", (self.stopwatch)().saturating_sub(started));
         next
     }

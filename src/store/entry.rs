@@ -395,17 +395,6 @@ impl<'e> EntryRef<'e> {
     }
 
     /// Bytes of the entry and of all that hangs on it.
-    /// A copy that belongs to nobody yet. That of a large value shares its nodes; a CAS is not copied, since it names one writing.
-    pub fn duplicate(self) -> Entry {
-        let fields = Fields { cas: None, ..self.fields() };
-        match self.value() {
-            ValueRef::Str(text) => Entry::new(self.key(), Value::Embedded(text), fields),
-            ValueRef::Object(object) => {
-                Entry::new(self.key(), Value::Object(self.kind(), Box::new(object.clone())), fields)
-            }
-        }
-    }
-
     pub fn bytes(self) -> usize {
         let object = match self.value() {
             ValueRef::Str(_) => 0,

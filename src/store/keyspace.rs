@@ -281,21 +281,29 @@ impl Keyspace {
         self.deadlines.next()
     }
 
-    /// Removes keys whose time has come, up to `count`; tells of each before it goes. `More`: others are due.
+    /// Removes keys whose time has come, up to `count`; tells of each before it goes. Those that `held` says somebody holds stay until
+    /// they are let go. `More`: others are due.
     pub fn expire_step(
         &mut self,
         now: Millis,
         count: usize,
         graves: &mut Graveyard,
+        held: impl Fn(KeyHash) -> bool,
         mut tell: impl FnMut(KeyHash, EntryRef<'_>),
     ) -> Progress {
+        let mut kept = Vec::new();
         for _ in 0..count {
-            let Some((deadline, hash)) = self.deadlines.pop_due(now) else { return Progress::Done };
+            let Some((deadline, hash)) = self.deadlines.pop_due(now) else { break };
+            if held(hash) {
+                kept.push((deadline, hash));
+                continue;
+            }
             while let Some(at) = self.table.find(hash, |entry| entry.expiry() == Some(deadline)) {
                 tell(hash, self.table.at(at));
                 graves.bury(self.take_at(at));
             }
         }
+        kept.into_iter().for_each(|(deadline, hash)| self.deadlines.change(hash, None, Some(deadline)));
         if self.deadlines.next().is_some_and(|next| next <= now) { Progress::More } else { Progress::Done }
     }
 
@@ -603,7 +611,7 @@ mod tests {
                    }
                    model.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > now));
                    if collect {
-                       while db.expire_step(now, 3, &mut graves, |_, entry| assert!(entry.is_due(now))) == Progress::More {}
+                       while db.expire_step(now, 3, &mut graves, |_| false, |_, entry| assert!(entry.is_due(now))) == Progress::More {}
                        prop_assert_eq!(db.len(), model.len());
                        prop_assert_eq!(db.expiring(), model.values().filter(|(_, deadline)| deadline.is_some()).count());
                        prop_assert_eq!(db.next_deadline(), model.values().filter_map(|(_, deadline)| *deadline).min());

@@ -185,26 +185,29 @@ impl Store {
         due.map(|due| away_us(due).saturating_mul(1000).saturating_add(now.mono_ns))
     }
 
-    /// Removes what is due and frees what is dead, so many of each as a turn has time for. When it wants to go on, in
+    /// Removes what is due and not `held`, and frees what is dead, so many of each as a turn has time for. When it wants to go on, in
     /// nanoseconds of the monotonic clock.
-    pub fn tick(&mut self, now: Now) -> Option<u64> {
-        self.expire(now);
+    pub fn tick(&mut self, now: Now, held: impl Fn(KeyHash) -> bool) -> Option<u64> {
+        self.expire(now, held);
         if self.graves.step(limits::FREE_NODES_PER_TURN) == Progress::More {
             return Some(now.mono_ns);
         }
         self.next_deadline(now)
     }
 
-    fn expire(&mut self, now: Now) {
+    fn expire(&mut self, now: Now, held: impl Fn(KeyHash) -> bool) {
         let Self { dbs, graves, effects, counters, .. } = self;
         for (db, keys) in (0_u8..).zip(dbs.iter_mut()) {
-            keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, |hash, entry| {
+            keys.expire_step(now.millis(), limits::EXPIRE_KEYS_PER_TURN, graves, &held, |hash, entry| {
                 counters.expired += 1;
                 let due_us = entry.expiry().map_or(now.unix_us, |due| due.0 * 1000);
                 counters.expire_lag_us = now.unix_us.saturating_sub(due_us);
                 counters.expire_lag_max_us = counters.expire_lag_max_us.max(counters.expire_lag_us);
                 effects.expired(db, Key { bytes: entry.key(), hash });
             });
+        }
+        if self.effects.has_happened() {
+            self.tell_watchers();
         }
     }
 }

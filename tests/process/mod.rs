@@ -1,5 +1,7 @@
 //! The server as a process: what it refuses to start with, and how it leaves.
 
+mod lanes;
+
 use crate::support::client::encode;
 use crate::support::server::{free_port, info_field, run_program, run_to_end, scratch_dir};
 use crate::support::{Client, Server, Target, Value, eventually};

@@ -194,6 +194,13 @@ pub(crate) fn scratch_dir() -> PathBuf {
     dir
 }
 
+/// The first of so many ports in a row that are free now.
+pub(crate) fn consecutive_free_ports(count: u16) -> u16 {
+    let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let row = |first: u16| first.checked_add(count).is_some_and(|end| (first..end).all(free));
+    std::iter::repeat_with(free_port).find(|first| row(*first)).expect("it looks until there is one")
+}
+
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("it is bound").port()
