@@ -23,6 +23,7 @@ fn main() {
         identity: Identity { lanes: 1, ..Identity::default() },
         config: Config::default(),
         seed: [1, 2],
+        trace: false,
         stopwatch: || 0,
         process: Default::default,
         involuntary_switches: || 0,

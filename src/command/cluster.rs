@@ -31,6 +31,7 @@ const CHILDREN: &[Command] = &[
         arity: 3,
         complexity: "O(N / 1000) where N is the number of keys in the slot",
         summary: "Answers how many keys of the database are in a slot.",
+        about: |args| slot_number(args.get(2)?, "").ok(),
         run: Run::Keys(count_keys_in_slot),
         ..ROW
     },
@@ -41,6 +42,7 @@ const CHILDREN: &[Command] = &[
         complexity: "O(N) where N is the count",
         summary: "Answers keys of the database that are in a slot, at most so many.",
         tips: &["nondeterministic_output"],
+        about: |args| slot_number(args.get(2)?, "").ok(),
         run: Run::Sliced { start: |_, args| Ok(Box::new(KeysInSlot::new(args)?)) },
         ..ROW
     },

@@ -212,9 +212,6 @@ const MSETNX: &[Stage] =
     &[Stage { on: On::EachOwner, run: stop_if_any_exists }, Stage { on: On::EachOwner, run: set_all }];
 
 fn stop_if_any_exists(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
-    if args.len().is_multiple_of(2) {
-        return Err(Fault::Arity("msetnx"));
-    }
     let taken = (1..args.len()).step_by(2).any(|i| ctx.exists(ctx.key(args.at(i))));
     if !taken {
         return Ok(Flow::On);

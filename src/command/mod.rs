@@ -92,7 +92,7 @@ impl Command {
 
     pub fn arity_fits(&self, words: usize) -> bool {
         let wanted = usize::from(self.arity.unsigned_abs());
-        if self.arity >= 0 { words == wanted } else { words >= wanted }
+        if self.arity >= 0 { words == wanted } else { words >= wanted && self.keys.are_whole(words) }
     }
 
     /// Whether the manual gives its cost as constant.
@@ -158,6 +158,11 @@ impl Keys {
 
     pub const fn second(access: &'static [&'static str]) -> Self {
         Self { first: 2, last: 2, step: 1, access }
+    }
+
+    /// Whether each key has what belongs to it, as its value in MSET.
+    const fn are_whole(self, words: usize) -> bool {
+        self.step < 2 || (words - self.first as usize).is_multiple_of(self.step as usize)
     }
 
     /// The indices of the keys in a request of `words` words that passed the arity check.

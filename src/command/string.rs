@@ -172,9 +172,6 @@ fn mget(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn mset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    if args.len().is_multiple_of(2) {
-        return Err(Fault::Arity("mset"));
-    }
     for i in (1..args.len()).step_by(2) {
         let key = ctx.key(args.at(i));
         ctx.store_string(key, args.at(i + 1), Deadline::Clear, Event::SET);

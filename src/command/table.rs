@@ -5,7 +5,7 @@
 //! Subcommands are found in their container's few children.
 
 use crate::base::ascii::{head_word, lower_word};
-use crate::wire::request::Args;
+use crate::wire::request::{Args, Span};
 
 use super::arguments::{self, Argument};
 use super::{Command, Flags, Run};
@@ -202,7 +202,13 @@ pub fn complaints(row: &Command) -> Vec<String> {
     rule(row.keys.first > 0 && row.keys.access.is_empty(), "key access is stated");
     let arguments = arguments::of(row.syntax, row.name.split('|').count());
     rule(arguments.iter().any(Argument::is_hollow), "blocks and choices of the syntax have parts");
-    rule(row.policy != super::Policy::Default && matches!(row.run, Run::Keys(_)), "policies belong to split rows");
+    // SCAN goes from one shard to the next by its cursor.
+    let by_slot = (row.about)(Args::new(b"0", &[Span { start: 0, len: 1 }; 4])).is_some();
+    let one_shard = matches!(row.run, Run::Keys(_)) && !by_slot;
+    rule(row.policy != super::Policy::Default && one_shard, "policies belong to split rows");
+    let one_key = i8::try_from(row.keys.first) == Ok(row.keys.last);
+    let one_owner = matches!(row.run, Run::Keys(_) | Run::Sliced { .. });
+    rule(one_owner && !one_key, "a row whose keys may be of several shards is split or staged");
     found
 }
 

@@ -83,7 +83,6 @@ pub enum BootError {
     RingMemory(io::Error),
     FeatureMissing { feature: &'static str, since: &'static str },
     Cpu { cpu: usize, allowed: Vec<usize> },
-    TooFewCpus { lanes: usize, allowed: usize },
     Lanes,
     ShardPortsBeyondEnd { first: u16, lanes: usize },
     ShardPortIsPort { port: u16, lane: usize },
@@ -118,10 +117,6 @@ impl fmt::Display for BootError {
             Self::Cpu { cpu, allowed } => {
                 write!(f, "CPU {cpu} is not one this process may use: give --cpus a list out of {allowed:?}")
             }
-            Self::TooFewCpus { lanes, allowed } => write!(
-                f,
-                "{lanes} lanes need {lanes} different CPUs but {allowed} are given or allowed: lower --lanes or extend --cpus"
-            ),
             Self::Lanes => write!(f, "a server needs at least one lane: give --lanes 1 or more"),
             Self::ShardPortsBeyondEnd { first, lanes } => {
                 write!(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use core_affinity::CoreId;
 
 use super::boot::BootError;
+use super::log::{Level, say};
 
 /// The CPUs this process may run on.
 pub(super) fn allowed() -> Vec<usize> {
@@ -40,7 +41,8 @@ pub(super) fn parse(list: &str) -> Result<Vec<usize>, String> {
     Ok(cpus)
 }
 
-/// A CPU for each of `lanes`: of those given, or else of those allowed, the first ones.
+/// A CPU for each of `lanes`: of those given, or else of those allowed, the first ones. Lanes beyond their number share, as a test on a
+/// small machine may want it.
 pub(super) fn choose(lanes: usize, given: &[usize]) -> Result<Vec<CoreId>, BootError> {
     if lanes == 0 {
         return Err(BootError::Lanes);
@@ -51,9 +53,10 @@ pub(super) fn choose(lanes: usize, given: &[usize]) -> Result<Vec<CoreId>, BootE
     }
     let cpus = if given.is_empty() { &allowed } else { given };
     if cpus.len() < lanes {
-        return Err(BootError::TooFewCpus { lanes, allowed: cpus.len() });
+        let text = format!("{lanes} lanes share {} CPUs: each waits for the others, so expect a worse tail", cpus.len());
+        say(Level::Warning, &text);
     }
-    Ok(cpus.iter().take(lanes).map(|&id| CoreId { id }).collect())
+    Ok(cpus.iter().cycle().take(lanes).map(|&id| CoreId { id }).collect())
 }
 
 /// Whole CPUs that the tightest quota above this process pays for; `None`: no quota.

@@ -202,10 +202,10 @@ impl Shard {
     fn try_all(&mut self, tx: TxId) {
         let me = self.me;
         let own = self.txn(tx).shares.iter().position(|share| share.lane == me);
-        if let Some(own) = own
-            && !self.try_own(tx, own)
-        {
-            return self.wait_in_order(tx);
+        match own.map(|own| self.try_own(tx, own)) {
+            Some(Held::Refused) => return self.wait_in_order(tx),
+            Some(Held::No) => return self.give_up(tx),
+            _ => {}
         }
         let others: Vec<usize> = (0..self.txn(tx).shares.len()).filter(|i| Some(*i) != own).collect();
         let fused = match others[..] {
@@ -232,19 +232,22 @@ impl Shard {
         orders.into_iter().for_each(|(lane, order)| self.order(tx, lane, order));
     }
 
-    /// Claims this lane's keys if nobody holds them.
-    fn try_own(&mut self, tx: TxId, own: usize) -> bool {
+    /// Claims this lane's keys if nobody holds them. `No`: a watched one has changed.
+    fn try_own(&mut self, tx: TxId, own: usize) -> Held {
         let txn = self.txn(tx);
         let (scope, watched) = (txn.shares[own].scope.clone(), txn.shares[own].watched.clone());
         let (of, now) = ((txn.caller.home, txn.caller.conn), self.now.millis());
         let scope = scope.unwrap_or(Scope::Keys(Vec::new()));
         if self.behind.contains_key(&of) {
-            return false;
+            return Held::Refused;
         }
-        let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return false };
-        self.guests.insert(tx, Guest { watched, ..Guest::new(Some(claim), now) });
+        if watched.iter().any(|key| self.has_changed(key, now)) {
+            return Held::No;
+        }
+        let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return Held::Refused };
+        self.guests.insert(tx, Guest::new(Some(claim), now));
         self.txn(tx).shares[own].state = Held::Yes;
-        true
+        Held::Yes
     }
 
     /// Gives back what is held and asks one lane after the other.

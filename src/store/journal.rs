@@ -58,8 +58,10 @@ struct Record {
 pub struct Effects {
     /// Whether a journal, a replica or a test wants effects.
     pub recording: bool,
-    /// Whether anybody wants to know what happened to keys.
+    /// Whether anybody takes what happened to keys.
     pub listening: bool,
+    /// Whether keys are watched: then this store itself looks at what happened.
+    pub watching: bool,
     /// Changes of the running command.
     dirty: u64,
     /// Changes since the server began.
@@ -67,6 +69,8 @@ pub struct Effects {
     stated: Vec<Request>,
     committed: Vec<Effect>,
     happened: Happenings,
+    /// Of what happened, so much the watchers were told.
+    told: usize,
 }
 
 impl Effects {
@@ -80,7 +84,7 @@ impl Effects {
     /// A change that was counted has a second name, or a second key: SET with a deadline is told as "expire" too.
     #[inline]
     pub fn also(&mut self, db: u8, event: Event, key: Key<'_>) {
-        if self.listening {
+        if self.listening || self.watching {
             self.happened.push(db, Some(event), key);
         }
     }
@@ -88,7 +92,7 @@ impl Effects {
     /// The running command changed a whole database.
     pub fn happened_to_all(&mut self, db: u8) {
         self.dirty += 1;
-        if self.listening {
+        if self.listening || self.watching {
             self.happened.push(db, None, Key { bytes: b"", hash: KeyHash::default() });
         }
     }
@@ -153,7 +157,18 @@ impl Effects {
 
     /// Takes what happened.
     pub fn take_happened(&mut self) -> Happenings {
+        self.told = 0;
         std::mem::take(&mut self.happened)
+    }
+
+    /// Tells what happened since the last call. It stays for whoever takes it, if anybody does.
+    pub fn tell(&mut self, tell: impl FnMut(Happened<'_>)) {
+        self.happened.iter().skip(self.told).for_each(tell);
+        self.told = self.happened.records.len();
+        if !self.listening {
+            let happened = self.take_happened();
+            self.reuse(happened);
+        }
     }
 
     /// Gives the buffers back for what happens next, so that listening allocates nothing in the long run.

@@ -16,26 +16,39 @@ struct Answerer {
     version: (u32, u32),
 }
 
+/// How many lanes the server has: alone, and so many that keys of a case lie on several.
+const LANES: [&str; 2] = ["1", "3"];
+
 /// Runs all cases of a file and reports every failing one.
 pub(super) fn run_family(name: &str, text: &str) {
     let cases = script::parse(text).unwrap_or_else(|why| panic!("cases/{name}.case: {why}"));
     assert!(!cases.is_empty(), "cases/{name}.case has no case");
-    let server = Server::start(&[]);
+    let mut failures = Vec::new();
+    match Target::from_env() {
+        Target::Redis => run_cases(name, &cases, Server::start(&[]), "", &mut failures),
+        Target::Corelane => {
+            for lanes in LANES {
+                run_cases(name, &cases, Server::start(&["--lanes", lanes]), lanes, &mut failures);
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+fn run_cases(name: &str, cases: &[Case], server: Server, lanes: &str, failures: &mut Vec<String>) {
     let version = info_field(&mut server.client(), "redis_version");
     let version = script::parse_version(&version).expect("redis_version is a version");
     let answerer = Answerer { server, target: Target::from_env(), version };
-    let mut failures = Vec::new();
     for case in cases.iter().filter(|case| answerer.answers(case)) {
         for dialect in [Dialect::Resp2, Dialect::Resp3] {
             if dialect == Dialect::Resp3 && case.marks.contains(&Mark::Resp2Only) {
                 continue;
             }
             if let Err(why) = run_case(&answerer.server, case, dialect) {
-                failures.push(format!("cases/{name}.case, {:?}, {dialect:?}: {why}", case.name));
+                failures.push(format!("cases/{name}.case, {:?}, {dialect:?}, {lanes} lanes: {why}", case.name));
             }
         }
     }
-    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
 
 impl Answerer {
