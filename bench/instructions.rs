@@ -25,7 +25,7 @@ fn main() {
         seed: [1, 2],
         stopwatch: || 0,
         process: Default::default,
-        involuntary_switches: || 0,
+        cpu_time_ns: || 0,
     });
     let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };
     shard.begin_turn(now);

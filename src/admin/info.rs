@@ -34,7 +34,7 @@ pub struct StallFacts {
     pub max_turn_us: u64,
     pub what: &'static str,
     pub part_us: u64,
-    /// The longest turn in which the scheduler may have taken the core away.
+    /// By the wall, the longest turn in which the scheduler took the core away; `max_turn_us` is processor time.
     pub max_turn_preempted_us: u64,
 }
 

@@ -14,6 +14,7 @@
 use super::entry::{EMBED_MAX, Entry, EntryRef, Fields, Form, Kind, Recency, Value, ValueRef};
 use super::expiry::Deadlines;
 use crate::base::hash::{HashKey, KeyHash};
+use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::Millis;
 use crate::types::dict::{At, Cursor, Detached, Dict, Spot};
@@ -482,8 +483,8 @@ impl Graveyard {
                     budget = budget.min(before - 1);
                 }
             } else if let Some(remains) = self.databases.front_mut() {
-                let count = budget.min(256);
-                budget -= count;
+                let count = (budget * limits::ENTRIES_PER_NODE).min(256);
+                budget -= count.div_ceil(limits::ENTRIES_PER_NODE);
                 let objects = &mut self.objects;
                 if remains.entries.is_empty() && remains.deadlines.is_empty() {
                     self.databases.pop_front();

@@ -27,7 +27,7 @@ impl Driver {
             seed: [1, 2],
             stopwatch: || 0,
             process: Default::default,
-            involuntary_switches: || 0,
+            cpu_time_ns: || 0,
             trace: false,
         });
         let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1_000_000_000 };
