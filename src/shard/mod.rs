@@ -51,8 +51,8 @@ use crate::base::limits;
 use crate::base::slab::Slab;
 use crate::base::time::{Millis, Now};
 use crate::command::Table;
-use crate::command::sliced::Job;
 use crate::command::clients::{Client, Clients, Closing};
+use crate::command::sliced::Job;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::journal::Effects;
@@ -262,7 +262,6 @@ impl Shard {
     pub fn take_history(&mut self) -> Vec<Ran> {
         self.history.as_mut().map(std::mem::take).unwrap_or_default()
     }
-
 
     /// SIGTERM and SHUTDOWN: no more input is taken, what has been read is run, then every connection is closed.
     pub fn drain(&mut self) {

@@ -67,6 +67,8 @@ pub struct Effects {
     stated: Vec<Request>,
     committed: Vec<Effect>,
     happened: Happenings,
+    /// A second copy of what happens, for whoever looks on from outside; the first belongs to the shard, which takes it at once.
+    witnessed: Option<Happenings>,
 }
 
 impl Effects {
@@ -81,7 +83,7 @@ impl Effects {
     #[inline]
     pub fn also(&mut self, db: u8, event: Event, key: Key<'_>) {
         if self.listening {
-            self.happened.push(db, Some(event), key);
+            self.note(db, Some(event), key);
         }
     }
 
@@ -89,8 +91,22 @@ impl Effects {
     pub fn happened_to_all(&mut self, db: u8) {
         self.dirty += 1;
         if self.listening {
-            self.happened.push(db, None, Key { bytes: b"", hash: KeyHash::default() });
+            self.note(db, None, Key { bytes: b"", hash: KeyHash::default() });
         }
+    }
+
+    #[cold]
+    fn note(&mut self, db: u8, event: Option<Event>, key: Key<'_>) {
+        self.happened.push(db, event, key);
+        if let Some(witnessed) = &mut self.witnessed {
+            witnessed.push(db, event, key);
+        }
+    }
+
+    /// Takes what happened since the last call of this function, and goes on listening; for a simulator or a test beside the shard.
+    pub fn witness(&mut self) -> Happenings {
+        self.listening = true;
+        self.witnessed.replace(Happenings::default()).unwrap_or_default()
     }
 
     /// A key is gone because its time had come. That is an effect of its own, before that of a command which came upon it: whoever
@@ -182,7 +198,6 @@ impl Happenings {
         })
     }
 
-    #[cold]
     fn push(&mut self, db: u8, event: Option<Event>, key: Key<'_>) {
         self.keys.extend_from_slice(key.bytes);
         self.records.push(Record { db, event, hash: key.hash, key_end: self.keys.len() });

@@ -299,7 +299,7 @@ impl Keyspace {
                 kept.push((deadline, hash));
                 continue;
             }
-            while let Some(at) = self.table.find(hash, |entry| entry.expiry() == Some(deadline)) {
+            if let Some(at) = self.table.find(hash, |entry| entry.expiry() == Some(deadline)) {
                 tell(hash, self.table.at(at));
                 graves.bury(self.take_at(at));
             }
@@ -630,6 +630,7 @@ mod tests {
                    }
                    prop_assert_eq!(&seen, &model);
                    prop_assert_eq!(db.recount(), Kind::ALL.map(|kind| db.usage(kind)));
+                   prop_assert_eq!(db.deadlines.bytes(), db.deadlines.recount_bytes());
                    for (key, value) in &model {
                        let entry = db.find(key, hasher.key(key), now).expect("in the model");
                        prop_assert_eq!((len_of(entry.value()), entry.expiry()), *value);
