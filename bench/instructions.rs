@@ -26,12 +26,14 @@ fn main() {
         trace: false,
         stopwatch: || 0,
         process: Default::default,
-        involuntary_switches: || 0,
+        cpu_time_ns: || 0,
     });
     let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };
     shard.begin_turn(now);
     let address = "127.0.0.1:1".parse().expect("an address");
-    let conn = shard.open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false }).expect("room for a client");
+    let conn = shard
+        .open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false })
+        .expect("room for a client");
     let write = |i: usize| command(&["SET", &key(i), &"v".repeat(64)]);
     let write_field = |i: usize| command(&["HSET", "hash", &key(i), &"v".repeat(64)]);
     let mut spare = Output::default();

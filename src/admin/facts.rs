@@ -118,7 +118,11 @@ mod tests {
     #[test]
     fn lanes_are_summed_and_the_longest_turn_is_kept_with_its_name() {
         let lane = |keys: usize, turn_us: u64, what: &'static str| LaneFacts {
-            stats: Stats { processed: 10, commands: vec![CommandStats { calls: 2, ..Default::default() }], ..Default::default() },
+            stats: Stats {
+                processed: 10,
+                commands: vec![CommandStats { calls: 2, ..Default::default() }],
+                ..Default::default()
+            },
             store: StoreFacts { databases: vec![(keys % 2, keys, 1)], ..Default::default() },
             stalls: StallFacts { max_turn_us: turn_us, what, part_us: 1, max_turn_preempted_us: keys as u64 },
             clients: 3,

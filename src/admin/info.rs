@@ -34,7 +34,7 @@ pub struct StallFacts {
     pub max_turn_us: u64,
     pub what: &'static str,
     pub part_us: u64,
-    /// The longest turn in which the scheduler may have taken the core away.
+    /// By the wall, the longest turn in which the scheduler took the core away; `max_turn_us` is processor time.
     pub max_turn_preempted_us: u64,
 }
 
@@ -92,7 +92,12 @@ const SECTIONS: &[Section] = &[
     Section { name: "modules", title: "Modules", default: true, write: |_, _| {} },
     Section { name: "commandstats", title: "Commandstats", default: false, write: commandstats },
     Section { name: "errorstats", title: "Errorstats", default: true, write: errorstats },
-    Section { name: "cluster", title: "Cluster", default: true, write: |facts, page| page.line("cluster_enabled", u8::from(facts.cluster)) },
+    Section {
+        name: "cluster",
+        title: "Cluster",
+        default: true,
+        write: |facts, page| page.line("cluster_enabled", u8::from(facts.cluster)),
+    },
     Section { name: "keyspace", title: "Keyspace", default: true, write: keyspace },
     Section { name: "lane", title: "Lane", default: true, write: lane },
 ];

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::order::Order;
-use super::sliced::Job;
 use super::multi::{Multi, WatchedKey};
+use super::order::Order;
 use super::owed::Owed;
+use super::sliced::Job;
 use super::table::CommandId;
 use crate::base::slab::Slab;
 use crate::base::time::Millis;

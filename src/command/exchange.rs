@@ -221,7 +221,9 @@ fn stop_if_any_exists(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &
 }
 
 fn set_all(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
-    (1..args.len()).step_by(2).for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear, Event::SET));
+    (1..args.len())
+        .step_by(2)
+        .for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear, Event::SET));
     reply.int(1);
     Ok(Flow::Done)
 }

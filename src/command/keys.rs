@@ -1,8 +1,8 @@
 //! Commands about keys, whatever they hold.
 
+use super::merge;
 use super::numbers::database;
 use super::scan::kind_name;
-use super::merge;
 use super::staged::{Cargo, Flow, On, Stage};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Merging, Outcome, Over, Part, Policy, Run};
 use crate::base::ascii::{is_word, parse_i64};
@@ -72,7 +72,11 @@ pub const ROWS: &[Command] = &[
         summary: "Answers a key, each as likely as any other.",
         policy: Policy::AllShards(Merge::Special),
         tips: &["nondeterministic_output"],
-        run: Run::Split { over: Over::Nodes, part: Part::Keys(randomkey), merge: Merging::Always(merge::weighted_pick) },
+        run: Run::Split {
+            over: Over::Nodes,
+            part: Part::Keys(randomkey),
+            merge: Merging::Always(merge::weighted_pick),
+        },
         ..ROW
     },
     Command {
@@ -108,7 +112,11 @@ pub const ROWS: &[Command] = &[
         summary: "Swaps two databases.",
         log: Log::Verbatim,
         policy: Policy::AllShards(Merge::AllSucceeded),
-        run: Run::Split { over: Over::Keyspace, part: Part::Keys(swapdb), merge: Merging::Several(merge::all_succeeded) },
+        run: Run::Split {
+            over: Over::Keyspace,
+            part: Part::Keys(swapdb),
+            merge: Merging::Several(merge::all_succeeded),
+        },
         ..ROW
     },
     Command {

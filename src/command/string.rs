@@ -1,8 +1,8 @@
 //! Strings. SET, SETEX, PSETEX, SETNX and GETSET are option parsing over one `store`; the counters are arithmetic over one
 //! read-modify-write.
 
-use super::numbers::{Moment, integer};
 use super::merge;
+use super::numbers::{Moment, integer};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Merging, Outcome, Over, Part, Policy, Run};
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, is_word, parse_i64};
 use crate::base::decimal::Decimal;

@@ -13,7 +13,7 @@ use super::keepalive::Keepalive;
 use super::log::{Level, log_to_file, say};
 use super::process;
 use super::spin::Poll;
-use super::sys::{Purge, disable_huge_pages, involuntary_switches, monotonic_ns, set_purge};
+use super::sys::{Purge, disable_huge_pages, monotonic_ns, set_purge, thread_cpu_ns};
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
@@ -68,7 +68,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
             trace: false,
             stopwatch: monotonic_ns,
             process: process::read,
-            involuntary_switches,
+            cpu_time_ns: thread_cpu_ns,
         })
     })
     .map_err(|error| error.to_string())

@@ -641,7 +641,8 @@ impl Shard {
         } else if (client.queued || client.waits) && waiting > limits::BACKLOG_BYTES_MAX && !client.reading_stopped {
             client.reading_stopped = true;
             self.clients.orders.push_back(super::Order::StopReading(conn));
-        } else if client.reading_stopped && (!client.queued && !client.waits || waiting < limits::BACKLOG_BYTES_MAX / 2) {
+        } else if client.reading_stopped && (!client.queued && !client.waits || waiting < limits::BACKLOG_BYTES_MAX / 2)
+        {
             client.reading_stopped = false;
             self.clients.orders.push_back(super::Order::Read(conn));
         }

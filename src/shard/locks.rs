@@ -287,9 +287,9 @@ mod tests {
             (Scope::Whole(mode), Scope::Keys(keys)) | (Scope::Keys(keys), Scope::Whole(mode)) => {
                 exclusive(mode) || keys.iter().any(|(_, mode)| exclusive(mode))
             }
-            (Scope::Keys(ours), Scope::Keys(theirs)) => ours
-                .iter()
-                .any(|(key, mode)| theirs.iter().any(|(k, m)| k == key && (exclusive(mode) || exclusive(m)))),
+            (Scope::Keys(ours), Scope::Keys(theirs)) => {
+                ours.iter().any(|(key, mode)| theirs.iter().any(|(k, m)| k == key && (exclusive(mode) || exclusive(m))))
+            }
         }
     }
 

@@ -39,14 +39,31 @@ pub(super) struct TxId {
 #[derive(Debug)]
 pub(super) enum Message {
     /// Run this request and answer `Done`.
-    Execute { ticket: Ticket, caller: Caller, command: CommandId, first: KeyHash, words: Words },
+    Execute {
+        ticket: Ticket,
+        caller: Caller,
+        command: CommandId,
+        first: KeyHash,
+        words: Words,
+    },
     /// The reply to an `Execute`.
-    Done { ticket: Ticket, piece: Piece },
+    Done {
+        ticket: Ticket,
+        piece: Piece,
+    },
     /// These keys are watched by one client less.
-    Unwatch { keys: Box<[(u8, KeyHash)]> },
+    Unwatch {
+        keys: Box<[(u8, KeyHash)]>,
+    },
     /// What a transaction's home wants of a participant; its answer is a `Report`.
-    Order { tx: TxId, order: Box<Order> },
-    Report { tx: TxId, report: Box<Report> },
+    Order {
+        tx: TxId,
+        order: Box<Order>,
+    },
+    Report {
+        tx: TxId,
+        report: Box<Report>,
+    },
 }
 
 const _: () = assert!(size_of::<Message>() <= 64, "a message is one cache line");
@@ -116,7 +133,6 @@ impl Parcel {
         let bytes = &self.out.bytes[words.start as usize..(words.start + words.len) as usize];
         Args::new(bytes, &self.spans[words.spans as usize..(words.spans + words.count) as usize])
     }
-
 
     /// The reply that was written since `mark`.
     pub(super) fn piece_since(&self, mark: Piece) -> Piece {

@@ -51,8 +51,8 @@ use crate::base::limits;
 use crate::base::slab::Slab;
 use crate::base::time::{Millis, Now};
 use crate::command::Table;
-use crate::command::sliced::Job;
 use crate::command::clients::{Client, Clients, Closing};
+use crate::command::sliced::Job;
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::journal::Effects;
@@ -70,8 +70,8 @@ pub struct Setup {
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
     pub process: fn() -> Process,
-    /// How often the scheduler took this thread's core away so far.
-    pub involuntary_switches: fn() -> u64,
+    /// Processor time that this thread has had, for telling a long turn from a preempted one.
+    pub cpu_time_ns: fn() -> u64,
 }
 
 /// A request that touched the keyspace of a shard. The same request may have done so on several shards.
@@ -169,7 +169,7 @@ impl Shard {
             spans: Vec::new(),
             foresight: foresight::Foresight::default(),
             spares: Vec::new(),
-            stalls: stall::Stalls::new(setup.involuntary_switches),
+            stalls: stall::Stalls::new(setup.cpu_time_ns),
             sweep: sweep::Sweep::default(),
             draining: false,
             begun: None,
@@ -262,7 +262,6 @@ impl Shard {
     pub fn take_history(&mut self) -> Vec<Ran> {
         self.history.as_mut().map(std::mem::take).unwrap_or_default()
     }
-
 
     /// SIGTERM and SHUTDOWN: no more input is taken, what has been read is run, then every connection is closed.
     pub fn drain(&mut self) {

@@ -1,16 +1,21 @@
 //! What held the lane: the longest turn and the command or background step that took most of it.
 //!
 //! A turn counts from its clock reading to its last step, the time of its system calls left out. A shared machine's scheduler
-//! may take the core away in the middle of one; such turns are told apart by the kernel's count of involuntary switches, which
-//! is read a thousand times a second at most, and after each long turn.
+//! may take the core away in the middle of one. So a turn is as long as the processor time that the thread had in it: read after each long
+//! turn, and otherwise often enough that what it had since the last reading is little more than what it had in the turn. Where the
+//! clock on the wall shows more, that was the scheduler, and is kept apart. No turn is lost to a preemption, and none is blamed for one.
 
 use crate::admin::info::StallFacts;
 
-/// Below this no turn is worth asking the scheduler about.
+/// Below this no turn is worth asking for its processor time.
 const WORTH_NS: u64 = 100_000;
 
-/// How old the known count of switches may be at the start of a long turn.
-const FRESH_NS: u64 = 1_000_000;
+/// How old the last reading may be at the start of a long turn: by so much may its length be overstated when it was preempted.
+/// A reading is a system call of a quarter of a microsecond.
+const FRESH_NS: u64 = 200_000;
+
+/// By so much processor time may fall behind the wall without a preemption: the two clocks are read one after the other.
+const TOLERANCE_NS: u64 = 20_000;
 
 /// Requests of constant time are timed one in sixteen, so a turn may have no part with a name.
 const NOTHING: (&str, u64) = ("requests", 0);
@@ -24,24 +29,33 @@ struct Stall {
     part_ns: u64,
 }
 
+impl Stall {
+    fn keep(&mut self, turn_ns: u64, (what, part_ns): (&'static str, u64)) {
+        if turn_ns > self.turn_ns {
+            *self = Self { turn_ns, what, part_ns };
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Stalls {
-    involuntary_switches: fn() -> u64,
-    switches: u64,
+    cpu_time_ns: fn() -> u64,
+    /// Processor time at the last reading, and when that was.
+    cpu_ns: u64,
     asked_ns: u64,
     /// The heaviest timed part of this turn.
     part: (&'static str, u64),
-    /// Turns that had the core to themselves.
+    /// By processor time.
     longest: Stall,
-    /// Turns in which the scheduler may have taken the core away.
+    /// By the wall, of turns in which the scheduler took the core away.
     longest_preempted: Stall,
 }
 
 impl Stalls {
-    pub(super) fn new(involuntary_switches: fn() -> u64) -> Self {
+    pub(super) fn new(cpu_time_ns: fn() -> u64) -> Self {
         Self {
-            involuntary_switches,
-            switches: 0,
+            cpu_time_ns,
+            cpu_ns: 0,
             asked_ns: 0,
             part: NOTHING,
             longest: Stall::default(),
@@ -68,12 +82,12 @@ impl Stalls {
     }
 
     fn judge(&mut self, now_ns: u64, turn_ns: u64, part: (&'static str, u64)) {
-        let switches = (self.involuntary_switches)();
-        let preempted = switches != self.switches;
-        (self.switches, self.asked_ns) = (switches, now_ns);
-        let kept = if preempted { &mut self.longest_preempted } else { &mut self.longest };
-        if turn_ns > kept.turn_ns {
-            *kept = Stall { turn_ns, what: part.0, part_ns: part.1 };
+        let cpu_ns = (self.cpu_time_ns)();
+        let own_ns = turn_ns.min(cpu_ns.saturating_sub(self.cpu_ns));
+        (self.cpu_ns, self.asked_ns) = (cpu_ns, now_ns);
+        self.longest.keep(own_ns, part);
+        if turn_ns - own_ns > TOLERANCE_NS {
+            self.longest_preempted.keep(turn_ns, part);
         }
     }
 
@@ -95,15 +109,26 @@ impl Stalls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        static CPU_NS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// A turn from `began_ns` to `now_ns` in which the thread had `cpu_ns`.
+    fn turn(stalls: &mut Stalls, began_ns: u64, now_ns: u64, cpu_ns: u64) {
+        CPU_NS.set(CPU_NS.get() + cpu_ns);
+        stalls.end_turn(now_ns, began_ns);
+    }
 
     #[test]
     fn the_longest_turn_is_kept_with_its_heaviest_part() {
-        let mut stalls = Stalls::new(|| 0);
+        let mut stalls = Stalls::new(|| CPU_NS.get());
         stalls.note("get", 10);
         stalls.note("keys", 400_000);
         stalls.note("set", 30);
-        stalls.end_turn(1_500_000, 1_000_000);
-        stalls.end_turn(2_200_000, 2_000_000);
+        turn(&mut stalls, 1_000_000, 1_500_000, 500_000);
+        turn(&mut stalls, 2_000_000, 2_200_000, 200_000);
         assert_eq!(stalls.longest, Stall { turn_ns: 500_000, what: "keys", part_ns: 400_000 });
         assert_eq!(stalls.longest_preempted, Stall::default());
         stalls.reset();
@@ -111,11 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_whose_core_was_taken_away_is_kept_apart() {
-        let mut stalls = Stalls::new(|| 1);
-        stalls.end_turn(9_000_000, 1_000_000);
-        assert_eq!((stalls.longest.turn_ns, stalls.longest_preempted.turn_ns), (0, 8_000_000));
-        stalls.end_turn(10_500_000, 10_000_000);
-        assert_eq!(stalls.longest.turn_ns, 500_000);
+    fn a_turn_whose_core_was_taken_away_counts_what_it_had_and_is_kept_apart() {
+        let mut stalls = Stalls::new(|| CPU_NS.get());
+        turn(&mut stalls, 1_000_000, 9_000_000, 300_000);
+        assert_eq!((stalls.longest.turn_ns, stalls.longest_preempted.turn_ns), (300_000, 8_000_000));
+        turn(&mut stalls, 10_000_000, 12_500_000, 2_500_000);
+        assert_eq!((stalls.longest.turn_ns, stalls.longest_preempted.turn_ns), (2_500_000, 8_000_000));
     }
 }

@@ -44,7 +44,14 @@ enum Kind {
     Batch(Vec<ShardId>),
     /// Parts of one command. For each key the place of its owner among the parts.
     Split { command: CommandId, owners: Vec<u16> },
-    Staged { command: CommandId, stages: &'static [Stage], caller: Caller, request: Request, stage: usize, cargo: Cargo },
+    Staged {
+        command: CommandId,
+        stages: &'static [Stage],
+        caller: Caller,
+        request: Request,
+        stage: usize,
+        cargo: Cargo,
+    },
     /// WATCH.
     Watch,
     /// INFO, of which sections.

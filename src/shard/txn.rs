@@ -22,11 +22,11 @@
 
 use std::collections::VecDeque;
 
-use super::{ConnId, Shard};
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::steps::Step;
 use super::visit::{Addressee, Behind, Claimant, GuestJob};
+use super::{ConnId, Shard};
 use crate::admin::facts::LaneFacts;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
@@ -70,8 +70,20 @@ pub(super) enum What {
 #[derive(Debug)]
 pub(super) enum Order {
     /// `conn`: whose command it is, so that it comes after that connection's requests which wait here.
-    Claim { conn: ConnId, wait: bool, scope: Scope, watched: Vec<WatchedKey>, now: Millis, run: Vec<Errand> },
-    Run { errands: Vec<Errand>, cargo: Cargo, now: Millis, then: Then },
+    Claim {
+        conn: ConnId,
+        wait: bool,
+        scope: Scope,
+        watched: Vec<WatchedKey>,
+        now: Millis,
+        run: Vec<Errand>,
+    },
+    Run {
+        errands: Vec<Errand>,
+        cargo: Cargo,
+        now: Millis,
+        then: Then,
+    },
     Release,
 }
 
@@ -85,12 +97,20 @@ pub(super) enum Then {
 /// What a participant says.
 #[derive(Debug)]
 pub(super) enum Report {
-    Granted { now: Millis },
+    Granted {
+        now: Millis,
+    },
     /// Somebody holds a key. The work that came along goes back.
-    Refused { run: Vec<Errand> },
+    Refused {
+        run: Vec<Errand>,
+    },
     /// A watched key has changed.
     Changed,
-    Ran { ran: Vec<Ran>, cargo: Cargo, now: Millis },
+    Ran {
+        ran: Vec<Ran>,
+        cargo: Cargo,
+        now: Millis,
+    },
 }
 
 /// What came of an errand.
@@ -174,7 +194,14 @@ pub(super) struct Guest {
 
 impl Shard {
     /// Begins a command over several lanes. `shares` in the order of the lanes; the reply redeems `ticket`.
-    pub(super) fn begin_txn(&mut self, caller: &Caller, ticket: Ticket, shares: Vec<Share>, steps: VecDeque<Step>, form: Form) {
+    pub(super) fn begin_txn(
+        &mut self,
+        caller: &Caller,
+        ticket: Ticket,
+        shares: Vec<Share>,
+        steps: VecDeque<Step>,
+        form: Form,
+    ) {
         let number = self.txns.insert(Txn {
             caller: *caller,
             ticket,
@@ -448,7 +475,9 @@ impl Shard {
 impl Shard {
     pub(super) fn obey(&mut self, tx: TxId, order: Order) {
         match order {
-            Order::Claim { conn, wait, scope, watched, now, run } => self.claim_for(tx, conn, wait, scope, watched, now, run),
+            Order::Claim { conn, wait, scope, watched, now, run } => {
+                self.claim_for(tx, conn, wait, scope, watched, now, run)
+            }
             Order::Run { errands, cargo, now, then } => {
                 let guest = self.guests.entry(tx).or_insert_with(|| Guest::new(None, now));
                 (guest.now, guest.then, guest.cargo) = (now, then, cargo);
@@ -566,8 +595,20 @@ impl Shard {
         let before = std::mem::replace(&mut self.at, now);
         let (mut next, mut facts, mut watched) = (None, None, Vec::new());
         match errand.what {
-            What::Whole => self.perform(&errand.caller, self.table.found(errand.command), errand.request.args(), errand.first, &mut reply),
-            What::Part => self.perform_part(&errand.caller, self.table.found(errand.command), errand.request.args(), errand.first, &mut reply),
+            What::Whole => self.perform(
+                &errand.caller,
+                self.table.found(errand.command),
+                errand.request.args(),
+                errand.first,
+                &mut reply,
+            ),
+            What::Part => self.perform_part(
+                &errand.caller,
+                self.table.found(errand.command),
+                errand.request.args(),
+                errand.first,
+                &mut reply,
+            ),
             What::Stage(from) => next = self.run_stages_here(errand, from, cargo, &mut reply),
             What::Facts => facts = Some(Box::new(self.lane_facts())),
             What::Watch => watched = self.watch_here(errand.caller.db, errand.request.args()),

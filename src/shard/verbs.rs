@@ -81,7 +81,9 @@ impl Shard {
             true => Err(NOT_INSIDE),
             false => Ok(found),
         });
-        let Some(multi) = self.clients.get_mut(caller.conn).and_then(|client| client.multi.as_mut()) else { return false };
+        let Some(multi) = self.clients.get_mut(caller.conn).and_then(|client| client.multi.as_mut()) else {
+            return false;
+        };
         match admitted {
             Ok(found) if is_immediate(found.row) => false,
             Ok(found) => {

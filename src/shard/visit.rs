@@ -167,7 +167,14 @@ impl Shard {
     }
 
     /// Lets a request of our own connection wait for its keys.
-    pub(super) fn park_own(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
+    pub(super) fn park_own(
+        &mut self,
+        ticket: Ticket,
+        caller: &Caller,
+        command: CommandId,
+        args: Args<'_>,
+        first: KeyHash,
+    ) {
         self.park(Box::new(Parked { caller: *caller, ticket, command, first, request: args.into() }));
     }
 

@@ -58,10 +58,8 @@ struct Record {
 pub struct Effects {
     /// Whether a journal, a replica or a test wants effects.
     pub recording: bool,
-    /// Whether anybody takes what happened to keys.
+    /// Whether anybody wants to know what happened to keys.
     pub listening: bool,
-    /// Whether keys are watched: then this store itself looks at what happened.
-    pub watching: bool,
     /// Changes of the running command.
     dirty: u64,
     /// Changes since the server began.
@@ -69,8 +67,8 @@ pub struct Effects {
     stated: Vec<Request>,
     committed: Vec<Effect>,
     happened: Happenings,
-    /// Of what happened, so much the watchers were told.
-    told: usize,
+    /// A second copy of what happens, for whoever looks on from outside; the first belongs to the shard, which takes it at once.
+    witnessed: Option<Happenings>,
 }
 
 impl Effects {
@@ -84,17 +82,36 @@ impl Effects {
     /// A change that was counted has a second name, or a second key: SET with a deadline is told as "expire" too.
     #[inline]
     pub fn also(&mut self, db: u8, event: Event, key: Key<'_>) {
-        if self.listening || self.watching {
-            self.happened.push(db, Some(event), key);
+        if self.listening {
+            self.note(db, Some(event), key);
         }
     }
 
     /// The running command changed a whole database.
     pub fn happened_to_all(&mut self, db: u8) {
         self.dirty += 1;
-        if self.listening || self.watching {
-            self.happened.push(db, None, Key { bytes: b"", hash: KeyHash::default() });
+        if self.listening {
+            self.note(db, None, Key { bytes: b"", hash: KeyHash::default() });
         }
+    }
+
+    #[cold]
+    fn note(&mut self, db: u8, event: Option<Event>, key: Key<'_>) {
+        self.happened.push(db, event, key);
+        if let Some(witnessed) = &mut self.witnessed {
+            witnessed.push(db, event, key);
+        }
+    }
+
+    /// Takes what happened since the last call of this function, and goes on listening; for a simulator or a test beside the shard.
+    pub fn witness(&mut self) -> Happenings {
+        self.listening = true;
+        self.witnessed.replace(Happenings::default()).unwrap_or_default()
+    }
+
+    /// Nobody of the shard wants to know any more.
+    pub fn ignore(&mut self) {
+        self.listening = self.witnessed.is_some();
     }
 
     /// A key is gone because its time had come. That is an effect of its own, before that of a command which came upon it: whoever
@@ -157,18 +174,7 @@ impl Effects {
 
     /// Takes what happened.
     pub fn take_happened(&mut self) -> Happenings {
-        self.told = 0;
         std::mem::take(&mut self.happened)
-    }
-
-    /// Tells what happened since the last call. It stays for whoever takes it, if anybody does.
-    pub fn tell(&mut self, tell: impl FnMut(Happened<'_>)) {
-        self.happened.iter().skip(self.told).for_each(tell);
-        self.told = self.happened.records.len();
-        if !self.listening {
-            let happened = self.take_happened();
-            self.reuse(happened);
-        }
     }
 
     /// Gives the buffers back for what happens next, so that listening allocates nothing in the long run.
@@ -197,7 +203,6 @@ impl Happenings {
         })
     }
 
-    #[cold]
     fn push(&mut self, db: u8, event: Option<Event>, key: Key<'_>) {
         self.keys.extend_from_slice(key.bytes);
         self.records.push(Record { db, event, hash: key.hash, key_end: self.keys.len() });

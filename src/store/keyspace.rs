@@ -14,6 +14,7 @@
 use super::entry::{EMBED_MAX, Entry, EntryRef, Fields, Form, Kind, Recency, Value, ValueRef};
 use super::expiry::Deadlines;
 use crate::base::hash::{HashKey, KeyHash};
+use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::Millis;
 use crate::types::dict::{At, Cursor, Detached, Dict, Spot};
@@ -298,7 +299,7 @@ impl Keyspace {
                 kept.push((deadline, hash));
                 continue;
             }
-            while let Some(at) = self.table.find(hash, |entry| entry.expiry() == Some(deadline)) {
+            if let Some(at) = self.table.find(hash, |entry| entry.expiry() == Some(deadline)) {
                 tell(hash, self.table.at(at));
                 graves.bury(self.take_at(at));
             }
@@ -482,8 +483,8 @@ impl Graveyard {
                     budget = budget.min(before - 1);
                 }
             } else if let Some(remains) = self.databases.front_mut() {
-                let count = budget.min(256);
-                budget -= count;
+                let count = (budget * limits::ENTRIES_PER_NODE).min(256);
+                budget -= count.div_ceil(limits::ENTRIES_PER_NODE);
                 let objects = &mut self.objects;
                 if remains.entries.is_empty() && remains.deadlines.is_empty() {
                     self.databases.pop_front();
@@ -629,6 +630,7 @@ mod tests {
                    }
                    prop_assert_eq!(&seen, &model);
                    prop_assert_eq!(db.recount(), Kind::ALL.map(|kind| db.usage(kind)));
+                   prop_assert_eq!(db.deadlines.bytes(), db.deadlines.recount_bytes());
                    for (key, value) in &model {
                        let entry = db.find(key, hasher.key(key), now).expect("in the model");
                        prop_assert_eq!((len_of(entry.value()), entry.expiry()), *value);

@@ -118,24 +118,29 @@ impl Store {
 
     /// A client watches a key from now on.
     pub fn watch(&mut self, db: u8, key: KeyHash) -> Version {
-        self.effects.watching = true;
+        self.effects.listening = true;
         self.watchers.watch(db, key)
     }
 
     pub fn unwatch(&mut self, db: u8, key: KeyHash) {
         self.watchers.unwatch(db, key);
-        self.effects.watching = !self.watchers.is_empty();
+        if self.watchers.is_empty() {
+            self.effects.ignore();
+        }
     }
 
     /// Tells the watchers what happened since the last call.
     pub fn tell_watchers(&mut self) {
-        let watchers = &mut self.watchers;
-        self.effects.tell(|what| match what {
-            // What expired is seen by its absence.
-            Happened::Key { event: Event::KEYMISS | Event::EXPIRED, .. } => {}
-            Happened::Key { db, key, .. } => watchers.touched(db, key.hash),
-            Happened::Database { db } => watchers.swept(db),
-        });
+        let happened = self.effects.take_happened();
+        for what in happened.iter() {
+            match what {
+                // What expired is seen by its absence.
+                Happened::Key { event: Event::KEYMISS | Event::EXPIRED, .. } => {}
+                Happened::Key { db, key, .. } => self.watchers.touched(db, key.hash),
+                Happened::Database { db } => self.watchers.swept(db),
+            }
+        }
+        self.effects.reuse(happened);
     }
 
     /// Databases that hold keys, with their numbers.

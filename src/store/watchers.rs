@@ -47,7 +47,10 @@ impl Watchers {
 
     /// One more client watches the key.
     pub fn watch(&mut self, db: u8, key: KeyHash) -> Version {
-        let watched = self.keys.entry((db, key)).or_insert(Watched { version: Version { changes: self.changes, sweeps: 0 }, by: 0 });
+        let watched = self
+            .keys
+            .entry((db, key))
+            .or_insert(Watched { version: Version { changes: self.changes, sweeps: 0 }, by: 0 });
         watched.by += 1;
         watched.version
     }

@@ -14,6 +14,7 @@ struct Answerer {
     server: Server,
     target: Target,
     version: (u32, u32),
+    lanes: Option<&'static str>,
 }
 
 /// How many lanes the server has: alone, and so many that keys of a case lie on several.
@@ -25,27 +26,27 @@ pub(super) fn run_family(name: &str, text: &str) {
     assert!(!cases.is_empty(), "cases/{name}.case has no case");
     let mut failures = Vec::new();
     match Target::from_env() {
-        Target::Redis => run_cases(name, &cases, Server::start(&[]), "", &mut failures),
+        Target::Redis => run_cases(name, &cases, Server::start(&[]), None, &mut failures),
         Target::Corelane => {
             for lanes in LANES {
-                run_cases(name, &cases, Server::start(&["--lanes", lanes]), lanes, &mut failures);
+                run_cases(name, &cases, Server::start(&["--lanes", lanes]), Some(lanes), &mut failures);
             }
         }
     }
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
 
-fn run_cases(name: &str, cases: &[Case], server: Server, lanes: &str, failures: &mut Vec<String>) {
+fn run_cases(name: &str, cases: &[Case], server: Server, lanes: Option<&'static str>, failures: &mut Vec<String>) {
     let version = info_field(&mut server.client(), "redis_version");
     let version = script::parse_version(&version).expect("redis_version is a version");
-    let answerer = Answerer { server, target: Target::from_env(), version };
+    let answerer = Answerer { server, target: Target::from_env(), version, lanes };
     for case in cases.iter().filter(|case| answerer.answers(case)) {
         for dialect in [Dialect::Resp2, Dialect::Resp3] {
             if dialect == Dialect::Resp3 && case.marks.contains(&Mark::Resp2Only) {
                 continue;
             }
             if let Err(why) = run_case(&answerer.server, case, dialect) {
-                failures.push(format!("cases/{name}.case, {:?}, {dialect:?}, {lanes} lanes: {why}", case.name));
+                failures.push(format!("cases/{name}.case, {:?}, {dialect:?}, lanes {}: {why}", case.name, lanes.unwrap_or("of another server")));
             }
         }
     }
@@ -56,6 +57,7 @@ impl Answerer {
         case.marks.iter().all(|mark| match mark {
             Mark::Since(major, minor) => self.version >= (*major, *minor),
             Mark::CorelaneOnly => self.target == Target::Corelane,
+            Mark::OneLane => self.lanes != Some(LANES[1]),
             Mark::Resp2Only => true,
         })
     }

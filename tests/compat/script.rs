@@ -5,6 +5,7 @@
 //! @ since 7.2                         only where redis_version is at least that
 //! @ corelane                          only on Corelane
 //! @ resp2                             not repeated after HELLO 3
+//! @ onelane                           not repeated on several lanes, each of which a SCAN visits by itself
 //! > SET k "a\r\n\xff" NX              a command; words, or quoted with the escapes \n \r \t \" \\ \xHH
 //! > SET k "x"*1000                    a repeated string
 //! b> GET k                            the same, on a second connection called b
@@ -29,6 +30,7 @@ pub(crate) enum Mark {
     Since(u32, u32),
     CorelaneOnly,
     Resp2Only,
+    OneLane,
 }
 
 pub(crate) enum Step {
@@ -90,6 +92,7 @@ fn parse_mark(mark: &str) -> Result<Mark, String> {
     match mark.split_once(' ') {
         None if mark == "corelane" => Ok(Mark::CorelaneOnly),
         None if mark == "resp2" => Ok(Mark::Resp2Only),
+        None if mark == "onelane" => Ok(Mark::OneLane),
         Some(("since", version)) => {
             let (major, minor) = parse_version(version).ok_or("since MAJOR.MINOR")?;
             Ok(Mark::Since(major, minor))

@@ -84,7 +84,7 @@ impl Pair {
     fn new() -> Self {
         let (mut driver, mut replica) = (Driver::new(), Driver::new());
         driver.shard.effects().recording = true;
-        driver.shard.effects().listening = true;
+        driver.shard.effects().witness();
         replica.now = Now { unix_us: 1, mono_ns: 1 };
         replica.shard.begin_turn(replica.now);
         let mut pair = Self { driver, replica, table: Table::new(), conns: BTreeMap::new() };
@@ -133,7 +133,7 @@ impl Pair {
     fn judge(&mut self, words: &[Vec<u8>], before: &Dump, reply: &[u8]) -> Done {
         let (now, hash_key) = (self.now(), self.driver.shard.store().hash_key);
         let after = dump(self.driver.shard.store(), now);
-        let happened = self.driver.shard.effects().take_happened();
+        let happened = self.driver.shard.effects().witness();
         let (mut keys, mut databases, mut changed) = (BTreeSet::<Place>::new(), BTreeSet::new(), false);
         for event in happened.iter() {
             match event {

@@ -27,7 +27,7 @@ impl Driver {
             seed: [1, 2],
             stopwatch: || 0,
             process: Default::default,
-            involuntary_switches: || 0,
+            cpu_time_ns: || 0,
             trace: false,
         });
         let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1_000_000_000 };
@@ -38,7 +38,9 @@ impl Driver {
 
     pub(crate) fn connect(&mut self) -> ConnId {
         let address = "127.0.0.1:1".parse().expect("an address");
-        self.shard.open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false }).expect("room for a client")
+        self.shard
+            .open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false })
+            .expect("room for a client")
     }
 
     /// A turn later.
