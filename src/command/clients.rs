@@ -198,6 +198,8 @@ pub struct Clients {
     pub last_id: u64,
     /// An option was set: whoever keeps a copy of one reads it again.
     pub config_changed: bool,
+    /// Keys that are watched by one client less: their owners are to be told.
+    pub unwatched: Vec<WatchedKey>,
     /// CONFIG RESETSTAT was called: whoever else counts begins anew.
     pub stats_reset: bool,
 }

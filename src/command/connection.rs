@@ -205,10 +205,13 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let open = desk.config.requirepass().is_empty();
     let client = desk.client();
     client.name = Box::default();
+    client.multi = None;
+    let watched = std::mem::take(&mut client.watched);
     client.dialect = Dialect::Resp2;
     client.db = 0;
     client.reply_mode = ReplyMode::On;
     client.authenticated = open;
+    desk.clients.unwatched.extend(watched);
     reply.set_dialect(Dialect::Resp2);
     reply.simple("RESET");
     Ok(())

@@ -142,6 +142,8 @@ impl Shard {
             stalls: self.stalls.facts(),
         };
         let outcome = run(&mut desk, args, reply);
+        let unwatched = std::mem::take(&mut self.clients.unwatched);
+        self.unwatch(unwatched);
         if std::mem::take(&mut self.clients.stats_reset) {
             self.stalls.reset();
         }

@@ -36,6 +36,7 @@ impl Shard {
             Verb::Multi => self.multi(caller)?,
             Verb::Discard => self.discard(caller)?,
             Verb::Unwatch => self.forget_watched(caller.conn),
+            Verb::Watch if caller.queues => return Err(Fault::Fixed("ERR WATCH inside MULTI is not allowed")),
             Verb::Watch => {
                 let watched = self.watch_here(caller.db, args);
                 self.remember_watched(caller, watched);

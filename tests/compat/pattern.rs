@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! +OK   -ERR text   :1          as on the wire; at the top level the text goes to the end of the line
-//! -"ERR text "                  an error whose ends need to be seen
+//! -"ERR text "                  an error whose ends need to be seen, as inside of an array
 //! :*    :5..10                  any integer, one within bounds
 //! "a\x00"  glob"redis_*"  "x"*9 a bulk string, one that fits the glob, a repeated one
 //! (nil)  (nil-array)            $-1 and *-1; in RESP3 both are _
@@ -145,6 +145,11 @@ fn parse_one(text: &str) -> Result<(Pattern, &str), String> {
     }
     if text.starts_with('"') {
         return parse_bulk(text);
+    }
+    if let Some(quoted) = text.strip_prefix('-') {
+        let (error, rest) = unquote(quoted)?;
+        let error = String::from_utf8(error).map_err(|_| "errors are UTF-8")?;
+        return Ok((Pattern::Exactly(Value::Error(error)), rest));
     }
     let end = text.find([' ', '\n', ']', '}']).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
