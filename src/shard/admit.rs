@@ -40,10 +40,23 @@ impl Shard {
         if !caller.authenticated && !row.flags.has(Flags::NO_AUTH) {
             return Some(Fault::NoAuth);
         }
-        if row.flags.has(Flags::DENYOOM) && self.store.is_full(self.config.maxmemory_bytes()) {
-            return Some(Fault::OutOfMemory);
-        }
         None
+    }
+
+    /// Whether this lane has the memory that a command may need: its share of `maxmemory`.
+    #[inline]
+    pub(super) fn afford(&mut self, found: Found) -> Result<(), Fault> {
+        if !found.row.flags.has(Flags::DENYOOM) || !self.is_full() {
+            return Ok(());
+        }
+        self.stats.commands[usize::from(found.id.0)].rejected += 1;
+        Err(Fault::OutOfMemory)
+    }
+
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        let limit = self.config.maxmemory_bytes();
+        limit > 0 && self.store.is_full(limit.div_ceil(u64::from(self.lanes.count())))
     }
 }
 

@@ -27,7 +27,8 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) {
-        match self.admit(caller, found, args) {
+        let admitted = self.admit(caller, found, args).and_then(|found| self.afford(found).map(|()| found));
+        match admitted {
             Ok(found) => self.perform(caller, found, args, first, out),
             Err(fault) => self.refuse(&fault, &mut Reply::new(out, caller.dialect)),
         }

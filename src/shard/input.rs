@@ -332,10 +332,11 @@ impl Shard {
         self.approach(db, first)
     }
 
-    /// Starts loading the bucket of a request's first key, if it has one.
+    /// Starts loading the bucket of a request's first key, if it has one and it is here.
     #[inline]
     pub(super) fn approach(&self, db: u8, first: KeyHash) -> Option<Spot> {
-        if first == KeyHash::default() { None } else { self.store.approach(db, first) }
+        let is_here = first != KeyHash::default() && (self.lanes.is_one() || self.lanes.owner(first.slot()) == self.me);
+        if is_here { self.store.approach(db, first) } else { None }
     }
 
     #[inline]
@@ -411,6 +412,26 @@ impl Shard {
         self.run_for_session(caller, found, args, first, out)
     }
 
+    /// As `run_one`, for a request that was admitted but for the memory it may need.
+    #[inline]
+    fn run_admitted(
+        &mut self,
+        caller: &mut Caller,
+        found: Found,
+        args: Args<'_>,
+        first: KeyHash,
+        out: &mut Output,
+    ) -> Flow {
+        if caller.reply_mode != ReplyMode::On || found.row.concerns_session() {
+            return self.run_for_session(caller, Some(found), args, first, out);
+        }
+        match self.afford(found) {
+            Ok(()) => self.perform(caller, found, args, first, out),
+            Err(fault) => self.refuse(&fault, &mut Reply::new(out, caller.dialect)),
+        }
+        Flow::Next
+    }
+
     /// Runs one request wherever it belongs, in its place among those of its connection.
     fn run_routed(
         &mut self,
@@ -442,7 +463,7 @@ impl Shard {
         let silent = caller.reply_mode != ReplyMode::On;
         match route {
             Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args, first) => {
-                let flow = self.run_one(caller, Some(found), args, first, out);
+                let flow = self.run_admitted(caller, found, args, first, out);
                 self.passed(caller);
                 return flow;
             }
@@ -505,7 +526,6 @@ impl Shard {
     /// 3. A lane that has as much to do as it may is not given more.
     fn waits_for_replies(&mut self, caller: &Caller, row: &Command, route: Route) -> bool {
         let is_verb = matches!(row.run, Run::Verb(verb) if verb != Verb::Info);
-        let relaxed = self.config.pipeline_order() == PipelineOrder::Relaxed;
         let congested = matches!(route, Route::Lane(lane) if self.is_congested(lane));
         let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         let owed = &client.owed;
@@ -514,8 +534,9 @@ impl Shard {
             Route::Lane(lane) => owed.is_elsewhere_than(lane),
             Route::Several => !owed.is_empty(),
         };
-        let changes = is_barrier(row) || is_verb;
-        let must = changes && (elsewhere && (!relaxed || is_verb || route == Route::Several) || owed.has_several());
+        let relaxed = || self.config.pipeline_order() == PipelineOrder::Relaxed && !is_verb && route != Route::Several;
+        let must =
+            (elsewhere || owed.has_several()) && (is_barrier(row) || is_verb) && (owed.has_several() || !relaxed());
         if must {
             client.waits = true;
         } else if congested {

@@ -46,6 +46,7 @@ use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
 use crate::admin::process::Process;
 use crate::admin::stats::Stats;
+use crate::base::hash::KeyHash;
 use crate::base::lanes::Lanes;
 use crate::base::limits;
 use crate::base::slab::Slab;
@@ -54,8 +55,8 @@ use crate::command::Table;
 use crate::command::clients::{Client, Clients, Closing};
 use crate::command::sliced::Job;
 use crate::config::Config;
-use crate::store::Store;
 use crate::store::journal::Effects;
+use crate::store::{Spot, Store};
 use crate::wire::output::Output;
 use crate::wire::request::Span;
 
@@ -134,6 +135,8 @@ pub struct Shard {
     txns: Slab<txn::Txn>,
     own_reports: VecDeque<(message::TxId, txn::Report)>,
     guest_jobs: VecDeque<visit::GuestJob>,
+    /// Where the next requests of a parcel will look.
+    spots: Vec<(u8, Spot, KeyHash)>,
 
     history: Option<Vec<Ran>>,
     stopwatch: fn() -> u64,
@@ -184,6 +187,7 @@ impl Shard {
             txns: Slab::default(),
             own_reports: VecDeque::new(),
             guest_jobs: VecDeque::new(),
+            spots: Vec::new(),
             history: setup.trace.then(Vec::new),
             stopwatch: setup.stopwatch,
             process: setup.process,

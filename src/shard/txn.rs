@@ -70,8 +70,10 @@ pub(super) enum What {
 #[derive(Debug)]
 pub(super) enum Order {
     /// `conn`: whose command it is, so that it comes after that connection's requests which wait here.
+    /// `grows`: it may need memory.
     Claim {
         conn: ConnId,
+        grows: bool,
         wait: bool,
         scope: Scope,
         watched: Vec<WatchedKey>,
@@ -106,6 +108,8 @@ pub(super) enum Report {
     },
     /// A watched key has changed.
     Changed,
+    /// There is no memory left for what it may need.
+    Full,
     Ran {
         ran: Vec<Ran>,
         cargo: Cargo,
@@ -166,6 +170,10 @@ pub(super) struct Txn {
     /// Replies of steps that are over.
     pub(super) replies: Vec<Output>,
     form: Form,
+    /// It may need memory.
+    grows: bool,
+    /// Why it does not run.
+    fault: Option<Fault>,
     pub(super) now: Millis,
 }
 
@@ -190,6 +198,7 @@ pub(super) struct Guest {
     ran: Vec<Ran>,
     /// The claim was sent with its work.
     at_once: bool,
+    grows: bool,
 }
 
 impl Shard {
@@ -201,6 +210,7 @@ impl Shard {
         shares: Vec<Share>,
         steps: VecDeque<Step>,
         form: Form,
+        grows: bool,
     ) {
         let number = self.txns.insert(Txn {
             caller: *caller,
@@ -212,6 +222,8 @@ impl Shard {
             doing: None,
             replies: Vec::new(),
             form,
+            grows,
+            fault: None,
             now: self.now.millis(),
         });
         let tx = TxId { home: self.me, number };
@@ -251,7 +263,8 @@ impl Shard {
             let wait = !run.is_empty() && own.is_none_or(|own| own < i);
             let (scope, watched) = (share.scope.clone().unwrap_or(Scope::Keys(Vec::new())), share.watched.clone());
             let run = std::mem::take(&mut run);
-            orders.push((share.lane, Order::Claim { conn: txn.caller.conn, wait, scope, watched, now, run }));
+            let (conn, grows) = (txn.caller.conn, txn.grows);
+            orders.push((share.lane, Order::Claim { conn, grows, wait, scope, watched, now, run }));
         }
         if orders.is_empty() {
             return self.run_steps(tx);
@@ -269,6 +282,10 @@ impl Shard {
             return Held::Refused;
         }
         if watched.iter().any(|key| self.has_changed(key, now)) {
+            return Held::No;
+        }
+        if self.txn(tx).grows && self.is_full() {
+            self.txn(tx).fault = Some(Fault::OutOfMemory);
             return Held::No;
         }
         let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return Held::Refused };
@@ -296,8 +313,8 @@ impl Shard {
         share.state = Held::Asked;
         let (lane, watched) = (share.lane, share.watched.clone());
         let scope = share.scope.clone().unwrap_or(Scope::Keys(Vec::new()));
-        let conn = txn.caller.conn;
-        self.order(tx, lane, Order::Claim { conn, wait: true, scope, watched, now, run: Vec::new() });
+        let (conn, grows) = (txn.caller.conn, txn.grows);
+        self.order(tx, lane, Order::Claim { conn, grows, wait: true, scope, watched, now, run: Vec::new() });
     }
 
     /// A participant's report has come to the home.
@@ -316,7 +333,10 @@ impl Shard {
                     doing.give_back(from, run);
                 }
             }
-            Report::Changed => {
+            Report::Changed | Report::Full => {
+                if matches!(report, Report::Full) {
+                    txn.fault = Some(Fault::OutOfMemory);
+                }
                 txn.shares[at].state = Held::No;
                 txn.steps.clear();
                 txn.doing = None;
@@ -351,12 +371,17 @@ impl Shard {
         }
     }
 
-    /// EXEC after a change of what was watched: nothing ran.
+    /// A watched key has changed, or there is no memory: nothing ran.
     fn give_up(&mut self, tx: TxId) {
         self.release_all(tx);
-        let Txn { caller, ticket, shares, .. } = self.txns.remove(tx.number).expect("just looked at");
+        let Txn { caller, ticket, shares, fault, .. } = self.txns.remove(tx.number).expect("just looked at");
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
-        self.pay(ticket, |out| Reply::new(out, caller.dialect).null_array());
+        let mut reply = Output::default();
+        match fault {
+            Some(fault) => self.refuse(&fault, &mut Reply::new(&mut reply, caller.dialect)),
+            None => Reply::new(&mut reply, caller.dialect).null_array(),
+        }
+        self.pay(ticket, |out| out.append(reply));
     }
 
     fn release_all(&mut self, tx: TxId) {
@@ -475,8 +500,10 @@ impl Shard {
 impl Shard {
     pub(super) fn obey(&mut self, tx: TxId, order: Order) {
         match order {
-            Order::Claim { conn, wait, scope, watched, now, run } => {
-                self.claim_for(tx, conn, wait, scope, watched, now, run)
+            Order::Claim { conn, grows, wait, scope, watched, now, run } => {
+                let (at_once, errands) = (!run.is_empty(), run.into());
+                let guest = Guest { watched, errands, at_once, grows, ..Guest::new(None, now) };
+                self.claim_for(tx, conn, wait, scope, guest);
             }
             Order::Run { errands, cargo, now, then } => {
                 let guest = self.guests.entry(tx).or_insert_with(|| Guest::new(None, now));
@@ -488,20 +515,7 @@ impl Shard {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of `Order::Claim`, which is matched once")]
-    fn claim_for(
-        &mut self,
-        tx: TxId,
-        conn: ConnId,
-        wait: bool,
-        scope: Scope,
-        watched: Vec<WatchedKey>,
-        now: Millis,
-        run: Vec<Errand>,
-    ) {
-        let at_once = !run.is_empty();
-        let mut guest = Guest::new(None, now);
-        (guest.watched, guest.errands, guest.at_once, guest.then) = (watched, run.into(), at_once, Then::Release);
+    fn claim_for(&mut self, tx: TxId, conn: ConnId, wait: bool, scope: Scope, guest: Guest) {
         // Requests of the same connection that wait here come first.
         match self.behind.get_mut(&(tx.home, conn)) {
             Some(behind) if wait => {
@@ -529,11 +543,14 @@ impl Shard {
         let guest = self.guests.get_mut(&tx).expect("who claims is a guest");
         guest.claim = Some(claim);
         guest.now = guest.now.max(at);
-        let (now, at_once) = (guest.now, guest.at_once);
+        let (now, at_once, grows) = (guest.now, guest.at_once, guest.grows);
         let watched = std::mem::take(&mut guest.watched);
         if watched.iter().any(|key| self.has_changed(key, now)) {
             self.dismiss(tx);
             self.report(tx, Report::Changed);
+        } else if grows && self.is_full() {
+            self.dismiss(tx);
+            self.report(tx, Report::Full);
         } else if at_once {
             self.run_guest(tx);
         } else {
@@ -626,9 +643,10 @@ impl Guest {
             errands: VecDeque::new(),
             cargo: Cargo::default(),
             now,
-            then: Then::Hold,
+            then: Then::Release,
             ran: Vec::new(),
             at_once: false,
+            grows: false,
         }
     }
 }

@@ -173,7 +173,7 @@ impl Shard {
         };
         let exec = self.table.find(b"exec").expect("it is being run").id;
         self.stats.count_call(exec.0);
-        let mut plan = Plan { caller: Caller { queues: false, ..*caller }, shares: Vec::new(), steps: VecDeque::new() };
+        let mut plan = Plan::of(Caller { queues: false, ..*caller });
         for key in self.take_watched(caller.conn) {
             let share = plan.share(self.lanes.owner(key.hash.slot()));
             share.hold([(key.hash, super::locks::Mode::Shared)]);
@@ -183,12 +183,13 @@ impl Shard {
             self.plan(&mut plan, queued);
         }
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
-        self.begin_txn(&plan.caller, ticket, plan.shares, plan.steps, Form::Array);
+        self.begin_txn(&plan.caller, ticket, plan.shares, plan.steps, Form::Array, plan.grows);
     }
 
     fn plan(&mut self, plan: &mut Plan, Queued { command, request }: Queued) {
         let (row, args, caller) = (self.table.row(command), request.args(), plan.caller);
         let first = self.first_of(row, args);
+        plan.grows |= row.flags.has(Flags::DENYOOM);
         match (row.run, self.route(row, args, first)) {
             (Run::Verb(Verb::Info), _) if !self.lanes.is_one() => {
                 self.lanes.all().for_each(|lane| plan.share(lane).hold([]));
@@ -245,7 +246,7 @@ impl Shard {
         silent: bool,
         out: &mut Output,
     ) {
-        let mut plan = Plan { caller: *caller, shares: Vec::new(), steps: VecDeque::new() };
+        let mut plan = Plan::of(*caller);
         let barrier = if super::route::is_barrier(found.row) { Barrier::Yes } else { Barrier::No };
         let step = match found.row.run {
             Run::Verb(Verb::Info) => {
@@ -275,7 +276,8 @@ impl Shard {
         };
         plan.steps.push_back(step);
         let ticket = self.owe(caller, Where::Several, barrier, silent, out);
-        self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Bare);
+        let grows = found.row.flags.has(Flags::DENYOOM);
+        self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Bare, grows);
     }
 
     /// Notes keys of this lane as watched.
@@ -334,9 +336,15 @@ struct Plan {
     caller: Caller,
     shares: Vec<Share>,
     steps: VecDeque<Step>,
+    /// It may need memory.
+    grows: bool,
 }
 
 impl Plan {
+    fn of(caller: Caller) -> Self {
+        Self { caller, shares: Vec::new(), steps: VecDeque::new(), grows: false }
+    }
+
     fn share(&mut self, lane: ShardId) -> &mut Share {
         let at = match self.shares.binary_search_by_key(&lane, |share| share.lane) {
             Ok(at) => at,

@@ -77,12 +77,11 @@ impl Shard {
     /// A parcel of a peer has come. Runs what it asks for, which counts against the turn.
     pub fn deliver(&mut self, from: ShardId, mut parcel: Box<Parcel>) {
         let mut messages = std::mem::take(&mut parcel.messages);
-        let mut ahead = 0;
-        for (i, message) in messages.drain(..).enumerate() {
-            if i == ahead {
-                ahead += AHEAD;
+        while !messages.is_empty() {
+            self.look_ahead(&messages[..messages.len().min(AHEAD)]);
+            for message in messages.drain(..messages.len().min(AHEAD)) {
+                self.hear_message(from, message, &parcel);
             }
-            self.hear_message(from, message, &parcel);
         }
         parcel.messages = messages;
         self.settle();
@@ -90,6 +89,19 @@ impl Shard {
         if parcel.is_small() && self.parcels.len() < limits::SPARE_PARCELS_MAX {
             self.parcels.push(parcel);
         }
+    }
+
+    /// Starts loading what these requests will touch: the buckets of all, then, when they have arrived, the entries.
+    fn look_ahead(&mut self, messages: &[Message]) {
+        let mut spots = std::mem::take(&mut self.spots);
+        spots.extend(messages.iter().filter_map(|message| match message {
+            Message::Execute { caller, first, .. } => {
+                self.approach(caller.db, *first).map(|spot| (caller.db, spot, *first))
+            }
+            _ => None,
+        }));
+        spots.drain(..).for_each(|(db, spot, first)| self.store.prefetch_entry(db, spot, first));
+        self.spots = spots;
     }
 
     fn hear_message(&mut self, from: ShardId, message: Message, parcel: &Parcel) {
