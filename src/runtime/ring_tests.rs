@@ -13,7 +13,7 @@ use crate::wire::output::{Output, Splice};
 const TOKEN: Token = Token { conn: 5, generation: 9 };
 
 fn ring(buffers: u16, buffer_bytes: u32) -> Ring {
-    Ring::new(RingSizes { completions: 1024, buffers, buffer_bytes }).unwrap()
+    Ring::new(RingSizes { completions: 1024, buffers, buffer_bytes, files: 0 }).unwrap()
 }
 
 /// The next event that is one; waits for it.
