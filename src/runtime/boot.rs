@@ -55,6 +55,9 @@ const DESCRIPTORS_PER_LANE: u64 = 16;
 const BUFFERS: u16 = 64;
 const BUFFER_BYTES: u32 = 16 << 10;
 
+/// Places in a lane's file table, eight bytes each: all its connections, up to half a megabyte.
+const FILES_MAX: u32 = 1 << 16;
+
 /// What the runtime needs to know. The configuration file's words for it are the configuration's business.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -272,7 +275,12 @@ fn serve(
 fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::File>) -> Result<Vec<Birth>, BootError> {
     let cpus = cpus::choose(settings.lanes, &settings.cpus)?;
     let (clock, census) = (Clock::start(), Census::new(settings.lanes));
-    let sizes = RingSizes { completions: completions(settings), buffers: BUFFERS, buffer_bytes: BUFFER_BYTES };
+    let sizes = RingSizes {
+        completions: completions(settings),
+        buffers: BUFFERS,
+        buffer_bytes: BUFFER_BYTES,
+        files: u32::try_from(settings.connections_max).map_or(FILES_MAX, |all| all.min(FILES_MAX)),
+    };
     let shared = mesh(settings.lanes).into_iter().zip(doorbells(settings.lanes)).zip(departures(settings.lanes));
     let birth = |((cpu, lane), ((mesh, doorbell), departure))| Birth {
         id: ShardId(lane),

@@ -269,6 +269,21 @@ mod tests {
     }
 
     #[test]
+    fn generations_wrap_and_still_differ() {
+        let mut conns = conns();
+        conns.places[3].generation = Token::GENERATION_MASK - 1;
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            drop(conns.remove(3));
+            let token = conns.insert(3, super::super::sys::eventfd().unwrap().into()).token();
+            assert!(seen.iter().all(|old| conns.of(*old).is_none()), "{seen:?} and {token:?}");
+            seen.push(token);
+        }
+        let generations: Vec<u32> = seen.iter().map(|token| token.generation).collect();
+        assert_eq!(generations, [Token::GENERATION_MASK, 0, 1, 2]);
+    }
+
+    #[test]
     fn closing_waits_for_what_is_in_flight() {
         let mut conns = conns();
         let conn = conns.at(3).unwrap();

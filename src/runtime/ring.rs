@@ -59,6 +59,9 @@ pub(super) struct RingSizes {
     /// Receive buffers; a power of two.
     pub(super) buffers: u16,
     pub(super) buffer_bytes: u32,
+    /// Connections whose sockets are in the ring's own file table, by their numbers: through it the kernel takes no reference to
+    /// the file for each send. Those with higher numbers are reached by descriptor.
+    pub(super) files: u32,
 }
 
 /// Why there is no ring. `runtime::boot` says what to do about it.
@@ -184,6 +187,8 @@ pub(super) struct Ring {
     uring: IoUring,
     buffers: Buffers,
     sends: Slab<Sending>,
+    /// The descriptors in the file table. The kernel reads a place when it takes the submission that fills it.
+    files: Box<[RawFd]>,
     /// Receives the kernel holds: while there is one, it may write into `buffers`.
     receiving: usize,
     entered: u64,
@@ -197,8 +202,13 @@ impl Ring {
         probe(&uring)?;
         let buffers = Buffers::register(&uring, sizes.buffers, sizes.buffer_bytes)?;
         let enter = Enter::register(&uring);
-        let mut ring = Self { uring, buffers, sends: Slab::default(), receiving: 0, entered: 0, enter };
+        let (sends, files) = (Slab::default(), Box::default());
+        let mut ring = Self { uring, buffers, sends, files, receiving: 0, entered: 0, enter };
         ring.prove_multishot()?;
+        // A table costs memory that the system may refuse; all goes by descriptor then.
+        if sizes.files > 0 && ring.uring.submitter().register_files_sparse(sizes.files).is_ok() {
+            ring.files = vec![NO_FILE; sizes.files as usize].into();
+        }
         Ok(ring)
     }
 
@@ -218,10 +228,38 @@ impl Ring {
         self.push(entry.user_data(word(op::ACCEPT, 0, listener)));
     }
 
+    /// Makes the socket of a new connection known under its number, before anything else is done with it.
+    pub(super) fn admit(&mut self, conn: u32, fd: RawFd) {
+        if let Some(place) = self.files.get_mut(conn as usize) {
+            *place = fd;
+            let place = std::ptr::from_ref(place);
+            self.update_files(conn, place);
+        }
+    }
+
+    /// Submitted in order with what uses the table: a place that is emptied and filled again in one turn ends up filled.
+    fn update_files(&mut self, conn: u32, place: *const RawFd) {
+        let offset = i32::try_from(conn).expect("a table has some thousand places");
+        let entry = opcode::FilesUpdate::new(place, 1).offset(offset).build();
+        self.push(entry.user_data(word(op::IGNORE, 0, 0)).flags(squeue::Flags::SKIP_SUCCESS));
+    }
+
+    /// How operations name the socket of `conn`.
+    #[inline]
+    fn socket(&self, conn: u32, fd: RawFd) -> Socket {
+        match i32::try_from(conn) {
+            Ok(place) if (conn as usize) < self.files.len() => {
+                Socket { fd: Fd(place), flags: squeue::Flags::FIXED_FILE }
+            }
+            _ => Socket { fd: Fd(fd), flags: squeue::Flags::empty() },
+        }
+    }
+
     /// Receives into the lane's buffers until told otherwise.
     pub(super) fn receive(&mut self, token: Token, fd: RawFd) {
         self.receiving += 1;
-        let entry = opcode::RecvMulti::new(Fd(fd), GROUP).build();
+        let socket = self.socket(token.conn, fd);
+        let entry = opcode::RecvMulti::new(socket.fd, GROUP).build().flags(socket.flags);
         self.push(entry.user_data(word(op::RECV, token.generation, token.conn)));
     }
 
@@ -242,7 +280,15 @@ impl Ring {
         self.push(opcode::AsyncCancel2::new(target).build().user_data(word(op::IGNORE, 0, 0)));
     }
 
-    /// Closes with the turn's submission. Nothing may be in flight on it: the caller waits for the ends first.
+    /// Closes a connection that was admitted. Nothing may be in flight on it: the caller waits for the ends first.
+    pub(super) fn dismiss(&mut self, conn: u32, fd: OwnedFd) {
+        if (conn as usize) < self.files.len() {
+            self.update_files(conn, &raw const NO_FILE);
+        }
+        self.close(fd);
+    }
+
+    /// Closes with the turn's submission.
     pub(super) fn close(&mut self, fd: OwnedFd) {
         let entry = opcode::Close::new(Fd(fd.into_raw_fd())).build();
         self.push(entry.user_data(word(op::IGNORE, 0, 0)).flags(squeue::Flags::SKIP_SUCCESS));
@@ -263,7 +309,7 @@ impl Ring {
     /// Queues `output`, which is not empty. It belongs to the ring until `take_back`. Returns its length, and its name for
     /// `cancel_send`.
     pub(super) fn send(&mut self, token: Token, fd: RawFd, output: Output) -> (usize, SendName) {
-        let sending = Sending::new(token, fd, output);
+        let sending = Sending::new(token, self.socket(token.conn, fd), output);
         let len = sending.left();
         assert!(len > 0, "an empty send would never say that it is done");
         let place = self.sends.insert(sending);
@@ -385,14 +431,14 @@ impl Ring {
 
     fn push_send(&mut self, place: u32) {
         let sending = self.sends.get_mut(place).expect("queued sends are in the slab");
-        let entry = sending.entry();
+        let entry = sending.entry().flags(sending.socket.flags);
         self.push(entry.user_data(word(op::SEND, 0, place)));
     }
 
     #[inline]
     fn push(&mut self, entry: squeue::Entry) {
         // SAFETY: every entry's memory outlives it: receives use the registered buffers, sends the `Sending` that stays in the
-        // slab until its completion, everything else only numbers.
+        // slab until its completion, file updates a place of `files` or a static, everything else only numbers.
         while unsafe { self.uring.submission().push(&entry) }.is_err() {
             self.submit().expect("a ring that was proven at start takes submissions");
         }
@@ -580,6 +626,7 @@ fn probe(uring: &IoUring) -> Result<(), RingRefusal> {
         (opcode::SendMsg::CODE, "IORING_OP_SENDMSG", "5.3"),
         (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD", "5.1"),
         (opcode::Close::CODE, "IORING_OP_CLOSE", "5.6"),
+        (opcode::FilesUpdate::CODE, "IORING_OP_FILES_UPDATE", "5.6"),
         (opcode::AsyncCancel2::CODE, "IORING_OP_ASYNC_CANCEL", "5.5"),
         (opcode::MsgRingData::CODE, "IORING_OP_MSG_RING", "5.18"),
     ];
@@ -590,10 +637,20 @@ fn probe(uring: &IoUring) -> Result<(), RingRefusal> {
     }
 }
 
+/// A socket as an entry names it: by descriptor, or by its place in the file table.
+#[derive(Clone, Copy)]
+struct Socket {
+    fd: Fd,
+    flags: squeue::Flags,
+}
+
+/// What a place of the file table holds when it holds nothing.
+static NO_FILE: RawFd = -1;
+
 /// An output on its way out. Its heap memory does not move while it is in the slab, wherever the slab puts the value itself.
 struct Sending {
     token: Token,
-    fd: RawFd,
+    socket: Socket,
     sent: usize,
     total: usize,
     output: Output,
@@ -607,9 +664,9 @@ struct Gather {
 }
 
 impl Sending {
-    fn new(token: Token, fd: RawFd, output: Output) -> Self {
+    fn new(token: Token, socket: Socket, output: Output) -> Self {
         let total = output.bytes.len() + output.shared.iter().map(|splice| splice.value.len()).sum::<usize>();
-        Self { token, fd, sent: 0, total, output, gather: None }
+        Self { token, socket, sent: 0, total, output, gather: None }
     }
 
     fn left(&self) -> usize {
@@ -620,7 +677,7 @@ impl Sending {
         if self.output.shared.is_empty() {
             let rest = self.output.bytes.get(self.sent..).unwrap_or_default();
             let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
-            return opcode::Send::new(Fd(self.fd), rest.as_ptr(), len).build();
+            return opcode::Send::new(self.socket.fd, rest.as_ptr(), len).build();
         }
         let parts = gather(&self.output, self.sent);
         // SAFETY: msghdr is plain numbers and pointers, for which zero means absent.
@@ -628,7 +685,7 @@ impl Sending {
         let boxed = self.gather.insert(Box::new(Gather { header, parts }));
         boxed.header.msg_iov = boxed.parts.as_mut_ptr();
         boxed.header.msg_iovlen = boxed.parts.len();
-        opcode::SendMsg::new(Fd(self.fd), &raw const boxed.header).build()
+        opcode::SendMsg::new(self.socket.fd, &raw const boxed.header).build()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::wire::output::{Output, Splice};
 const TOKEN: Token = Token { conn: 5, generation: 9 };
 
 fn ring(buffers: u16, buffer_bytes: u32) -> Ring {
-    Ring::new(RingSizes { completions: 1024, buffers, buffer_bytes }).unwrap()
+    Ring::new(RingSizes { completions: 1024, buffers, buffer_bytes, files: 0 }).unwrap()
 }
 
 /// The next event that is one; waits for it.
@@ -195,4 +195,96 @@ fn a_cancelled_receive_ends_and_can_begin_again() {
     }
     drop(near);
     assert!(matches!(next(&mut ring), Event::ReceiveEnded { end: RecvEnd::Eof, .. }));
+}
+
+/// The greatest numbers there are come back as they went in.
+#[test]
+fn tokens_survive_the_kernel_at_the_wrap() {
+    let mut ring = ring(4, 4096);
+    let (mut near, far) = tcp_pair();
+    let token = Token { conn: u32::MAX, generation: Token::GENERATION_MASK };
+    ring.receive(token, far.as_raw_fd());
+    near.write_all(b"x").unwrap();
+    let Event::Received { token: back, lease, .. } = next(&mut ring) else { panic!("it receives") };
+    ring.give_back(lease);
+    assert_eq!(back, token);
+    drop(near);
+    assert!(matches!(next(&mut ring), Event::ReceiveEnded { token: back, end: RecvEnd::Eof } if back == token));
+}
+
+/// More completions than the queue holds wait in the kernel; none is lost, and a receive that had to stop goes on.
+#[test]
+fn an_overflowing_completion_queue_loses_nothing() {
+    const WATCHES: u32 = 3000;
+    let mut ring = Ring::new(RingSizes { completions: 512, buffers: 1024, buffer_bytes: 64, files: 0 }).unwrap();
+    let (mut near, far) = UnixStream::pair().unwrap();
+    let sent: Vec<u8> = (0..50_000_u32).map(|i| (i % 241) as u8).collect();
+    near.write_all(&sent).unwrap();
+    let readable = far.try_clone().unwrap();
+    (0..WATCHES).for_each(|watch| ring.watch(watch, readable.as_raw_fd()));
+    ring.receive(TOKEN, far.as_raw_fd());
+    ring.submit().unwrap();
+    assert!(ring.overflowed(), "the test must have filled the queue");
+    let (mut seen, mut got, mut stopped) = (vec![0; WATCHES as usize], Vec::new(), 0);
+    while got.len() < sent.len() || seen.contains(&0) {
+        match next(&mut ring) {
+            Event::Readable { watch } => seen[watch as usize] += 1,
+            Event::Received { lease, armed, .. } => {
+                got.extend_from_slice(ring.bytes(&lease));
+                ring.give_back(lease);
+                if !armed {
+                    stopped += 1;
+                    ring.receive(TOKEN, far.as_raw_fd());
+                }
+            }
+            Event::ReceiveEnded { end: RecvEnd::NoBuffers, .. } => ring.receive(TOKEN, far.as_raw_fd()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen.iter().all(|times| *times == 1) && got == sent, "lost, doubled or out of order");
+    assert!(stopped > 0, "a receive must have been stopped by the full queue");
+}
+
+/// A place of the file table is emptied and filled again within one submission, and what goes through it reaches the new socket.
+#[test]
+fn the_file_table_follows_connections_that_change_places() {
+    let mut ring = Ring::new(RingSizes { completions: 1024, buffers: 4, buffer_bytes: 4096, files: 8 }).unwrap();
+    let (mut old_far, old) = tcp_pair();
+    let (mut new_far, new) = tcp_pair();
+    let hello = || Output { bytes: b"hello".to_vec(), ..Output::default() };
+    ring.admit(TOKEN.conn, old.as_raw_fd());
+    ring.send(TOKEN, old.as_raw_fd(), hello());
+    match next(&mut ring) {
+        Event::Sent { send, left: 0, .. } => drop(ring.take_back(send)),
+        other => panic!("{other:?}"),
+    }
+    ring.dismiss(TOKEN.conn, old.into());
+    ring.admit(TOKEN.conn, new.as_raw_fd());
+    ring.receive(TOKEN, new.as_raw_fd());
+    ring.submit().unwrap();
+    let mut all = Vec::new();
+    old_far.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"hello", "the old one got its bytes, and is really closed");
+    new_far.write_all(b"news").unwrap();
+    match next(&mut ring) {
+        Event::Received { lease, .. } => {
+            assert_eq!(ring.bytes(&lease), b"news");
+            ring.give_back(lease);
+        }
+        other => panic!("{other:?}"),
+    }
+    // Beyond the table, by descriptor.
+    let beyond = Token { conn: 8, ..TOKEN };
+    let (mut far, near) = tcp_pair();
+    ring.admit(beyond.conn, near.as_raw_fd());
+    ring.send(beyond, near.as_raw_fd(), hello());
+    match next(&mut ring) {
+        Event::Sent { send, left: 0, .. } => drop(ring.take_back(send)),
+        other => panic!("{other:?}"),
+    }
+    ring.dismiss(beyond.conn, near.into());
+    ring.submit().unwrap();
+    all.clear();
+    far.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"hello");
 }

@@ -485,7 +485,7 @@ impl Lane {
             }
             Settle::Close => {
                 let fd = self.conns.remove(number).expect("a connection is closed once");
-                self.ring.close(fd);
+                self.ring.dismiss(number, fd);
                 self.shard.closed(ConnId(number));
                 self.census.leave(self.id);
             }

@@ -1,6 +1,7 @@
 //! The server as a process: what it refuses to start with, and how it leaves.
 
 mod lanes;
+mod leaks;
 
 use crate::support::client::encode;
 use crate::support::server::{free_port, info_field, run_program, run_to_end, scratch_dir};
@@ -179,11 +180,23 @@ fn refuses_under(wrapper: &str, its_args: &[&str], said: &[&str]) {
     }
 }
 
-/// A container's seccomp profile that knows no io_uring: the wrapper installs such a filter and becomes the server.
+/// The wrapper installs a filter that refuses `what` and becomes the server.
+#[track_caller]
+fn refuses_without(what: &str, said: &[&str]) {
+    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/refusing.py");
+    refuses_under("/usr/bin/python3", &[wrapper, what], said);
+}
+
+/// A container's seccomp profile that knows no io_uring.
 #[test]
 fn blocked_io_uring_is_refused_with_the_remedy() {
-    let wrapper = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/without_io_uring.py");
-    refuses_under("/usr/bin/python3", &[wrapper], &["io_uring is blocked", "seccomp"]);
+    refuses_without("io_uring", &["io_uring is blocked", "seccomp"]);
+}
+
+/// What a kernel before 5.19 says.
+#[test]
+fn a_missing_ring_feature_is_refused_by_name() {
+    refuses_without("buffer_rings", &["this kernel lacks provided buffer rings of io_uring: use Linux 5.19 or later"]);
 }
 
 #[test]

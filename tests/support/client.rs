@@ -50,6 +50,11 @@ impl Client {
         read_value(&mut self.input, self.dialect)
     }
 
+    pub(crate) fn try_read_byte(&mut self) -> io::Result<u8> {
+        let mut byte = [0];
+        self.input.read_exact(&mut byte).map(|()| byte[0])
+    }
+
     /// Exactly these bytes come next.
     #[track_caller]
     pub(crate) fn expect_raw(&mut self, expected: &[u8]) {

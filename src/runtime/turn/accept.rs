@@ -93,6 +93,7 @@ impl Lane {
         match self.shard.open(&Opening { peer, local, fd: stream.as_raw_fd(), open_connections, shard_port }) {
             Ok(ConnId(number)) => {
                 self.shard.gauges().accepted += 1;
+                self.ring.admit(number, stream.as_raw_fd());
                 let reading = self.conns.insert(number, stream.into()).read();
                 self.steer(number, reading);
             }
