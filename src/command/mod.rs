@@ -16,6 +16,7 @@ pub mod flags;
 pub mod hash;
 pub mod introspect;
 pub mod keys;
+pub mod latency;
 pub mod lcs;
 pub mod merge;
 pub mod multi;

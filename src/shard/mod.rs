@@ -44,6 +44,7 @@ pub use message::Parcel;
 
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
+use crate::admin::latency::Slow;
 use crate::admin::process::Process;
 use crate::admin::stats::Stats;
 use crate::base::lanes::Lanes;
@@ -154,7 +155,7 @@ impl Shard {
             lanes,
             me,
             store: Store::new(setup.config.database_count(), setup.seed, setup.identity.lane),
-            stats: Stats::new(table.len()),
+            stats: Stats::watching(table.len(), setup.config.latency_monitor_threshold_ms().unsigned_abs()),
             identity: setup.identity,
             config: setup.config,
             table,
@@ -306,7 +307,10 @@ impl Shard {
         self.step_guest_jobs();
         let store = self.tick_store();
         let sweep = self.sweep_clients();
-        self.stalls.end_turn((self.stopwatch)(), self.now.mono_ns);
+        let long = self.stalls.end_turn((self.stopwatch)(), self.now.mono_ns);
+        if let Some((what, own_ns)) = long {
+            self.stats.latency.note(Slow::Turn, what, own_ns, self.now.unix_us);
+        }
         [store, sweep].into_iter().flatten().min()
     }
 
@@ -318,7 +322,9 @@ impl Shard {
         let started = (self.stopwatch)();
         let locks = &self.locks;
         let next = self.store.tick(self.now, |key| locks.concerns(key));
-        self.stalls.note("expiring and freeing", (self.stopwatch)().saturating_sub(started));
+        let took_ns = (self.stopwatch)().saturating_sub(started);
+        self.stalls.note("expiring and freeing", took_ns);
+        self.stats.latency.note(Slow::ExpireCycle, "expiring and freeing", took_ns, self.now.unix_us);
         next
     }
 
