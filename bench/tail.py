@@ -213,6 +213,7 @@ def set_long_string(server, keys):
 def big_hash(how):
     def scenario(server, keys, fields=5_000_000):
         client = Client(server.port)
+        client.call("DEL", "big")
         client.pipeline((["HSET", "big"] + [w for i in range(base, base + 50) for w in ("field:%08d" % i, "v" * 16)]
                          for base in range(0, fields, 50)), 20)
         server.client.call("SET", "other", "v")
