@@ -6,13 +6,13 @@
 Each scenario starts from a filled server. While it runs, an open loop (`corelane-bench load --rate`) asks for a key 5,000 times a
 second on ten connections; its latency counts from the intended start. Of Corelane the longest turn and what was in it is read as well
 (INFO, section lane): `max_turn_us` is the lane's own time, `preempted` a turn in which the scheduler took the core away.
-The server runs on CPU 0, all load on CPU 1. Needs Python 3.8 and nothing else.
+The server runs on CPU 0, one lane, all load on CPU 1. CORELANE names another binary than target/release/corelane. Needs Python 3.8 and nothing else.
 """
 import argparse, json, os, platform, random, socket, subprocess, sys, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BENCH = os.path.join(ROOT, "target/release/corelane-bench")
-BINARIES = {"corelane": os.path.join(ROOT, "target/release/corelane"), "redis": "redis-server"}
+BINARIES = {"corelane": os.environ.get("CORELANE", os.path.join(ROOT, "target/release/corelane")), "redis": "redis-server"}
 GB = 1 << 30
 
 
@@ -76,7 +76,7 @@ class Server:
         self.name, self.port = name, port
         args = [BINARIES[name], "--port", str(port), "--save", "", "--appendonly", "no", "--proto-max-bulk-len", str(GB)]
         if name == "corelane":
-            args += ["--cpus", "0"]
+            args += ["--cpus", "0", "--lanes", "1"]
         self.process = subprocess.Popen(["taskset", "-c", "0"] + args, stdout=subprocess.DEVNULL)
         for _ in range(200):
             try:
@@ -213,6 +213,7 @@ def set_long_string(server, keys):
 def big_hash(how):
     def scenario(server, keys, fields=5_000_000):
         client = Client(server.port)
+        client.call("DEL", "big")
         client.pipeline((["HSET", "big"] + [w for i in range(base, base + 50) for w in ("field:%08d" % i, "v" * 16)]
                          for base in range(0, fields, 50)), 20)
         server.client.call("SET", "other", "v")

@@ -94,6 +94,10 @@ impl LaneGauges {
 impl StoreFacts {
     fn add(&mut self, other: Self) {
         self.bytes_used += other.bytes_used;
+        self.bytes_peak += other.bytes_peak;
+        self.overhead_bytes += other.overhead_bytes;
+        self.bytes_by_kind.iter_mut().zip(other.bytes_by_kind).for_each(|(sum, more)| *sum += more);
+        self.expire_lags.add(&other.expire_lags);
         self.is_freeing |= other.is_freeing;
         self.expired += other.expired;
         self.evicted += other.evicted;

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::gauges::LaneGauges;
 use super::process::Process;
 use super::stats::{CommandStats, Stats};
+use crate::base::lags::Lags;
 use crate::base::time::Now;
 use crate::config::Config;
 
@@ -41,7 +42,14 @@ pub struct StallFacts {
 /// What the store counts.
 #[derive(Clone, Debug, Default)]
 pub struct StoreFacts {
+    /// Keys, values, their tables and deadlines.
     pub bytes_used: usize,
+    /// The most that was, as seen about once a second; of several lanes the sum.
+    pub bytes_peak: usize,
+    /// The tables and deadlines of it.
+    pub overhead_bytes: usize,
+    /// Entries and values: of strings, lists, sets, sorted sets, hashes, streams.
+    pub bytes_by_kind: [usize; 6],
     pub is_freeing: bool,
     pub expired: u64,
     pub evicted: u64,
@@ -49,6 +57,7 @@ pub struct StoreFacts {
     pub misses: u64,
     pub expire_lag_us: u64,
     pub expire_lag_max_us: u64,
+    pub expire_lags: Lags,
     /// Number, keys and keys with a deadline of each database that holds any.
     pub databases: Vec<(usize, usize, usize)>,
 }
@@ -161,24 +170,53 @@ fn clients(facts: &Facts<'_>, page: &mut Page) {
     page.line("tracking_clients", 0);
 }
 
+/// `used_memory` is what the store and the connections hold, exact to the allocator's classes; what the allocator holds beyond that is the
+/// difference to the resident size.
 fn memory(facts: &Facts<'_>, page: &mut Page) {
-    let used = facts.store.bytes_used + facts.client_memory;
-    let process = facts.process;
-    page.line("used_memory", used);
-    page.line("used_memory_human", human(used as u64));
-    page.line("used_memory_rss", process.rss_bytes);
-    page.line("used_memory_rss_human", human(process.rss_bytes));
+    let StoreFacts { bytes_used, overhead_bytes, bytes_by_kind, .. } = facts.store;
+    let used = (bytes_used + facts.client_memory) as u64;
+    let dataset = (bytes_used - overhead_bytes) as u64;
+    let (process, limit) = (facts.process, facts.config.maxmemory_bytes());
+    let peak = (facts.store.bytes_peak as u64).max(used);
+    let mut sizes = |field: &str, bytes: u64| {
+        page.line(field, bytes);
+        page.line(&format!("{field}_human"), human(bytes));
+    };
+    sizes("used_memory", used);
+    sizes("used_memory_rss", process.rss_bytes);
+    sizes("used_memory_peak", peak);
+    page.line("used_memory_peak_perc", percent(used, peak));
     page.line("used_memory_peak_rss", process.rss_peak_bytes);
-    page.line("used_memory_dataset", facts.store.bytes_used);
+    page.line("used_memory_overhead", used - dataset);
+    page.line("used_memory_startup", 0);
+    page.line("used_memory_dataset", dataset);
+    page.line("used_memory_dataset_perc", percent(dataset, used));
     page.line("used_memory_clients_normal", facts.client_memory);
+    let kinds = ["strings", "lists", "sets", "zsets", "hashes", "streams"];
+    for (kind, bytes) in kinds.iter().zip(bytes_by_kind) {
+        page.line(&format!("used_memory_{kind}"), bytes);
+    }
+    page.line("allocator_allocated", used);
+    page.line("allocator_active", process.rss_bytes);
+    page.line("allocator_resident", process.rss_bytes);
     page.line("total_system_memory", process.system_bytes);
     page.line("total_system_memory_human", human(process.system_bytes));
-    page.line("maxmemory", facts.config.maxmemory_bytes());
-    page.line("maxmemory_human", human(facts.config.maxmemory_bytes()));
+    page.line("maxmemory", limit);
+    page.line("maxmemory_human", human(limit));
     page.line("maxmemory_policy", facts.config.maxmemory_policy());
     page.line("mem_fragmentation_ratio", format!("{:.2}", process.rss_bytes as f64 / used.max(1) as f64));
+    page.line("mem_fragmentation_bytes", process.rss_bytes.saturating_sub(used));
+    page.line("mem_clients_normal", facts.client_memory);
+    page.line("mem_clients_slaves", 0);
+    page.line("mem_replication_backlog", 0);
+    page.line("mem_aof_buffer", 0);
     page.line("mem_allocator", "mimalloc");
+    page.line("active_defrag_running", 0);
     page.line("lazyfree_pending_objects", u8::from(facts.store.is_freeing));
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
 }
 
 fn human(bytes: u64) -> String {
@@ -210,6 +248,7 @@ fn stats(facts: &Facts<'_>, page: &mut Page) {
     page.line("rejected_connections", stats.rejected_connections);
     page.line("expired_keys", counters.expired);
     page.line("expire_lag_us", counters.expire_lag_us);
+    page.line("expire_lag_p99_us", counters.expire_lags.permille_us(990));
     page.line("expire_lag_max_us", counters.expire_lag_max_us);
     page.line("evicted_keys", counters.evicted);
     page.line("keyspace_hits", counters.hits);

@@ -2,5 +2,6 @@
 pub mod facts;
 pub mod gauges;
 pub mod info;
+pub mod latency;
 pub mod process;
 pub mod stats;

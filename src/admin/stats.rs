@@ -2,6 +2,8 @@
 
 use hashbrown::HashMap;
 
+use super::latency::Latency;
+
 /// Counters of one command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandStats {
@@ -44,11 +46,19 @@ pub struct Stats {
     pub idle_closed: u64,
     pub errors: HashMap<String, u64>,
     pub error_replies: u64,
+    /// What took long.
+    pub latency: Latency,
     /// Counts every call, so that one in sixteen can be timed.
     pub sample: u8,
 }
 
 impl Stats {
+    /// With an eye on whatever takes so long; 0: on nothing.
+    pub fn watching(commands: usize, latency_threshold_ms: u64) -> Self {
+        let latency = Latency { threshold_ms: latency_threshold_ms, ..Latency::default() };
+        Self { latency, ..Self::new(commands) }
+    }
+
     pub fn new(commands: usize) -> Self {
         Self { commands: vec![CommandStats::default(); commands], ..Self::default() }
     }
@@ -66,9 +76,9 @@ impl Stats {
         }
     }
 
-    /// CONFIG RESETSTAT.
+    /// CONFIG RESETSTAT, which leaves latencies to LATENCY RESET.
     pub fn reset(&mut self) {
-        *self = Self::new(self.commands.len());
+        *self = Self { latency: std::mem::take(&mut self.latency), ..Self::new(self.commands.len()) };
     }
 }
 

@@ -3,6 +3,7 @@ pub mod ascii;
 pub mod decimal;
 pub mod glob;
 pub mod hash;
+pub mod lags;
 pub mod lanes;
 pub mod limits;
 pub mod rng;

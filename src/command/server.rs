@@ -178,6 +178,7 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
     };
     desk.config.set_all(&pairs, rights).map_err(|error| Fault::text(error.to_string()))?;
     desk.clients.config_changed = true;
+    desk.stats.latency.threshold_ms = desk.config.latency_monitor_threshold_ms().unsigned_abs();
     reply.ok();
     Ok(())
 }

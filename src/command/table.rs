@@ -10,8 +10,8 @@ use crate::wire::request::{Args, Span};
 use super::arguments::{self, Argument};
 use super::{Command, Flags, Run};
 use super::{
-    cluster, connection, exchange, expire, hash, introspect, keys, lcs, multi, object, ranges, scan, server, sliced,
-    string,
+    cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, multi, object, ranges, scan, server,
+    sliced, string,
 };
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
@@ -53,6 +53,7 @@ const FAMILIES: &[&[Command]] = &[
     hash::ROWS,
     introspect::ROWS,
     keys::ROWS,
+    latency::ROWS,
     lcs::ROWS,
     multi::ROWS,
     object::ROWS,

@@ -2,11 +2,12 @@
 //! happen here and nowhere else.
 
 use super::{Ran, Shard};
+use crate::admin::latency::Slow;
 use crate::base::hash::KeyHash;
 use crate::base::limits;
 use crate::command::merge::{self, MergeFn};
 use crate::command::table::Found;
-use crate::command::{Caller, Command, Ctx, Desk, KeysFn, Log, Merging, Outcome, Part, Run, SessionFn};
+use crate::command::{Caller, Command, Ctx, Desk, Flags, Log, Merging, Outcome, Part, Run, SessionFn};
 use crate::command::{sliced, staged};
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
@@ -66,6 +67,8 @@ impl Shard {
             stats.timed += 1;
             stats.timed_ns += took_ns;
             self.stalls.note(found.row.name, took_ns);
+            let slow = if found.row.flags.has(Flags::FAST) { Slow::FastCommand } else { Slow::Command };
+            self.stats.latency.note(slow, found.row.name, took_ns, self.now.unix_us);
         }
         match outcome {
             Ok(()) => self.state_effect(caller, found.row, args),
@@ -92,7 +95,9 @@ impl Shard {
                 run(&mut self.ctx(caller, first), args, reply)
             }
             Run::Split { part: Part::Keys(run), merge: Merging::Always(merge), .. } => {
-                self.merge_alone(caller, first, args, run, merge, reply)
+                let mut said = Output::default();
+                run(&mut self.ctx(caller, first), args, &mut Reply::new(&mut said, caller.dialect))?;
+                self.merge_alone(said, merge, reply)
             }
             Run::Sliced { start } | Run::Split { part: Part::Sliced(start), .. } => {
                 self.begun = sliced::begin(start, &mut self.ctx(caller, first), args, reply)?;
@@ -102,6 +107,11 @@ impl Shard {
                 self.begun = staged::run_together(stages, &mut self.ctx(caller, first), args, reply)?;
                 Ok(())
             }
+            Run::Split { part: Part::Desk(run), merge: Merging::Always(merge), .. } => {
+                let mut said = Output::default();
+                self.at_desk(caller, run, args, &mut Reply::new(&mut said, caller.dialect))?;
+                self.merge_alone(said, merge, reply)
+            }
             Run::Session(run) | Run::Split { part: Part::Desk(run), .. } => self.at_desk(caller, run, args, reply),
             Run::Verb(verb) => self.verb(verb, caller, args, reply),
             Run::Container => Err(Fault::Arity(row.name)),
@@ -110,17 +120,7 @@ impl Shard {
 
     /// What this lane says is for the merge only, even if no other is asked.
     #[cold]
-    fn merge_alone(
-        &mut self,
-        caller: &Caller,
-        first: KeyHash,
-        args: Args<'_>,
-        part: KeysFn,
-        merge: MergeFn,
-        reply: &mut Reply<'_>,
-    ) -> Outcome {
-        let mut said = Output::default();
-        part(&mut self.ctx(caller, first), args, &mut Reply::new(&mut said, caller.dialect))?;
+    fn merge_alone(&mut self, said: Output, merge: MergeFn, reply: &mut Reply<'_>) -> Outcome {
         if !self.lanes.is_one() {
             reply.append_ref(&said);
             return Ok(());

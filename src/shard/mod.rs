@@ -20,6 +20,7 @@
 mod admit;
 mod execute;
 mod foresight;
+mod gather;
 mod input;
 mod locks;
 mod message;
@@ -44,6 +45,7 @@ pub use message::Parcel;
 
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
+use crate::admin::latency::Slow;
 use crate::admin::process::Process;
 use crate::admin::stats::Stats;
 use crate::base::hash::KeyHash;
@@ -55,6 +57,7 @@ use crate::command::Table;
 use crate::command::clients::{Client, Clients, Closing};
 use crate::command::sliced::Job;
 use crate::config::Config;
+use crate::store::incoming::Incoming;
 use crate::store::journal::Effects;
 use crate::store::{Spot, Store};
 use crate::wire::output::Output;
@@ -107,6 +110,8 @@ pub struct Shard {
     /// Connections with requests left from earlier turns, in the order in which they get their next.
     backlog: VecDeque<ConnId>,
     staged: Vec<input::Staged>,
+    /// Long words of the first request that is staged.
+    longs: Incoming,
     spans: Vec<Span>,
     foresight: foresight::Foresight,
     /// Empty output buffers, warm from their last use.
@@ -157,7 +162,7 @@ impl Shard {
             lanes,
             me,
             store: Store::new(setup.config.database_count(), setup.seed, setup.identity.lane),
-            stats: Stats::new(table.len()),
+            stats: Stats::watching(table.len(), setup.config.latency_monitor_threshold_ms().unsigned_abs()),
             identity: setup.identity,
             config: setup.config,
             table,
@@ -169,6 +174,7 @@ impl Shard {
             ran: 0,
             backlog: VecDeque::new(),
             staged: Vec::new(),
+            longs: Incoming::default(),
             spans: Vec::new(),
             foresight: foresight::Foresight::default(),
             spares: Vec::new(),
@@ -239,6 +245,9 @@ impl Shard {
     pub fn closed(&mut self, conn: ConnId) {
         let Some(client) = self.clients.slab.remove(conn.0) else { return };
         self.unwatch(client.watched);
+        if let Some(gathering) = client.gathering {
+            self.bury_longs(gathering.into_ropes());
+        }
         if let Some(job) = client.job {
             job.abandon(&mut self.store.graves);
         }
@@ -310,7 +319,10 @@ impl Shard {
         self.step_guest_jobs();
         let store = self.tick_store();
         let sweep = self.sweep_clients();
-        self.stalls.end_turn((self.stopwatch)(), self.now.mono_ns);
+        let long = self.stalls.end_turn((self.stopwatch)(), self.now.mono_ns);
+        if let Some((what, own_ns)) = long {
+            self.stats.latency.note(Slow::Turn, what, own_ns, self.now.unix_us);
+        }
         [store, sweep].into_iter().flatten().min()
     }
 
@@ -322,7 +334,9 @@ impl Shard {
         let started = (self.stopwatch)();
         let locks = &self.locks;
         let next = self.store.tick(self.now, |key| locks.concerns(key));
-        self.stalls.note("expiring and freeing", (self.stopwatch)().saturating_sub(started));
+        let took_ns = (self.stopwatch)().saturating_sub(started);
+        self.stalls.note("expiring and freeing", took_ns);
+        self.stats.latency.note(Slow::ExpireCycle, "expiring and freeing", took_ns, self.now.unix_us);
         next
     }
 

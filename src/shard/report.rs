@@ -56,6 +56,10 @@ fn store_facts(store: &Store) -> StoreFacts {
         misses: counters.misses,
         expire_lag_us: counters.expire_lag_us,
         expire_lag_max_us: counters.expire_lag_max_us,
+        expire_lags: counters.expire_lags,
+        bytes_peak: store.bytes_peak,
+        overhead_bytes: store.overhead_bytes(),
+        bytes_by_kind: store.bytes_by_kind(),
         databases: store.open_databases().map(|(i, db)| (i, db.len(), db.expiring())).collect(),
     }
 }

@@ -71,17 +71,19 @@ impl Stalls {
         }
     }
 
-    /// The turn that began at `began_ns` ends now.
+    /// The turn that began at `began_ns` ends now. If it was long: what held it, and its processor time.
     #[inline]
-    pub(super) fn end_turn(&mut self, now_ns: u64, began_ns: u64) {
+    pub(super) fn end_turn(&mut self, now_ns: u64, began_ns: u64) -> Option<(&'static str, u64)> {
         let part = std::mem::replace(&mut self.part, NOTHING);
         let turn_ns = now_ns.saturating_sub(began_ns);
         if turn_ns > WORTH_NS || now_ns.saturating_sub(self.asked_ns) > FRESH_NS {
-            self.judge(now_ns, turn_ns, part);
+            let own_ns = self.judge(now_ns, turn_ns, part);
+            return (own_ns > WORTH_NS).then_some((part.0, own_ns));
         }
+        None
     }
 
-    fn judge(&mut self, now_ns: u64, turn_ns: u64, part: (&'static str, u64)) {
+    fn judge(&mut self, now_ns: u64, turn_ns: u64, part: (&'static str, u64)) -> u64 {
         let cpu_ns = (self.cpu_time_ns)();
         let own_ns = turn_ns.min(cpu_ns.saturating_sub(self.cpu_ns));
         (self.cpu_ns, self.asked_ns) = (cpu_ns, now_ns);
@@ -89,6 +91,7 @@ impl Stalls {
         if turn_ns - own_ns > TOLERANCE_NS {
             self.longest_preempted.keep(turn_ns, part);
         }
+        own_ns
     }
 
     pub(super) fn facts(&self) -> StallFacts {
@@ -118,7 +121,8 @@ mod tests {
     /// A turn from `began_ns` to `now_ns` in which the thread had `cpu_ns`.
     fn turn(stalls: &mut Stalls, began_ns: u64, now_ns: u64, cpu_ns: u64) {
         CPU_NS.set(CPU_NS.get() + cpu_ns);
-        stalls.end_turn(now_ns, began_ns);
+        let long = stalls.end_turn(now_ns, began_ns);
+        assert_eq!(long.map(|(_, own_ns)| own_ns), Some(cpu_ns).filter(|own_ns| *own_ns > WORTH_NS));
     }
 
     #[test]

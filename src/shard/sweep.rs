@@ -21,6 +21,7 @@ impl Shard {
         if self.now.mono_ns < self.sweep.next_ns {
             return Some(self.sweep.next_ns);
         }
+        self.store.note_peak();
         let end = self.sweep.next_key + limits::SWEEP_CONNECTIONS;
         for key in self.sweep.next_key..end {
             self.look_after(ConnId(key));

@@ -4,19 +4,22 @@ mod change;
 pub mod entry;
 pub mod event;
 pub mod expiry;
+pub mod incoming;
 pub mod journal;
 pub mod keyspace;
 pub mod text;
 pub mod watchers;
 
 use crate::base::hash::{HashKey, KeyHash};
+use crate::base::lags::Lags;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::time::{Millis, Now};
 use crate::types::Progress;
 pub use crate::types::dict::Spot;
-use entry::{EntryRef, Recency};
+use entry::{EntryRef, Kind, Recency};
 use event::Event;
+use incoming::Incoming;
 use journal::{Effects, Happened};
 use keyspace::{Graveyard, Keyspace};
 use watchers::{Version, Watchers};
@@ -38,6 +41,7 @@ pub struct Counters {
     /// How long after its deadline the latest key to expire was collected, and the longest that ever took.
     pub expire_lag_us: u64,
     pub expire_lag_max_us: u64,
+    pub expire_lags: Lags,
 }
 
 impl Counters {
@@ -54,8 +58,12 @@ pub struct Store {
     pub graves: Graveyard,
     pub hash_key: HashKey,
     pub effects: Effects,
+    /// Long words of the running request.
+    pub incoming: Incoming,
     pub watchers: Watchers,
     pub counters: Counters,
+    /// The most that `bytes_used` was when somebody looked.
+    pub bytes_peak: usize,
     pub rng: Rng,
     /// The stamp of whatever is touched in this turn.
     pub recency: Recency,
@@ -70,8 +78,10 @@ impl Store {
             graves: Graveyard::default(),
             hash_key,
             effects: Effects::default(),
+            incoming: Incoming::default(),
             watchers: Watchers::default(),
             counters: Counters::default(),
+            bytes_peak: 0,
             rng: Rng::new(seed[0] ^ seed[1].rotate_left(32) ^ u64::from(lane)),
             recency: Recency::default(),
         }
@@ -169,6 +179,20 @@ impl Store {
         self.dbs.iter().map(Keyspace::bytes).sum()
     }
 
+    pub fn note_peak(&mut self) {
+        self.bytes_peak = self.bytes_peak.max(self.bytes_used());
+    }
+
+    /// Tables and deadlines of `bytes_used`.
+    pub fn overhead_bytes(&self) -> usize {
+        self.dbs.iter().map(Keyspace::overhead_bytes).sum()
+    }
+
+    /// Bytes of entries and values, by type.
+    pub fn bytes_by_kind(&self) -> [usize; Kind::ALL.len()] {
+        Kind::ALL.map(|kind| self.dbs.iter().map(|db| db.usage(kind).bytes).sum())
+    }
+
     pub fn is_full(&self, limit: u64) -> bool {
         limit > 0 && self.bytes_used() as u64 > limit
     }
@@ -205,6 +229,7 @@ impl Store {
                 let due_us = entry.expiry().map_or(now.unix_us, |due| due.0 * 1000);
                 counters.expire_lag_us = now.unix_us.saturating_sub(due_us);
                 counters.expire_lag_max_us = counters.expire_lag_max_us.max(counters.expire_lag_us);
+                counters.expire_lags.note(counters.expire_lag_us);
                 effects.expired(db, Key { bytes: entry.key(), hash });
             });
         }

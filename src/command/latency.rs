@@ -1,0 +1,183 @@
+//! LATENCY: each lane gives its record as text, what a client sees is made of all of them (`admin/latency.rs`).
+
+use super::connection::FAST_HELP;
+use super::merge::Merging as Parts;
+use super::{Command, Desk, Flags, Group, Merge, Merging, Outcome, Over, Part, Policy, Run, SessionFn, merge};
+use crate::admin::latency::{Latency, Sample};
+use crate::wire::fault::Fault;
+use crate::wire::reply::Reply;
+use crate::wire::request::Args;
+use crate::wire::walk;
+
+const ADMIN: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE);
+const CHILD: Command = Command {
+    group: Group::Server,
+    since: "2.8.13",
+    flags: ADMIN,
+    policy: Policy::AllNodes(Merge::Special),
+    tips: &["nondeterministic_output"],
+    ..Command::ROW
+};
+
+pub const ROWS: &[Command] = &[Command {
+    name: "latency",
+    syntax: "LATENCY",
+    arity: -2,
+    group: Group::Server,
+    since: "2.8.13",
+    complexity: "Depends on subcommand.",
+    summary: "Commands about what took long.",
+    children: CHILDREN,
+    ..Command::ROW
+}];
+
+const CHILDREN: &[Command] = &[
+    Command {
+        name: "latency|doctor",
+        syntax: "LATENCY DOCTOR",
+        arity: 2,
+        summary: "Tells what took long and what to do about it.",
+        run: over_lanes(dump, doctor),
+        ..CHILD
+    },
+    Command {
+        name: "latency|graph",
+        syntax: "LATENCY GRAPH event",
+        arity: 3,
+        summary: "Draws the samples of an event.",
+        run: over_lanes(dump, graph),
+        ..CHILD
+    },
+    Command {
+        name: "latency|help",
+        syntax: "LATENCY HELP",
+        arity: 2,
+        flags: FAST_HELP,
+        summary: "Lists the subcommands.",
+        policy: Policy::Default,
+        tips: &[],
+        run: Run::Session(super::introspect::help),
+        ..CHILD
+    },
+    Command {
+        name: "latency|history",
+        syntax: "LATENCY HISTORY event",
+        arity: 3,
+        summary: "Answers time and latency of the samples of an event.",
+        run: over_lanes(dump, history),
+        ..CHILD
+    },
+    Command {
+        name: "latency|latest",
+        syntax: "LATENCY LATEST",
+        arity: 2,
+        summary: "Answers the latest sample of each event, and the longest.",
+        run: over_lanes(dump, latest),
+        ..CHILD
+    },
+    Command {
+        name: "latency|reset",
+        syntax: "LATENCY RESET [event [event ...]]",
+        arity: -2,
+        summary: "Forgets the samples of events, or of all; answers of how many.",
+        policy: Policy::AllNodes(Merge::Sum),
+        tips: &[],
+        run: over_lanes(reset, count_reset),
+        ..CHILD
+    },
+];
+
+const fn over_lanes(part: SessionFn, merge: merge::MergeFn) -> Run {
+    Run::Split { over: Over::Nodes, part: Part::Desk(part), merge: Merging::Always(merge) }
+}
+
+/// One line on what is asked, then the record of this lane.
+fn dump(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let events: Vec<&[u8]> = args.from(2).iter().collect();
+    let mut text = format!("{} ", desk.now.unix_us / 1_000_000).into_bytes();
+    text.extend(
+        events.iter().flat_map(|event| event.iter()).map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }),
+    );
+    text.push(b'\n');
+    text.extend(desk.stats.latency.to_text(&events).into_bytes());
+    reply.bulk(&text);
+    Ok(())
+}
+
+fn reset(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    dump(desk, args, reply)?;
+    desk.stats.latency.reset(&args.from(2).iter().collect::<Vec<_>>());
+    Ok(())
+}
+
+/// What all lanes said.
+struct Asked {
+    now_s: u64,
+    event: String,
+    record: Latency,
+}
+
+impl Asked {
+    fn of(parts: &Parts<'_>) -> Self {
+        let texts: Vec<Vec<u8>> = parts.parts.iter().map(walk::text).collect();
+        let split = |text: &[u8]| {
+            let (head, rest) = text.split_at(memchr::memchr(b'\n', text).map_or(text.len(), |end| end + 1));
+            (String::from_utf8_lossy(head).trim_end().to_owned(), rest.to_vec())
+        };
+        let head = texts.first().map(|text| split(text).0).unwrap_or_default();
+        let (now_s, event) = head.split_once(' ').unwrap_or((&head, ""));
+        Self {
+            now_s: now_s.parse().unwrap_or(0),
+            event: event.to_owned(),
+            record: Latency::of_texts(texts.iter().map(|text| split(text).1)),
+        }
+    }
+}
+
+fn doctor(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.verbatim("txt", Asked::of(parts).record.report().as_bytes());
+    Ok(())
+}
+
+fn graph(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let Asked { now_s, event, record } = Asked::of(parts);
+    let Some((name, series)) = record.series.first_key_value() else {
+        return Err(Fault::text(format!("ERR No samples available for event '{event}'")));
+    };
+    reply.verbatim("txt", series.graph(name, now_s).as_bytes());
+    Ok(())
+}
+
+fn history(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let samples: Vec<Sample> = Asked::of(parts).record.series.into_values().flat_map(|series| series.samples).collect();
+    reply.array(samples.len());
+    for sample in samples {
+        reply.array(2);
+        number(sample.unix_s, reply);
+        number(sample.ms, reply);
+    }
+    Ok(())
+}
+
+fn latest(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let record = Asked::of(parts).record;
+    reply.array(record.series.len());
+    for (event, series) in &record.series {
+        let last = series.samples.last().expect("a series begins with a sample");
+        reply.array(4);
+        reply.text(event);
+        number(last.unix_s, reply);
+        number(last.ms, reply);
+        number(series.max_ms, reply);
+    }
+    Ok(())
+}
+
+fn count_reset(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.count(Asked::of(parts).record.series.len());
+    Ok(())
+}
+
+fn number(number: u64, reply: &mut Reply<'_>) {
+    reply.int(i64::try_from(number).unwrap_or(i64::MAX));
+}
