@@ -149,7 +149,6 @@ impl Client {
             db: standing.db,
             resp3: standing.resp3,
             is_queued: standing.is_queued,
-            wants_reply: standing.wants_reply,
             scan: scan.filter(|_| standing.wants_reply),
             sent: None,
             sent_ms: Millis(0),

@@ -35,10 +35,11 @@ const WORDS: &[(&[&str], Generator)] = &[
     (&["pattern"], |rng, _| PATTERNS[pick(rng, PATTERNS.len())].into()),
     (&["count"], |rng, _| number(1 + rng.below(20))),
     (&["cursor"], |_, _| b"0".to_vec()),
+    (&["username", "password"], |_, _| b"default".to_vec()),
     (&["type"], |rng, _| if rng.one_in(2) { b"string".to_vec() } else { b"hash".to_vec() }),
     (&["min-match-len"], |rng, _| number(rng.below(5))),
     (&["protover"], |rng, _| number(2 + rng.below(2))),
-    (&["connection-name", "libname", "libver"], |rng, _| format!("name{}", rng.below(9)).into_bytes()),
+    (&["connection-name", "clientname"], |rng, _| format!("name{}", rng.below(9)).into_bytes()),
 ];
 
 const PATTERNS: &[&str] = &["*", "k*", "h*", "*1*", "k?", "[kh][0-9]", "nothing"];

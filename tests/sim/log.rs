@@ -30,8 +30,6 @@ pub(crate) struct Call {
     pub(crate) resp3: bool,
     /// It becomes part of a MULTI.
     pub(crate) is_queued: bool,
-    /// Whether CLIENT REPLY lets its reply through.
-    pub(crate) wants_reply: bool,
     /// The iteration of SCAN it belongs to.
     pub(crate) scan: Option<usize>,
     pub(crate) sent: Option<Moment>,

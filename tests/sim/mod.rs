@@ -107,6 +107,7 @@ fn planted_defects_are_found() {
     let defects = [Tamper::SwapReplies, Tamper::ChangeReply, Tamper::LoseReply, Tamper::ForgetRun, Tamper::SwapRuns];
     for tamper in defects {
         let found = (0..20).find_map(|seed| run(Plan { tamper, ..plan(seed) }).err());
+        println!("{tamper:?}: {}", found.as_deref().unwrap_or_default());
         assert!(found.is_some(), "{tamper:?} is not found");
     }
 }

@@ -222,7 +222,7 @@ impl Graph {
         let left = |id: &NodeId| indegree[*id] > 0;
         let mut before: BTreeMap<NodeId, NodeId> = BTreeMap::new();
         for (from, edges) in self.edges.iter().enumerate().filter(|(from, _)| left(from)) {
-            edges.iter().filter(|to| left(to)).for_each(|&to| drop(before.insert(to, from)));
+            before.extend(edges.iter().filter(|to| left(to)).map(|&to| (to, from)));
         }
         let mut at = *before.keys().next().expect("something is left");
         let mut path = Vec::new();

@@ -54,7 +54,11 @@ impl Tamper {
             return;
         }
         let at = pick(rng, runs.len() - 1);
-        if self == Self::ForgetRun { drop(runs.remove(at)) } else { runs.swap(at, at + 1) }
+        if self == Self::SwapRuns {
+            runs.swap(at, at + 1);
+        } else {
+            runs.remove(at);
+        }
     }
 
     /// The parcel, unless it is lost.

@@ -482,7 +482,12 @@ impl World {
 
     fn tell(&mut self, what: impl FnOnce(&Self) -> String) {
         if self.plan.tells {
+            // A turn in which nothing happened is not told.
+            let is_turn = |line: &String| line.contains(": a turn at ");
             let line = format!("{:>6} {}", self.step, what(self));
+            if !line[7..].starts_with("  ") && self.story.last().is_some_and(is_turn) {
+                self.story.pop();
+            }
             self.story.push(line);
         }
     }
