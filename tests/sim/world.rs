@@ -291,7 +291,7 @@ impl World {
             }
             let unsent = self.clients[i].unsent();
             if unsent > 0 && (zeal == Zeal::All || self.rng.one_in(2)) {
-                let len = self.piece(unsent);
+                let len = if zeal == Zeal::All { unsent } else { self.piece(unsent) };
                 self.feed_one(at, i, len);
             }
             if self.clients[i].end == End::HalfClosed && self.clients[i].unsent() == 0 && !self.sockets[i].eof_told {
