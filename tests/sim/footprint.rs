@@ -1,7 +1,8 @@
 //! What of the keyspace a request touches: which of two requests may not change places.
 
-use corelane::base::hash::{SLOTS, slot};
-use corelane::command::{Command, Policy};
+use corelane::base::hash::slot;
+use corelane::base::lanes::Lanes;
+use corelane::command::{Command, Over, Run};
 
 use super::log::{Call, CallId, Log};
 use super::session::DATABASES;
@@ -43,13 +44,13 @@ impl Footprint {
     }
 }
 
-/// The lane that owns a key: slots are dealt out in contiguous ranges.
+/// The lane that owns a key.
 pub(crate) fn owner(key: &[u8], lanes: usize) -> usize {
-    usize::from(slot(key)) * lanes / usize::from(SLOTS)
+    Lanes::new(u16::try_from(lanes).expect("few lanes")).owner(slot(key)).index()
 }
 
 /// Commands that answer from a keyspace that changes under them. `guarantee` holds them to what they promise; they have no
-/// place in the order. Inside MULTI they do.
+/// place in the order, and inside MULTI only their form is looked at.
 pub(crate) const LOOSE: &[&str] = &["keys", "randomkey", "scan"];
 
 pub(crate) fn is_loose(call: &Call) -> bool {
@@ -60,8 +61,8 @@ pub(crate) fn is_loose(call: &Call) -> bool {
 pub(crate) fn of_call(call: &Call, db: u8) -> Footprint {
     let Some(row) = call.row else { return Footprint::Keys(Vec::new()) };
     if row.keys.first == 0 {
-        return match row.policy {
-            Policy::AllShards(_) | Policy::Special if !is_session(row) => Footprint::Everything(access(row)),
+        return match row.run {
+            Run::Split { over: Over::Keyspace, .. } => Footprint::Everything(access(row)),
             _ => Footprint::Keys(Vec::new()),
         };
     }
@@ -123,10 +124,6 @@ fn watched(log: &Log, exec: CallId) -> Vec<Place> {
         }
     }
     places
-}
-
-const fn is_session(row: &Command) -> bool {
-    matches!(row.run, corelane::command::Run::Session(_))
 }
 
 fn access(row: &Command) -> Access {

@@ -6,7 +6,6 @@ use super::content::{audit, content, difference};
 use super::guarantee;
 use super::oracle::Oracle;
 use super::order::serial_order;
-use super::tamper::Tamper;
 use super::world::{World, shard};
 
 /// What a run came to.
@@ -24,7 +23,7 @@ pub(crate) struct Sum {
 pub(crate) fn judge(world: &World) -> Result<Sum, String> {
     let log = &world.log;
     let order = serial_order(log)?;
-    let lone = shard(0, 1, world.seed, world.config(), Tamper::Nothing);
+    let lone = shard(0, 1, world.seed, world.config());
     let mut oracle = Oracle::new(lone, log, &order);
     let lives = oracle.replay(&order)?;
     guarantee::check(log, &order, &lives)?;

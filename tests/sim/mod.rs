@@ -41,7 +41,7 @@ use tamper::Tamper;
 use world::Plan;
 
 /// Most lanes of a run.
-const LANES_MAX: u16 = 1;
+const LANES_MAX: u16 = 5;
 
 const STEPS: u64 = 3000;
 

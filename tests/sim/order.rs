@@ -90,7 +90,7 @@ impl Graph {
                 return Err(format!("lane {lane} ran it after it was answered: {}", log.describe(call)));
             }
             if let Some(before) = latest.insert(call.client, call.number)
-                && before >= call.number
+                && before > call.number
             {
                 return Err(format!("lane {lane} ran it after #{before}: {}", log.describe(call)));
             }

@@ -1,7 +1,7 @@
 //! Defects on purpose. Each of them must be reported by the judges within some seeds, or the simulator proves nothing.
 
 use corelane::base::rng::Rng;
-use corelane::shard::{Fault, Parcel, Ran};
+use corelane::shard::{Parcel, Ran};
 
 use super::grammar::pick;
 
@@ -21,18 +21,9 @@ pub(crate) enum Tamper {
     SwapRuns,
     /// A parcel between two lanes is lost.
     LoseParcel,
-    /// A defect inside the shards.
-    Inside(Fault),
 }
 
 impl Tamper {
-    pub(crate) const fn fault(self) -> Option<Fault> {
-        match self {
-            Self::Inside(fault) => Some(fault),
-            _ => None,
-        }
-    }
-
     pub(crate) fn replies(self, replies: &mut Vec<Vec<u8>>, rng: &mut Rng) {
         if replies.is_empty() || !matches!(self, Self::SwapReplies | Self::ChangeReply | Self::LoseReply) {
             return;

@@ -122,7 +122,7 @@ impl World {
         let (config, is_strict) = draw_config(&mut rng);
         let seed = [rng.next_u64(), rng.next_u64()];
         let lane = |id: u16| Lane {
-            shard: shard(id, lanes, seed, config.clone(), plan.tamper),
+            shard: shard(id, lanes, seed, config.clone()),
             now: EPOCH,
             opened: 0,
             asleep_until: 0,
@@ -192,7 +192,7 @@ impl World {
         let lanes = self.lanes.len() as u64;
         let lane = &mut self.lanes[at];
         let address = "127.0.0.1:1".parse().expect("an address");
-        let conn = lane.shard.open(&Opening { peer: address, local: address, fd: 0 }).expect("room for a client");
+        let conn = lane.shard.open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false }).expect("room for a client");
         lane.opened += 1;
         let home = ShardId(u16::try_from(at).expect("few lanes"));
         // The numbers of a lane's clients are congruent to it.
@@ -507,16 +507,15 @@ impl Mood {
 }
 
 /// A shard of a server of `lanes` lanes.
-pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config, tamper: Tamper) -> Shard {
+pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config) -> Shard {
     Shard::new(Setup {
         identity: Identity { lane: id, lanes, ..Identity::default() },
         config,
         seed,
         stopwatch: || 0,
         process: Default::default,
-        involuntary_switches: || 0,
+        cpu_time_ns: || 0,
         trace: true,
-        fault: tamper.fault(),
     })
 }
 
