@@ -149,6 +149,7 @@ impl Client {
             db: standing.db,
             resp3: standing.resp3,
             is_queued: standing.is_queued,
+            is_misplaced: standing.is_misplaced,
             scan: scan.filter(|_| standing.wants_reply),
             sent: None,
             sent_ms: Millis(0),

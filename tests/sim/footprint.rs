@@ -98,7 +98,7 @@ pub(crate) fn of_exec(log: &Log, exec: CallId) -> Footprint {
 /// The requests that an EXEC runs, by number, each with the database it runs in.
 pub(crate) fn queue(log: &Log, exec: CallId) -> Vec<(usize, u8)> {
     let calls = &log.clients[exec.client].calls;
-    let queued = calls[..exec.number].iter().rev().take_while(|call| !call.is("multi") || call.is_queued);
+    let queued = calls[..exec.number].iter().rev().take_while(|call| !call.is("multi") || call.is_misplaced);
     let begin = exec.number - queued.count();
     let mut db = calls[exec.number].db;
     let mut found = Vec::new();
@@ -116,7 +116,7 @@ pub(crate) fn queue(log: &Log, exec: CallId) -> Vec<(usize, u8)> {
 /// The keys that an EXEC checks: those watched since the last EXEC, DISCARD, UNWATCH or RESET.
 fn watched(log: &Log, exec: CallId) -> Vec<Place> {
     let mut places = Vec::new();
-    for call in log.clients[exec.client].calls[..exec.number].iter().filter(|call| !call.is_queued) {
+    for call in log.clients[exec.client].calls[..exec.number].iter().filter(|call| !call.is_queued && !call.is_misplaced) {
         match call.name() {
             "watch" => places.extend(call.words[1..].iter().map(|key| (call.db, key.clone()))),
             "exec" | "discard" | "unwatch" | "reset" => places.clear(),

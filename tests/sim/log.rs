@@ -30,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) resp3: bool,
     /// It becomes part of a MULTI.
     pub(crate) is_queued: bool,
+    /// MULTI or WATCH inside a MULTI, which is refused.
+    pub(crate) is_misplaced: bool,
     /// The iteration of SCAN it belongs to.
     pub(crate) scan: Option<usize>,
     pub(crate) sent: Option<Moment>,

@@ -92,6 +92,10 @@ impl<'l> Oracle<'l> {
         let conn = self.data_connection(client, call);
         let least = content_size(&self.shard, call.db, self.now);
         let reply = self.ask(conn, &call.words);
+        if call.is("object|idletime") && is_number(&call.reply) && is_number(&reply) {
+            // The lane stamped the key by its own clock, which the command's time may exceed.
+            return Ok(());
+        }
         if call.is("dbsize") { self.compare_size(node.call, &reply, least) } else { self.compare(node.call, &reply) }
     }
 
@@ -110,7 +114,7 @@ impl<'l> Oracle<'l> {
             }
             let reply = self.ask(self.clients[client].session, &call.words);
             let touches = of_call(call, call.db) != Footprint::Keys(Vec::new());
-            if touches && !call.is_queued && !frames::is_error(&reply) {
+            if touches && !call.is_queued && !call.is_misplaced && !frames::is_error(&reply) {
                 return Err(format!("no lane says that it ran this: {}", self.log.describe(id)));
             }
             if call.answered.is_some() {
@@ -175,13 +179,20 @@ impl<'l> Oracle<'l> {
         let calls = &self.log.clients[id.client].calls;
         for ((said, wanted), (number, _)) in said.iter().zip(&wanted).zip(queue) {
             let is_same = match calls[number].name() {
+                "object|idletime" if is_number(said) && is_number(wanted) => true,
                 name if LOOSE.contains(&name) || matches!(name, "dbsize" | "client|id") => {
                     frames::is_error(said) == frames::is_error(wanted)
                 }
                 _ => said == wanted,
             };
             if !is_same {
-                return Err(format!("{}\n  the item of: {}", self.differs(id, reply), calls[number].text()));
+                return Err(format!(
+                    "{}\n  in it: {}\n  is {} and was to be {}",
+                    self.differs(id, reply),
+                    calls[number].text(),
+                    short(said),
+                    short(wanted)
+                ));
             }
         }
         Ok(())
@@ -201,18 +212,26 @@ impl<'l> Oracle<'l> {
         let now = Now { unix_us: self.now.0 * 1000, mono_ns: self.now.0 * 1_000_000 };
         self.shard.begin_turn(now);
         self.shard.feed(conn, &encode(words));
-        while self.shard.has_backlog() {
+        let mut output = self.shard.take_output(conn, Output::default());
+        while output.is_empty() {
+            // What takes several turns goes on in a turn before all deadlines, in which nothing expires.
             self.shard.begin_turn(now);
             self.shard.run_backlog();
+            self.shard.begin_turn(Now::default());
+            self.shard.tick();
+            output = self.shard.take_output(conn, Output::default());
         }
         while let Some(order) = self.shard.next_order() {
             assert_eq!(order, Order::Flush(conn), "nothing that is replayed ends a connection");
         }
         drop(self.shard.take_history());
-        let output = self.shard.take_output(conn, Output::default());
         self.shard.in_flight(conn, 0);
         output.to_vec()
     }
+}
+
+fn is_number(reply: &[u8]) -> bool {
+    reply.starts_with(b":")
 }
 
 /// How many keys of a database are alive.

@@ -34,7 +34,10 @@ pub(crate) struct Session {
 pub(crate) struct Standing {
     pub(crate) db: u8,
     pub(crate) resp3: bool,
+    /// It becomes part of a MULTI.
     pub(crate) is_queued: bool,
+    /// It is said inside a MULTI where it has no place.
+    pub(crate) is_misplaced: bool,
     pub(crate) wants_reply: bool,
 }
 
@@ -55,11 +58,12 @@ impl Session {
     pub(crate) fn send(&mut self, name: &str, words: &[Vec<u8>]) -> Standing {
         let ends_queue = matches!(name, "exec" | "discard" | "reset" | "quit");
         let is_queued = self.queue.is_some() && !ends_queue && !matches!(name, "multi" | "watch");
+        let is_misplaced = self.queue.is_some() && matches!(name, "multi" | "watch");
         let before = std::mem::take(&mut self.replies);
         let standing =
-            Standing { db: self.db, resp3: self.resp3, is_queued, wants_reply: before == Replies::On };
+            Standing { db: self.db, resp3: self.resp3, is_queued, is_misplaced, wants_reply: before == Replies::On };
         self.replies = if before == Replies::Off { Replies::Off } else { Replies::On };
-        if is_queued {
+        if is_queued || is_misplaced {
             if let (Some(queue), "select", Some(db)) = (&mut self.queue, name, database(words)) {
                 *queue = Some(db);
             }
