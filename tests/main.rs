@@ -3,7 +3,8 @@
 //! ```text
 //! support/   start a server, speak to it byte for byte        compat/   what a client may rely on, as data
 //! process/   start, refuse to start, stop                     clients/  unmodified client libraries against us
-//! shard/     the shard driven with arrays              tidy.rs   what the source itself must keep to
+//! shard/     the shard driven with arrays                  sim/      shards, links and clients under a seed
+//! tidy.rs    what the source itself must keep to
 //! ```
 //!
 //! All of it can be pointed at another server, to check the expectations rather than the server:
@@ -18,5 +19,6 @@ mod clients;
 mod compat;
 mod process;
 mod shard;
+mod sim;
 mod support;
 mod tidy;

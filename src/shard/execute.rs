@@ -70,6 +70,7 @@ impl Shard {
             let slow = if found.row.flags.has(Flags::FAST) { Slow::FastCommand } else { Slow::Command };
             self.stats.latency.note(slow, found.row.name, took_ns, self.now.unix_us);
         }
+        self.remember(caller, found.row);
         match outcome {
             Ok(()) => self.state_effect(caller, found.row, args),
             Err(fault) => {
@@ -184,14 +185,18 @@ impl Shard {
         if self.store.effects.has_happened() {
             self.store.tell_watchers();
         }
-        if self.history.is_some() {
-            self.remember(caller, row);
-        }
     }
 
     /// Notes that a request touched the keyspace here, for whoever checks the order of several shards.
+    #[inline]
+    pub(super) fn remember(&mut self, caller: &Caller, row: &Command) {
+        if self.history.is_some() {
+            self.note_ran(caller, row);
+        }
+    }
+
     #[cold]
-    fn remember(&mut self, caller: &Caller, row: &Command) {
+    fn note_ran(&mut self, caller: &Caller, row: &Command) {
         let touches = row.keys.first > 0 || matches!(row.run, Run::Split { part: Part::Keys(_), .. });
         let Some(history) = self.history.as_mut().filter(|_| touches) else { return };
         let ran = Ran { home: caller.home, client: caller.client, number: caller.number, now: self.at };

@@ -244,6 +244,7 @@ impl Shard {
     ) -> Option<usize> {
         let (args, stages) = (errand.request.args(), stages(self.table.row(errand.command)));
         let mut at = from;
+        self.remember(&errand.caller, self.table.row(errand.command));
         loop {
             let mut reply = Reply::new(out, errand.caller.dialect);
             let mark = reply.mark();

@@ -628,7 +628,10 @@ impl Shard {
             ),
             What::Stage(from) => next = self.run_stages_here(errand, from, cargo, &mut reply),
             What::Facts => facts = Some(Box::new(self.lane_facts())),
-            What::Watch => watched = self.watch_here(errand.caller.db, errand.request.args()),
+            What::Watch => {
+                watched = self.watch_here(errand.caller.db, errand.request.args());
+                self.remember(&errand.caller, self.table.row(errand.command));
+            }
         }
         self.at = before;
         Ran { reply, next, facts, watched }

@@ -1,0 +1,46 @@
+//! All judges in turn over a world that has come to rest.
+
+use std::collections::BTreeMap;
+
+use super::content::{audit, content, difference};
+use super::guarantee;
+use super::oracle::Oracle;
+use super::order::serial_order;
+use super::world::{World, shard};
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) lanes: usize,
+    pub(crate) calls: usize,
+    /// Requests that have a place in the order.
+    pub(crate) placed: usize,
+    pub(crate) on_several_lanes: usize,
+    pub(crate) keys: usize,
+}
+
+/// Finds the one order, replays it, and compares everything there is.
+pub(crate) fn judge(world: &World) -> Result<Sum, String> {
+    let log = &world.log;
+    let order = serial_order(log)?;
+    let lone = shard(0, 1, world.seed, world.config());
+    let mut oracle = Oracle::new(lone, log, &order);
+    let lives = oracle.replay(&order)?;
+    guarantee::check(log, &order, &lives)?;
+    let at = world.latest();
+    let mut lanes = BTreeMap::new();
+    for (lane, shard) in world.shards().enumerate() {
+        audit(shard).map_err(|why| format!("lane {lane}: {why}"))?;
+        lanes.extend(content(shard, at));
+    }
+    if let Some(difference) = difference(&lanes, &content(&oracle.shard, at)) {
+        return Err(difference);
+    }
+    Ok(Sum {
+        lanes: log.runs.len(),
+        calls: log.clients.iter().map(|client| client.calls.len()).sum(),
+        placed: order.len(),
+        on_several_lanes: order.iter().filter(|node| node.first != node.last).count(),
+        keys: lanes.len(),
+    })
+}

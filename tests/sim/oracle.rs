@@ -1,0 +1,240 @@
+//! One shard alone, asked the same in one order, must say the same.
+//!
+//! ```text
+//!  order   [GET a @12ms]  [EXEC @15ms]  [MSET a b @14ms] ...     each at the time its lanes gave it
+//!              |              |
+//!     the client's data       the client's session connection: everything that ran on no lane (SELECT, MULTI, what is queued,
+//!     connection, set to      errors) goes there in the order it was sent, up to here; then the EXEC
+//!     the call's db and
+//!     protocol                         replies equal, byte for byte; in the end the keyspace does too
+//! ```
+//!
+//! The oracle's background work never runs: a key whose time has passed is invisible to it as to the lanes, whatever these have
+//! collected. So a count of keys may lie between those alive and those not yet overwritten. INFO-like answers are not asked for.
+
+use corelane::base::time::{Millis, Now};
+use corelane::shard::{ConnId, Opening, Order, Shard};
+use corelane::wire::output::Output;
+
+use super::content::content;
+use super::footprint::{Footprint, LOOSE, is_loose, of_call, owner, queue};
+use super::frames;
+use super::guarantee::Lives;
+use super::log::{Call, CallId, Log, short};
+use super::order::Node;
+use crate::support::client::encode;
+
+pub(crate) struct Oracle<'l> {
+    pub(crate) shard: Shard,
+    log: &'l Log,
+    clients: Vec<Twin>,
+    now: Millis,
+}
+
+/// What stands for a client here.
+struct Twin {
+    session: ConnId,
+    data: ConnId,
+    /// The database and protocol of `data`.
+    db: u8,
+    resp3: bool,
+    /// The next request that `session` has not had.
+    next: usize,
+    /// Requests that have a place in the order.
+    placed: Vec<bool>,
+}
+
+impl<'l> Oracle<'l> {
+    pub(crate) fn new(shard: Shard, log: &'l Log, order: &[Node]) -> Self {
+        let mut oracle = Self { shard, log, clients: Vec::new(), now: Millis(0) };
+        for client in &log.clients {
+            let (session, data) = (oracle.connect(), oracle.connect());
+            let placed = vec![false; client.calls.len()];
+            oracle.clients.push(Twin { session, data, db: 0, resp3: false, next: 0, placed });
+        }
+        for node in order {
+            oracle.clients[node.call.client].placed[node.call.number] = true;
+        }
+        oracle
+    }
+
+    /// Replays everything; the lives of keys come back, for who checks what has no place.
+    pub(crate) fn replay(&mut self, order: &[Node]) -> Result<Lives, String> {
+        let mut lives = Lives::default();
+        for (position, node) in order.iter().enumerate() {
+            self.now = node.now.unwrap_or(self.now);
+            self.run(node)?;
+            lives.note(position, &node.footprint, &self.shard);
+        }
+        for client in 0..self.clients.len() {
+            let answered = self.log.clients[client].calls.iter().rposition(|call| call.answered.is_some());
+            self.catch_up(client, answered.map_or(0, |last| last + 1))?;
+        }
+        Ok(lives)
+    }
+
+    fn run(&mut self, node: &Node) -> Result<(), String> {
+        let CallId { client, number } = node.call;
+        let call = self.log.call(node.call);
+        if let Some(lane) = node.lane {
+            self.catch_up(client, number)?;
+            let lanes = self.log.runs.len();
+            let mut words = vec![b"WATCH".to_vec()];
+            words.extend(call.words[1..].iter().filter(|key| owner(key, lanes) == lane).cloned());
+            let reply = self.ask(self.clients[client].session, &words);
+            return self.compare(node.call, &reply);
+        }
+        if call.is("exec") {
+            self.catch_up(client, number)?;
+            let reply = self.ask(self.clients[client].session, &call.words);
+            return self.compare_exec(node.call, &reply);
+        }
+        let conn = self.data_connection(client, call);
+        let least = content_size(&self.shard, call.db, self.now);
+        let reply = self.ask(conn, &call.words);
+        if call.is("object|idletime") && is_number(&call.reply) && is_number(&reply) {
+            // The lane stamped the key by its own clock, which the command's time may exceed.
+            return Ok(());
+        }
+        if call.is("dbsize") { self.compare_size(node.call, &reply, least) } else { self.compare(node.call, &reply) }
+    }
+
+    /// Gives the session connection what it has not had before request `end`.
+    fn catch_up(&mut self, client: usize, end: usize) -> Result<(), String> {
+        while self.clients[client].next < end {
+            let number = self.clients[client].next;
+            self.clients[client].next += 1;
+            let id = CallId { client, number };
+            let call = self.log.call(id);
+            if self.clients[client].placed[number] || call.is("client|reply") || call.is("quit") {
+                continue;
+            }
+            if is_loose(call) && !frames::is_error(&call.reply) {
+                continue;
+            }
+            let reply = self.ask(self.clients[client].session, &call.words);
+            let touches = of_call(call, call.db) != Footprint::Keys(Vec::new());
+            if touches && !call.is_queued && !call.is_misplaced && !frames::is_error(&reply) {
+                return Err(format!("no lane says that it ran this: {}", self.log.describe(id)));
+            }
+            if call.answered.is_some() {
+                self.compare_session(id, &reply)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The client's connection for requests that may stand at any place of its pipeline.
+    fn data_connection(&mut self, client: usize, call: &Call) -> ConnId {
+        let Twin { data, db, resp3, .. } = self.clients[client];
+        if db != call.db {
+            self.ask(data, &[b"SELECT".to_vec(), call.db.to_string().into_bytes()]);
+        }
+        if resp3 != call.resp3 {
+            self.ask(data, &[b"HELLO".to_vec(), if call.resp3 { b"3" } else { b"2" }.to_vec()]);
+        }
+        let twin = &mut self.clients[client];
+        (twin.db, twin.resp3) = (call.db, call.resp3);
+        data
+    }
+
+    fn compare(&self, id: CallId, reply: &[u8]) -> Result<(), String> {
+        let call = self.log.call(id);
+        if call.answered.is_none() || call.reply == reply { Ok(()) } else { Err(self.differs(id, reply)) }
+    }
+
+    /// What tells of the connection itself is another here.
+    fn compare_session(&self, id: CallId, reply: &[u8]) -> Result<(), String> {
+        let call = self.log.call(id);
+        match call.name() {
+            "client|id" if !call.is_queued && !frames::is_error(reply) => {
+                let own = format!(":{}\r\n", self.log.clients[id.client].id);
+                if call.reply == own.as_bytes() { Ok(()) } else { Err(self.differs(id, own.as_bytes())) }
+            }
+            "hello" if !frames::is_error(reply) && call.reply.first() == reply.first() => Ok(()),
+            _ => self.compare(id, reply),
+        }
+    }
+
+    /// Keys that are due may have been collected or not.
+    fn compare_size(&self, id: CallId, reply: &[u8], least: usize) -> Result<(), String> {
+        let call = self.log.call(id);
+        let number = |reply: &[u8]| std::str::from_utf8(frames::text(reply)?).ok()?.parse::<usize>().ok();
+        match (number(&call.reply), number(reply)) {
+            (Some(said), Some(most)) if said >= least && said <= most => Ok(()),
+            _ => self.compare(id, reply),
+        }
+    }
+
+    /// Item by item, since some commands may answer differently.
+    fn compare_exec(&self, id: CallId, reply: &[u8]) -> Result<(), String> {
+        let call = self.log.call(id);
+        let (Some(said), Some(wanted)) = (frames::items(&call.reply), frames::items(reply)) else {
+            return self.compare(id, reply);
+        };
+        let queue = queue(self.log, id);
+        if said.len() != wanted.len() || said.len() != queue.len() {
+            return self.compare(id, reply);
+        }
+        let calls = &self.log.clients[id.client].calls;
+        for ((said, wanted), (number, _)) in said.iter().zip(&wanted).zip(queue) {
+            let is_same = match calls[number].name() {
+                "object|idletime" if is_number(said) && is_number(wanted) => true,
+                name if LOOSE.contains(&name) || matches!(name, "dbsize" | "client|id") => {
+                    frames::is_error(said) == frames::is_error(wanted)
+                }
+                _ => said == wanted,
+            };
+            if !is_same {
+                return Err(format!(
+                    "{}\n  in it: {}\n  is {} and was to be {}",
+                    self.differs(id, reply),
+                    calls[number].text(),
+                    short(said),
+                    short(wanted)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn differs(&self, id: CallId, reply: &[u8]) -> String {
+        format!("{}\n  one shard says {} at {} ms", self.log.describe(id), short(reply), self.now.0)
+    }
+
+    fn connect(&mut self) -> ConnId {
+        let address = "127.0.0.1:1".parse().expect("an address");
+        self.shard.open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false }).expect("room for a client")
+    }
+
+    /// Runs one request to its end.
+    fn ask(&mut self, conn: ConnId, words: &[Vec<u8>]) -> Vec<u8> {
+        let now = Now { unix_us: self.now.0 * 1000, mono_ns: self.now.0 * 1_000_000 };
+        self.shard.begin_turn(now);
+        self.shard.feed(conn, &encode(words));
+        let mut output = self.shard.take_output(conn, Output::default());
+        while output.is_empty() {
+            // What takes several turns goes on in a turn before all deadlines, in which nothing expires.
+            self.shard.begin_turn(now);
+            self.shard.run_backlog();
+            self.shard.begin_turn(Now::default());
+            self.shard.tick();
+            output = self.shard.take_output(conn, Output::default());
+        }
+        while let Some(order) = self.shard.next_order() {
+            assert_eq!(order, Order::Flush(conn), "nothing that is replayed ends a connection");
+        }
+        drop(self.shard.take_history());
+        self.shard.in_flight(conn, 0);
+        output.to_vec()
+    }
+}
+
+fn is_number(reply: &[u8]) -> bool {
+    reply.starts_with(b":")
+}
+
+/// How many keys of a database are alive.
+fn content_size(shard: &Shard, db: u8, now: Millis) -> usize {
+    content(shard, now).keys().filter(|(of, _)| *of == db).count()
+}
