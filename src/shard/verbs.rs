@@ -203,7 +203,7 @@ impl Shard {
                 }
                 plan.steps.push_back(Step::home(command, request));
             }
-            (Run::Split { over: over @ (Over::Keyspace | Over::Nodes), .. }, _) => {
+            (Run::Split { over: over @ (Over::Keyspace | Over::Nodes), .. }, _) if !self.lanes.is_one() => {
                 for lane in self.lanes.all() {
                     match over {
                         Over::Keyspace => plan.share(lane).hold_whole(mode(row)),
@@ -222,6 +222,9 @@ impl Shard {
             }
             (_, route) => {
                 self.hold_keys(plan, row, args);
+                if let Some(Scope::Whole(mode)) = self.scope(row, args) {
+                    plan.share(self.me).hold_whole(mode);
+                }
                 let lane = if let Route::Lane(lane) = route { lane } else { self.me };
                 plan.share(lane).hold([]);
                 plan.add(lane, Errand { caller, command, first, request, what: What::Whole });
@@ -247,7 +250,7 @@ impl Shard {
         out: &mut Output,
     ) {
         let mut plan = Plan::of(*caller);
-        let barrier = if super::route::is_barrier(found.row) { Barrier::Yes } else { Barrier::No };
+        let barrier = if overtakes(found.row) { Barrier::No } else { Barrier::Yes };
         let step = match found.row.run {
             Run::Verb(Verb::Info) => {
                 plan.join_all(self.lanes.all());
@@ -323,6 +326,13 @@ impl Shard {
             }
         }
     }
+}
+
+/// Whether later requests of its connection need not wait for a command over several lanes: it holds nothing on them, and is of no single
+/// moment anyway.
+fn overtakes(row: &Command) -> bool {
+    matches!(row.run, Run::Verb(Verb::Info))
+        || matches!(row.run, Run::Split { over: Over::Nodes, part: Part::Keys(_) | Part::Sliced(_), .. })
 }
 
 /// What runs at once although a queue is open.

@@ -118,7 +118,14 @@ impl Client {
     }
 
     /// Makes up some requests.
-    pub(crate) fn ask(&mut self, log: &mut ClientLog, workload: &Workload, table: &Table, scans: &mut usize, rng: &mut Rng) {
+    pub(crate) fn ask(
+        &mut self,
+        log: &mut ClientLog,
+        workload: &Workload,
+        table: &Table,
+        scans: &mut usize,
+        rng: &mut Rng,
+    ) {
         for _ in 0..1 + pick(rng, self.burst_max) {
             let words = workload.next(&self.session, rng);
             self.push(log, words, table, scans, rng);
@@ -180,7 +187,13 @@ impl Client {
     }
 
     /// Sends up to `len` bytes: what they are.
-    pub(crate) fn send(&mut self, len: usize, log: &mut ClientLog, mut moment: impl FnMut() -> Moment, now: Millis) -> Vec<u8> {
+    pub(crate) fn send(
+        &mut self,
+        len: usize,
+        log: &mut ClientLog,
+        mut moment: impl FnMut() -> Moment,
+        now: Millis,
+    ) -> Vec<u8> {
         let to = (self.sent + len).min(self.outgoing.len());
         let bytes = self.outgoing[self.sent..to].to_vec();
         self.sent = to;
@@ -224,13 +237,23 @@ impl Client {
     }
 
     /// Gives a reply to the request that has waited longest; which one that is.
-    pub(crate) fn answer(&mut self, reply: Vec<u8>, log: &mut ClientLog, moment: Moment, now: Millis) -> Result<usize, String> {
+    pub(crate) fn answer(
+        &mut self,
+        reply: Vec<u8>,
+        log: &mut ClientLog,
+        moment: Moment,
+        now: Millis,
+    ) -> Result<usize, String> {
         let Some(number) = self.waiting.pop_front() else {
             return Err(format!("client {} is answered unasked: {}", log.id, reply.escape_ascii()));
         };
         let call = &mut log.calls[number];
         if call.sent.is_none() {
-            return Err(format!("client {} #{number} is answered before it was sent: {}", log.id, reply.escape_ascii()));
+            return Err(format!(
+                "client {} #{number} is answered before it was sent: {}",
+                log.id,
+                reply.escape_ascii()
+            ));
         }
         self.session.answered(call.name(), &reply);
         call.answered = Some(moment);

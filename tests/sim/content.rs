@@ -28,7 +28,8 @@ pub(crate) fn content(shard: &Shard, now: Millis) -> Content {
         let db = u8::try_from(db).expect("databases are numbered by bytes");
         let mut cursor = Cursor::START;
         loop {
-            cursor = keys.scan(cursor, 1000, now, |entry| drop(content.insert((db, entry.key().to_vec()), holding(entry))));
+            cursor =
+                keys.scan(cursor, 1000, now, |entry| drop(content.insert((db, entry.key().to_vec()), holding(entry))));
             if cursor == Cursor::START {
                 break;
             }
@@ -82,9 +83,10 @@ pub(crate) fn audit(shard: &Shard) -> Result<(), String> {
         if kept != counted {
             return Err(format!("db {db} keeps {kept:?} and has {counted:?}"));
         }
-        let deadlines = content(shard, Millis(0)).iter().filter(|((of, _), holding)| {
-            usize::from(*of) == db && holding.expiry.is_some()
-        }).count();
+        let deadlines = content(shard, Millis(0))
+            .iter()
+            .filter(|((of, _), holding)| usize::from(*of) == db && holding.expiry.is_some())
+            .count();
         if keys.expiring() != deadlines {
             return Err(format!("db {db} keeps {} deadlines and has {deadlines}", keys.expiring()));
         }

@@ -116,7 +116,9 @@ pub(crate) fn queue(log: &Log, exec: CallId) -> Vec<(usize, u8)> {
 /// The keys that an EXEC checks: those watched since the last EXEC, DISCARD, UNWATCH or RESET.
 fn watched(log: &Log, exec: CallId) -> Vec<Place> {
     let mut places = Vec::new();
-    for call in log.clients[exec.client].calls[..exec.number].iter().filter(|call| !call.is_queued && !call.is_misplaced) {
+    for call in
+        log.clients[exec.client].calls[..exec.number].iter().filter(|call| !call.is_queued && !call.is_misplaced)
+    {
         match call.name() {
             "watch" => places.extend(call.words[1..].iter().map(|key| (call.db, key.clone()))),
             "exec" | "discard" | "unwatch" | "reset" => places.clear(),

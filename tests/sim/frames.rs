@@ -90,7 +90,9 @@ fn count(digits: &[u8]) -> Result<Option<usize>, String> {
 
 #[test]
 fn replies_end_where_they_end() {
-    for whole in ["+OK\r\n", "$-1\r\n", "$3\r\na\r\n\r\n", "*2\r\n:1\r\n*1\r\n$0\r\n\r\n", "%1\r\n+a\r\n_\r\n", "*0\r\n"] {
+    for whole in
+        ["+OK\r\n", "$-1\r\n", "$3\r\na\r\n\r\n", "*2\r\n:1\r\n*1\r\n$0\r\n\r\n", "%1\r\n+a\r\n_\r\n", "*0\r\n"]
+    {
         let mut bytes = whole.as_bytes().to_vec();
         for cut in 0..bytes.len() {
             assert_eq!(frame(&bytes[..cut]), Ok(None), "{whole:?} cut at {cut}");

@@ -192,7 +192,10 @@ fn scanned(call: &Call) -> Result<Vec<Vec<u8>>, String> {
 
 fn names(items: Option<Vec<&[u8]>>) -> Result<Vec<Vec<u8>>, String> {
     let items = items.ok_or("an array was to come")?;
-    items.iter().map(|item| frames::text(item).map(<[u8]>::to_vec).ok_or_else(|| "keys are strings".to_owned())).collect()
+    items
+        .iter()
+        .map(|item| frames::text(item).map(<[u8]>::to_vec).ok_or_else(|| "keys are strings".to_owned()))
+        .collect()
 }
 
 /// The word behind an option's name; the last one counts.

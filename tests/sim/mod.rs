@@ -47,7 +47,8 @@ const STEPS: u64 = 3000;
 
 fn plan(seed: u64) -> Plan {
     let steps = number_from_env("CORELANE_SIM_STEPS").unwrap_or(STEPS);
-    let lanes_max = number_from_env("CORELANE_SIM_LANES").and_then(|lanes| u16::try_from(lanes).ok()).unwrap_or(LANES_MAX);
+    let lanes_max =
+        number_from_env("CORELANE_SIM_LANES").and_then(|lanes| u16::try_from(lanes).ok()).unwrap_or(LANES_MAX);
     Plan { seed, steps, lanes_max, tamper: Tamper::Nothing, tells: false }
 }
 
@@ -57,7 +58,8 @@ fn number_from_env(name: &str) -> Option<u64> {
 
 /// New seeds with every commit, the same ones for everybody who tests it.
 fn first_seed() -> u64 {
-    let head = std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let head =
+        std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let head = head.map(|output| output.stdout).unwrap_or_default();
     let digits = std::str::from_utf8(&head).unwrap_or_default().get(..8).unwrap_or_default();
     u64::from_str_radix(digits, 16).unwrap_or(0xC0DE)
@@ -119,7 +121,15 @@ fn every_row_is_asked_for_or_left_out_for_a_reason() {
         assert_eq!(grammar::unknown_words(row), [""; 0], "{}: words of `{}` without a generator", row.name, row.syntax);
     }
     let names: Vec<&str> = table.all().map(|found| found.row.name).collect();
-    let later = ["client|kill", "client|no-evict", "client|no-touch", "client|pause", "client|unblock", "client|unpause", "wait"];
+    let later = [
+        "client|kill",
+        "client|no-evict",
+        "client|no-touch",
+        "client|pause",
+        "client|unblock",
+        "client|unpause",
+        "wait",
+    ];
     for (name, _) in workload::LEFT_OUT.iter().filter(|(name, _)| !later.contains(name)) {
         assert!(names.contains(name), "{name} is left out and is no row");
     }

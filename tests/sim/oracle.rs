@@ -204,7 +204,9 @@ impl<'l> Oracle<'l> {
 
     fn connect(&mut self) -> ConnId {
         let address = "127.0.0.1:1".parse().expect("an address");
-        self.shard.open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false }).expect("room for a client")
+        self.shard
+            .open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false })
+            .expect("room for a client")
     }
 
     /// Runs one request to its end.

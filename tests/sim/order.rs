@@ -134,7 +134,14 @@ impl Graph {
                 let id = CallId { client, number };
                 if let Some(answered) = call.answered.filter(|_| call.is("exec") && !ids.contains_key(&(id, None))) {
                     let footprint = Footprint::Keys(Vec::new());
-                    self.add(Some(Node { call: id, lane: None, now: None, first: answered, last: answered, footprint }));
+                    self.add(Some(Node {
+                        call: id,
+                        lane: None,
+                        now: None,
+                        first: answered,
+                        last: answered,
+                        footprint,
+                    }));
                 }
             }
         }
@@ -234,7 +241,9 @@ impl Graph {
             at = before[&at];
         }
         let from = path.iter().position(|id| *id == at).unwrap_or(0);
-        let mut lines = vec!["no order explains what was seen; each of these must precede the next, and the last the first:".to_owned()];
+        let mut lines = vec![
+            "no order explains what was seen; each of these must precede the next, and the last the first:".to_owned(),
+        ];
         for id in path[from..].iter().rev() {
             lines.extend(self.nodes[*id].as_ref().map(|node| format!("  {}", log.describe(node.call))));
         }

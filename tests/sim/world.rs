@@ -121,12 +121,8 @@ impl World {
         let lanes = 1 + u16::try_from(rng.below(u64::from(plan.lanes_max))).expect("few lanes");
         let (config, is_strict) = draw_config(&mut rng);
         let seed = [rng.next_u64(), rng.next_u64()];
-        let lane = |id: u16| Lane {
-            shard: shard(id, lanes, seed, config.clone()),
-            now: EPOCH,
-            opened: 0,
-            asleep_until: 0,
-        };
+        let lane =
+            |id: u16| Lane { shard: shard(id, lanes, seed, config.clone()), now: EPOCH, opened: 0, asleep_until: 0 };
         let mood = Mood::draw(&mut rng);
         let workload = Workload::draw(&table, &mut rng);
         let mut world = Self {
@@ -192,7 +188,10 @@ impl World {
         let lanes = self.lanes.len() as u64;
         let lane = &mut self.lanes[at];
         let address = "127.0.0.1:1".parse().expect("an address");
-        let conn = lane.shard.open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false }).expect("room for a client");
+        let conn = lane
+            .shard
+            .open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false })
+            .expect("room for a client");
         lane.opened += 1;
         let home = ShardId(u16::try_from(at).expect("few lanes"));
         // The numbers of a lane's clients are congruent to it.
@@ -328,7 +327,9 @@ impl World {
         for ran in runs {
             self.moment.0 += 1;
             self.digest(format!("{at} {ran:?}").as_bytes());
-            self.tell(|_| format!("  ran client {} #{} at {} ms", ran.client, ran.number, ran.now.0 - EPOCH.millis().0));
+            self.tell(|_| {
+                format!("  ran client {} #{} at {} ms", ran.client, ran.number, ran.now.0 - EPOCH.millis().0)
+            });
             self.log.runs[at].push((self.moment, ran));
         }
     }
@@ -446,7 +447,10 @@ impl World {
             lines.push(format!("client {} of lane {} waits for {call}", log.id, log.home.0));
         }
         for (at, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| !lane.shard.is_quiet()) {
-            lines.push(format!("lane {at} is not quiet{}", if lane.shard.has_backlog() { ", it has a backlog" } else { "" }));
+            lines.push(format!(
+                "lane {at} is not quiet{}",
+                if lane.shard.has_backlog() { ", it has a backlog" } else { "" }
+            ));
         }
         lines.join("\n")
     }
