@@ -27,7 +27,6 @@ fn main() {
         stopwatch: || 0,
         process: Default::default,
         cpu_time_ns: || 0,
-        trace: false,
     });
     let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };
     shard.begin_turn(now);

@@ -213,6 +213,7 @@ def set_long_string(server, keys):
 def big_hash(how):
     def scenario(server, keys, fields=5_000_000):
         client = Client(server.port)
+        client.call("DEL", "big")
         client.pipeline((["HSET", "big"] + [w for i in range(base, base + 50) for w in ("field:%08d" % i, "v" * 16)]
                          for base in range(0, fields, 50)), 20)
         server.client.call("SET", "other", "v")
@@ -244,7 +245,11 @@ def main():
         server = Server(server_name, options.port + i)
         try:
             for name in names:
-                result = SCENARIOS[name](server, options.keys)
+                try:
+                    result = SCENARIOS[name](server, options.keys)
+                except RuntimeError as error:
+                    print(name, server_name, "failed:", error, flush=True)
+                    continue
                 rows.append((name, server_name, result))
                 print(name, server_name, result, flush=True)
         finally:

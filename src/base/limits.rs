@@ -23,6 +23,12 @@ const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < BULK_BYTES_MAX);
 const _: () =
     assert!(BULK_BYTES_MAX <= BULK_BYTES_CEILING && BULK_BYTES_CEILING < u32::MAX as usize / 2, "spans are 32-bit");
 
+/// From this length on a word becomes a rope as it arrives: copying a shorter one takes some tens of microseconds.
+pub const LONG_BYTES_MIN: usize = 128 << 10;
+
+/// Bytes of long words that are taken in in the time of a request: a page, which may be touched for the first time.
+pub const LONG_BYTES_PER_REQUEST: usize = 4 << 10;
+
 /// Requests of one connection that run in one turn before the others have theirs.
 pub const REQUESTS_PER_TURN: u32 = 128;
 

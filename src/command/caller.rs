@@ -15,6 +15,7 @@ pub use crate::store::Key;
 use crate::store::Store;
 use crate::store::entry::{EntryRef, Kind, Value};
 use crate::store::event::Event;
+use crate::store::incoming::Content;
 use crate::store::keyspace::{Deadline, Keyspace, Write};
 use crate::store::text::Text;
 use crate::types::Object;
@@ -180,6 +181,37 @@ impl Ctx<'_> {
         self.happened(event, key);
     }
 
+    /// A word of the request that is to be stored: long ones came as ropes, an empty word standing for them.
+    #[inline]
+    pub fn content<'a>(&mut self, args: Args<'a>, word: usize) -> Content<'a> {
+        let flat = args.at(word);
+        if flat.is_empty()
+            && let Some(rope) = self.store.incoming.take(word)
+        {
+            return Content::Long(rope);
+        }
+        Content::Flat(flat)
+    }
+
+    /// As [`Self::store_string`], of whatever length.
+    #[inline]
+    pub fn store_content(&mut self, key: Key<'_>, content: Content<'_>, deadline: Deadline, event: Event) {
+        self.write_content(key, content, deadline);
+        self.happened(event, key);
+    }
+
+    #[inline]
+    fn write_content(&mut self, key: Key<'_>, content: Content<'_>, deadline: Deadline) {
+        let write = Write { deadline, ..Write::default() };
+        match content {
+            Content::Flat(flat) => self.write_string(key, flat, write),
+            Content::Long(rope) => {
+                let value = Value::Object(Kind::String, Box::new(Object::Rope(rope)));
+                self.store.set(self.db, key, value, write, self.now);
+            }
+        }
+    }
+
     /// As [`Self::store_string`]; the caller says what happened.
     #[inline]
     pub fn write_string(&mut self, key: Key<'_>, value: &[u8], write: Write) {
@@ -200,15 +232,18 @@ impl Ctx<'_> {
 
     /// As [`Self::store_string`], for commands whose request is not their effect: `SET key value [PXAT at | KEEPTTL]` is. A value
     /// whose deadline has passed already is set and expires before anybody could read it.
-    pub fn set_stating_effect(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline, event: Event) {
+    pub fn set_stating_effect(&mut self, key: Key<'_>, value: Content<'_>, deadline: Deadline, event: Event) {
         let expired = matches!(deadline, Deadline::At(at) if at <= self.now);
         if expired {
             if self.bury(key) {
                 self.store.effects.state(&[b"DEL", key.bytes]);
             }
         } else {
-            self.write_string(key, value, Write { deadline, ..Write::default() });
-            self.state_set(key, value, deadline);
+            // What is recorded came flat: see `shard/gather.rs`.
+            if let Content::Flat(flat) = value {
+                self.state_set(key, flat, deadline);
+            }
+            self.write_content(key, value, deadline);
         }
         self.happened(event, key);
         if matches!(deadline, Deadline::At(_)) {

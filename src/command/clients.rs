@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use super::gathering::Gathering;
 use super::multi::{Multi, WatchedKey};
 use super::order::Order;
 use super::owed::Owed;
@@ -101,6 +102,8 @@ pub struct Client {
 
     pub parser: Parser,
     pub inbound: Inbound,
+    /// Long words of the request at the head of the input.
+    pub gathering: Option<Box<Gathering>>,
     pub output: Output,
     /// Replies that others owe, and what follows them.
     pub owed: Owed,
@@ -150,6 +153,7 @@ impl Client {
             watched: Vec::new(),
             parser: Parser::default(),
             inbound: Inbound::default(),
+            gathering: None,
             output: Output::default(),
             owed: Owed::default(),
             waits: false,
@@ -181,6 +185,7 @@ impl Client {
     pub fn memory(&self) -> usize {
         size_of::<Self>()
             + self.inbound.bytes.capacity()
+            + self.gathering.as_ref().map_or(0, |gathering| gathering.bytes())
             + self.output.bytes.capacity()
             + self.owed.bytes()
             + self.in_flight

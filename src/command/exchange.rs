@@ -57,7 +57,7 @@ pub const ROWS: &[Command] = &[
         syntax: "GETSET key value",
         arity: 3,
         keys: Keys::one(Keys::MODIFY),
-        flags: GROW.and(Flags::FAST),
+        flags: GROW.and(Flags::FAST).and(Flags::LONG),
         summary: "Answers the old string and sets a new one.",
         log: Log::Verbatim,
         run: Run::Keys(getset),
@@ -82,7 +82,7 @@ pub const ROWS: &[Command] = &[
         syntax: "PSETEX key milliseconds value",
         arity: 4,
         keys: Keys::one(Keys::OVERWRITE),
-        flags: GROW,
+        flags: GROW.and(Flags::LONG),
         since: "2.6.0",
         summary: "Sets a string and its deadline in milliseconds from now.",
         log: Log::Effect,
@@ -94,7 +94,7 @@ pub const ROWS: &[Command] = &[
         syntax: "SETEX key seconds value",
         arity: 4,
         keys: Keys::one(Keys::OVERWRITE),
-        flags: GROW,
+        flags: GROW.and(Flags::LONG),
         since: "2.0.0",
         summary: "Sets a string and its deadline in seconds from now.",
         log: Log::Effect,
@@ -106,7 +106,7 @@ pub const ROWS: &[Command] = &[
         syntax: "SETNX key value",
         arity: 3,
         keys: Keys::one(Keys::INSERT),
-        flags: GROW.and(Flags::FAST),
+        flags: GROW.and(Flags::FAST).and(Flags::LONG),
         summary: "Sets a string if the key does not exist.",
         log: Log::Verbatim,
         run: Run::Keys(setnx),
@@ -118,7 +118,8 @@ fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let free = !ctx.exists(key);
     if free {
-        ctx.store_string(key, args.at(2), Deadline::Clear, Event::SET);
+        let value = ctx.content(args, 2);
+        ctx.store_content(key, value, Deadline::Clear, Event::SET);
     }
     reply.int(i64::from(free));
     Ok(())
@@ -132,7 +133,8 @@ fn set_expiring(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let at = moment.parse(args.at(2), ctx.now, command)?;
-    ctx.set_stating_effect(ctx.first(args), args.at(3), Deadline::At(at), Event::SET);
+    let value = ctx.content(args, 3);
+    ctx.set_stating_effect(ctx.first(args), value, Deadline::At(at), Event::SET);
     reply.ok();
     Ok(())
 }
@@ -140,7 +142,8 @@ fn set_expiring(
 fn getset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     answer_or_null(ctx.string(key)?, reply);
-    ctx.store_string(key, args.at(2), Deadline::Clear, Event::SET);
+    let value = ctx.content(args, 2);
+    ctx.store_content(key, value, Deadline::Clear, Event::SET);
     Ok(())
 }
 

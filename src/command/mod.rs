@@ -13,6 +13,7 @@ pub mod docs;
 pub mod exchange;
 pub mod expire;
 pub mod flags;
+pub mod gathering;
 pub mod hash;
 pub mod introspect;
 pub mod keys;

@@ -10,6 +10,7 @@ use crate::base::time::Millis;
 use crate::command::caller::answer_or_null;
 use crate::store::entry::{EMBED_MAX, Form};
 use crate::store::event::Event;
+use crate::store::incoming::Content;
 use crate::store::keyspace::{Deadline, Write};
 use crate::store::text::Text;
 use crate::types::Object;
@@ -117,7 +118,7 @@ pub const ROWS: &[Command] = &[
         syntax: "MSET key value [key value ...]",
         arity: -3,
         keys: Keys::pairs(Keys::OVERWRITE),
-        flags: GROW,
+        flags: GROW.and(Flags::LONG),
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys",
         summary: "Sets several strings at once.",
@@ -132,7 +133,7 @@ pub const ROWS: &[Command] = &[
                  PXAT unix-time-milliseconds | KEEPTTL]",
         arity: -3,
         keys: Keys::one(Keys::SET),
-        flags: GROW,
+        flags: GROW.and(Flags::LONG),
         summary: "Sets a string, whatever the key held before.",
         log: Log::Effect,
         run: Run::Keys(set),
@@ -174,7 +175,8 @@ fn mget(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 fn mset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     for i in (1..args.len()).step_by(2) {
         let key = ctx.key(args.at(i));
-        ctx.store_string(key, args.at(i + 1), Deadline::Clear, Event::SET);
+        let value = ctx.content(args, i + 1);
+        ctx.store_content(key, value, Deadline::Clear, Event::SET);
     }
     reply.ok();
     Ok(())
@@ -203,10 +205,10 @@ enum Only<'a> {
 
 fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
-    let value = args.at(2);
+    let value = ctx.content(args, 2);
     if args.len() == 3 {
-        ctx.store_string(key, value, Deadline::Clear, Event::SET);
-        ctx.store.effects.state(&[b"SET", key.bytes, value]);
+        ctx.store_content(key, value, Deadline::Clear, Event::SET);
+        ctx.store.effects.state(&[b"SET", key.bytes, args.at(2)]);
         reply.ok();
         return Ok(());
     }
@@ -371,7 +373,7 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outc
     };
     let by = Decimal::parse(args.at(2)).ok_or(Fault::NotFloat)?;
     let text = old.checked_add(by).ok_or(Fault::NanOrInfinity)?.to_string();
-    ctx.set_stating_effect(key, text.as_bytes(), Deadline::Keep, Event::INCRBYFLOAT);
+    ctx.set_stating_effect(key, Content::Flat(text.as_bytes()), Deadline::Keep, Event::INCRBYFLOAT);
     reply.text(&text);
     Ok(())
 }

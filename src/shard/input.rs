@@ -77,7 +77,7 @@ enum RunEnd {
 
 /// What came of a request's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
+pub(super) enum Flow {
     /// It ran, or is under way elsewhere; the next follows.
     Next,
     /// It ran; the next does not follow at once.
@@ -104,6 +104,11 @@ impl Shard {
         }
         let waits = client.queued || client.waits || client.stalled_since.is_some();
         if waits || !client.inbound.is_empty() {
+            let bytes = self.gather(conn, bytes);
+            if self.is_gathering(conn) {
+                return self.bound_inbound(conn);
+            }
+            let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
             client.inbound.bytes.extend_from_slice(bytes);
             if !waits {
                 self.run_inbound(conn);
@@ -115,6 +120,7 @@ impl Shard {
                 && let Some(client) = self.clients.slab.get_mut(conn.0)
             {
                 client.inbound.bytes.extend_from_slice(&bytes[used..]);
+                self.begin_gathering(conn);
             }
             self.after_run(conn, end);
         }
@@ -182,6 +188,7 @@ impl Shard {
             // A large value's room is made as it arrives, never on the word of its header alone.
             inbound.bytes.reserve(wanted.min(inbound.len()));
             client.inbound = inbound;
+            self.begin_gathering(conn);
         }
         self.after_run(conn, end);
     }
@@ -194,6 +201,9 @@ impl Shard {
             client.quota_turn = turn;
             client.quota_left = limits::REQUESTS_PER_TURN;
         }
+        if let Some(gathering) = &mut client.gathering {
+            self.longs = std::mem::take(&mut gathering.done);
+        }
         let mut lent = Lent { parser: std::mem::take(&mut client.parser), output: std::mem::take(client.tail()) };
         if lent.output.is_empty()
             && lent.output.bytes.capacity() == 0
@@ -202,6 +212,10 @@ impl Shard {
             lent.output = spare;
         }
         let (used, end) = self.run_stages(conn, bytes, &mut lent);
+        if !self.longs.is_empty() {
+            let longs = std::mem::take(&mut self.longs);
+            self.keep_longs(conn, longs);
+        }
         if let Some(client) = self.clients.slab.get_mut(conn.0) {
             client.parser = lent.parser;
             if lent.output.is_empty() {
@@ -366,7 +380,9 @@ impl Shard {
                 None => Args::new(bytes, &spans[request.spans.clone()]),
                 Some(owned) => owned.args(),
             };
-            let flow = if plain {
+            let flow = if !self.longs.is_empty() {
+                self.run_long(&mut caller, request.found, args, request.first, out)
+            } else if plain {
                 self.run_one(&mut caller, request.found, args, request.first, out)
             } else {
                 self.run_routed(&mut caller, request.found, args, request.first, out)
@@ -412,7 +428,7 @@ impl Shard {
     }
 
     /// Runs one request wherever it belongs, in its place among those of its connection.
-    fn run_routed(
+    pub(super) fn run_routed(
         &mut self,
         caller: &mut Caller,
         found: Option<Found>,
@@ -634,7 +650,7 @@ impl Shard {
     /// Keeps what waits in front of a connection's quota within bounds.
     fn bound_inbound(&mut self, conn: ConnId) {
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
-        let waiting = client.inbound.len();
+        let waiting = client.inbound.len() + client.gathering.as_ref().map_or(0, |gathering| gathering.bytes());
         if waiting as u64 > self.config.client_query_buffer_limit_bytes() {
             self.stats.input_limit_closed += 1;
             self.clients.close(conn, Closing::Now);

@@ -20,6 +20,7 @@
 mod admit;
 mod execute;
 mod foresight;
+mod gather;
 mod input;
 mod locks;
 mod message;
@@ -56,6 +57,7 @@ use crate::command::clients::{Client, Clients, Closing};
 use crate::command::sliced::Job;
 use crate::config::Config;
 use crate::store::Store;
+use crate::store::incoming::Incoming;
 use crate::store::journal::Effects;
 use crate::wire::output::Output;
 use crate::wire::request::Span;
@@ -107,6 +109,8 @@ pub struct Shard {
     /// Connections with requests left from earlier turns, in the order in which they get their next.
     backlog: VecDeque<ConnId>,
     staged: Vec<input::Staged>,
+    /// Long words of the first request that is staged.
+    longs: Incoming,
     spans: Vec<Span>,
     foresight: foresight::Foresight,
     /// Empty output buffers, warm from their last use.
@@ -167,6 +171,7 @@ impl Shard {
             ran: 0,
             backlog: VecDeque::new(),
             staged: Vec::new(),
+            longs: Incoming::default(),
             spans: Vec::new(),
             foresight: foresight::Foresight::default(),
             spares: Vec::new(),
@@ -236,6 +241,9 @@ impl Shard {
     pub fn closed(&mut self, conn: ConnId) {
         let Some(client) = self.clients.slab.remove(conn.0) else { return };
         self.unwatch(client.watched);
+        if let Some(gathering) = client.gathering {
+            self.bury_longs(gathering.into_ropes());
+        }
         if let Some(job) = client.job {
             job.abandon(&mut self.store.graves);
         }

@@ -4,6 +4,7 @@ mod change;
 pub mod entry;
 pub mod event;
 pub mod expiry;
+pub mod incoming;
 pub mod journal;
 pub mod keyspace;
 pub mod text;
@@ -18,6 +19,7 @@ use crate::types::Progress;
 pub use crate::types::dict::Spot;
 use entry::{EntryRef, Kind, Recency};
 use event::Event;
+use incoming::Incoming;
 use journal::{Effects, Happened};
 use keyspace::{Graveyard, Keyspace};
 use watchers::{Version, Watchers};
@@ -56,6 +58,8 @@ pub struct Store {
     pub graves: Graveyard,
     pub hash_key: HashKey,
     pub effects: Effects,
+    /// Long words of the running request.
+    pub incoming: Incoming,
     pub watchers: Watchers,
     pub counters: Counters,
     /// The most that `bytes_used` was when somebody looked.
@@ -74,6 +78,7 @@ impl Store {
             graves: Graveyard::default(),
             hash_key,
             effects: Effects::default(),
+            incoming: Incoming::default(),
             watchers: Watchers::default(),
             counters: Counters::default(),
             bytes_peak: 0,

@@ -88,6 +88,16 @@ impl ProtocolFault {
     }
 }
 
+/// A word of which only the header is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Where its content begins, relative to the request.
+    pub at: usize,
+    pub len: usize,
+    /// Its number among the words.
+    pub word: usize,
+}
+
 /// What is known of the request at the head of a connection's input.
 #[derive(Debug, Default)]
 pub struct Parser {
@@ -111,6 +121,11 @@ impl Parser {
     /// reserving, bounded by the limits the header was checked against.
     pub fn wanted(&self) -> usize {
         self.at + self.bulk.map_or(0, |len| len + 2)
+    }
+
+    /// The word that is still incomplete though its header was read.
+    pub fn awaited(&self) -> Option<Awaited> {
+        self.bulk.map(|len| Awaited { at: self.at, len, word: self.kept.len() })
     }
 
     /// Parses the request that starts at `bytes[start]`, appending its spans, relative to `bytes`.

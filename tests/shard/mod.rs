@@ -3,6 +3,7 @@
 mod allocations;
 mod effects;
 mod foresight;
+mod gather;
 mod instructions;
 mod slices;
 

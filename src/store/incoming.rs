@@ -1,0 +1,65 @@
+//! Words of the running request that are too long to stand among the others: they came as ropes, and who stores one takes it as it is.
+
+use crate::types::rope::Rope;
+use crate::wire::request::{Args, Request};
+
+#[derive(Debug, Default)]
+pub struct Incoming(Vec<(usize, Rope)>);
+
+/// A word to be stored as a string.
+#[derive(Debug)]
+pub enum Content<'c> {
+    Flat(&'c [u8]),
+    /// Longer than `limits::LONG_BYTES_MIN`.
+    Long(Rope),
+}
+
+impl Incoming {
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The rope is the request's word of that number.
+    pub fn push(&mut self, word: usize, rope: Rope) {
+        self.0.push((word, rope));
+    }
+
+    /// The numbers of the long words.
+    pub fn words(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(word, _)| *word)
+    }
+
+    pub fn at(&self, word: usize) -> Option<&Rope> {
+        self.0.iter().find(|(place, _)| *place == word).map(|(_, rope)| rope)
+    }
+
+    pub fn take(&mut self, word: usize) -> Option<Rope> {
+        let at = self.0.iter().position(|(place, _)| *place == word)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    /// The request with its long words in their places: a copy.
+    pub fn put_into(&self, args: Args<'_>) -> Request {
+        let mut request = Request::default();
+        for (i, word) in args.iter().enumerate() {
+            match self.at(i) {
+                None => request.push(word),
+                Some(rope) => {
+                    let mut flat = Vec::with_capacity(rope.len());
+                    rope.read_into(0..rope.len(), &mut flat);
+                    request.push(&flat);
+                }
+            }
+        }
+        request
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, rope)| rope.bytes()).sum()
+    }
+
+    pub fn into_ropes(self) -> impl Iterator<Item = Rope> {
+        self.0.into_iter().map(|(_, rope)| rope)
+    }
+}
