@@ -245,7 +245,11 @@ def main():
         server = Server(server_name, options.port + i)
         try:
             for name in names:
-                result = SCENARIOS[name](server, options.keys)
+                try:
+                    result = SCENARIOS[name](server, options.keys)
+                except RuntimeError as error:
+                    print(name, server_name, "failed:", error, flush=True)
+                    continue
                 rows.append((name, server_name, result))
                 print(name, server_name, result, flush=True)
         finally:

@@ -46,7 +46,7 @@ impl Flags {
     pub const ALLOW_BUSY: Self = Self(1 << 16);
     /// Dangerous without being administrative, such as FLUSHALL, KEYS, SORT: an ACL category only, not shown among the flags.
     pub const DANGEROUS: Self = Self(1 << 17);
-    /// Its handler takes long words by `Ctx::content`.
+    /// Its handler takes long values by `Ctx::content`; not shown either.
     pub const LONG: Self = Self(1 << 19);
     /// Counts among the keyspace category though its group is another's.
     pub const KEYSPACE: Self = Self(1 << 18);

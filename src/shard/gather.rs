@@ -20,7 +20,7 @@ use crate::base::hash::KeyHash;
 use crate::base::limits;
 use crate::command::gathering::{Arriving, LINE_END};
 use crate::command::table::Found;
-use crate::command::{Caller, Flags};
+use crate::command::{Caller, Command, Flags};
 use crate::store::incoming::Incoming;
 use crate::types::Object;
 use crate::types::rope::Rope;
@@ -107,7 +107,7 @@ impl Shard {
     ) -> Flow {
         let longs = std::mem::take(&mut self.longs);
         let takes = found.is_some_and(|found| {
-            found.row.flags.has(Flags::LONG) && !caller.queues && self.route(found.row, args, first) == Route::Here
+            takes_long(found.row, args, &longs) && !caller.queues && self.route(found.row, args, first) == Route::Here
         });
         if takes && self.locks.is_empty() && !self.store.effects.recording {
             self.store.incoming = longs;
@@ -116,6 +116,8 @@ impl Shard {
             return self.after_long(flow, left);
         }
         let whole = longs.put_into(args);
+        // The key itself may be long.
+        let first = found.map_or(first, |found| self.first_of(found.row, whole.args()));
         let flow = self.run_routed(caller, found, whole.args(), first, out);
         self.after_long(flow, longs)
     }
@@ -128,4 +130,12 @@ impl Shard {
         }
         flow
     }
+}
+
+/// Whether all long words are values that the handler takes by `Ctx::content`: of a pair, or the second or third word of a request. What
+/// is a key or may be an option's value is wanted in one piece.
+fn takes_long(row: &Command, args: Args<'_>, longs: &Incoming) -> bool {
+    let is_key = |word: usize| row.keys.positions(args.len()).any(|key| key == word);
+    let is_value = |word: usize| row.keys.step == 2 || word == 2 || word == 3;
+    row.flags.has(Flags::LONG) && longs.words().all(|word| !is_key(word) && is_value(word))
 }

@@ -25,6 +25,11 @@ impl Incoming {
         self.0.push((word, rope));
     }
 
+    /// The numbers of the long words.
+    pub fn words(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().map(|(word, _)| *word)
+    }
+
     pub fn at(&self, word: usize) -> Option<&Rope> {
         self.0.iter().find(|(place, _)| *place == word).map(|(_, rope)| rope)
     }
