@@ -166,6 +166,8 @@ pub(super) struct Txn {
     /// Replies of steps that are over.
     pub(super) replies: Vec<Output>,
     form: Form,
+    /// A watched key has changed: nothing is to run.
+    is_stale: bool,
     pub(super) now: Millis,
 }
 
@@ -212,6 +214,7 @@ impl Shard {
             doing: None,
             replies: Vec::new(),
             form,
+            is_stale: false,
             now: self.now.millis(),
         });
         let tx = TxId { home: self.me, number };
@@ -318,6 +321,7 @@ impl Shard {
             }
             Report::Changed => {
                 txn.shares[at].state = Held::No;
+                txn.is_stale = true;
                 txn.steps.clear();
                 txn.doing = None;
             }
@@ -337,7 +341,7 @@ impl Shard {
 
     fn go_on_claiming(&mut self, tx: TxId) {
         let txn = self.txn(tx);
-        if txn.steps.is_empty() && txn.doing.is_none() {
+        if txn.is_stale {
             return self.give_up(tx);
         }
         match txn.phase {

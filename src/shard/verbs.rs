@@ -246,7 +246,7 @@ impl Shard {
         out: &mut Output,
     ) {
         let mut plan = Plan { caller: *caller, shares: Vec::new(), steps: VecDeque::new() };
-        let barrier = if super::route::is_barrier(found.row) { Barrier::Yes } else { Barrier::No };
+        let barrier = if super::route::is_barrier(found.row) || matches!(found.row.run, Run::Verb(Verb::Watch)) { Barrier::Yes } else { Barrier::No };
         let step = match found.row.run {
             Run::Verb(Verb::Info) => {
                 plan.join_all(self.lanes.all());
