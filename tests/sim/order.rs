@@ -36,6 +36,9 @@ pub(crate) struct Node {
 
 type NodeId = usize;
 
+/// Whether a later read of the same connection may overtake an MGET over several lanes.
+const SPREAD_READS_ARE_OVERTAKEN: bool = true;
+
 /// Requests in an order that explains what was seen, as far as order goes.
 ///
 /// # Errors
@@ -119,12 +122,30 @@ impl Graph {
             by_client.insert(call, id);
         }
         // Requests of one connection on one lane take effect as if in the order in which they were sent.
-        for ((before, from), (call, to)) in by_client.iter().zip(by_client.iter().skip(1)) {
-            if before.client == call.client {
-                self.edge(*from, *to);
+        let mut before: Option<(CallId, NodeId)> = None;
+        for (&call, &id) in &by_client {
+            if let Some((_, from)) = before.filter(|(before, _)| before.client == call.client) {
+                self.edge(from, id);
+            }
+            if !(SPREAD_READS_ARE_OVERTAKEN && self.is_spread_read(id, log.runs.len())) {
+                before = Some((call, id));
             }
         }
         Ok(())
+    }
+
+    /// A read over several lanes, other than WATCH.
+    fn is_spread_read(&self, id: NodeId, lanes: usize) -> bool {
+        let footprint = self.nodes[id].as_ref().filter(|node| node.lane.is_none()).map(|node| &node.footprint);
+        match footprint {
+            Some(Footprint::Keys(keys)) => {
+                let mut owners = keys.iter().map(|((_, key), _)| footprint::owner(key, lanes));
+                let first = owners.next();
+                !footprint.is_some_and(Footprint::writes) && owners.any(|owner| Some(owner) != first)
+            }
+            Some(Footprint::Everything(access)) => *access == Access::Read,
+            None => false,
+        }
     }
 
     /// An EXEC may be refused without asking any lane: its place follows from time alone.
