@@ -174,6 +174,8 @@ pub(super) struct Txn {
     grows: bool,
     /// Why it does not run.
     fault: Option<Fault>,
+    /// A watched key has changed, or there is no memory: nothing is to run.
+    is_stale: bool,
     pub(super) now: Millis,
 }
 
@@ -224,6 +226,7 @@ impl Shard {
             form,
             grows,
             fault: None,
+            is_stale: false,
             now: self.now.millis(),
         });
         let tx = TxId { home: self.me, number };
@@ -338,6 +341,7 @@ impl Shard {
                     txn.fault = Some(Fault::OutOfMemory);
                 }
                 txn.shares[at].state = Held::No;
+                txn.is_stale = true;
                 txn.steps.clear();
                 txn.doing = None;
             }
@@ -357,7 +361,7 @@ impl Shard {
 
     fn go_on_claiming(&mut self, tx: TxId) {
         let txn = self.txn(tx);
-        if txn.steps.is_empty() && txn.doing.is_none() {
+        if txn.is_stale {
             return self.give_up(tx);
         }
         match txn.phase {

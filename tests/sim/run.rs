@@ -11,7 +11,7 @@ use super::judge::{Sum, judge};
 use super::world::{Plan, World};
 
 /// The last lines of a story that are shown.
-const STORY_LINES: usize = 100_000;
+const STORY_LINES: usize = 120;
 
 /// What a passing run leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
