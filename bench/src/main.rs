@@ -11,11 +11,13 @@
 //! | `statistics/` | medians, the signed-rank test and its interval, Wilson's (pure) |
 //! | `record`, `index`, `output/` | what is kept in results/; CSV, HdrHistogram logs, pages with plots |
 //! | `capture/` | recording a real load and playing it again |
+//! | `check/` | the harness itself, measured against a toy server that knows what it did |
 //! | `floor` | a server with a fixed reply: the ceiling |
 //!
 //! It does not depend on the server: a bug there cannot agree with the same bug here.
 
 mod capture;
+mod check;
 mod clock;
 mod compare;
 mod cpu;
@@ -48,6 +50,8 @@ enum Command {
     Compare(compare::Options),
     /// Play a recorded load, open loop.
     Replay(capture::replay::Options),
+    /// Measure this tool against a toy server that logs its own delays and stalls.
+    Check(check::Options),
     /// Make results/index.md from the records.
     Index(index::Options),
     /// Serve a fixed reply as fast as this machine can.
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Load(options) => load::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Replay(options) => capture::replay::run(&options),
+        Command::Check(options) => check::run(&options),
         Command::Index(options) => index::run(&options),
         Command::Floor(options) => floor::run(&options).map_err(|error| error.to_string()),
     };
