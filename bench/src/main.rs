@@ -16,6 +16,7 @@
 //!
 //! It does not depend on the server: a bug there cannot agree with the same bug here.
 
+mod all;
 mod capture;
 mod check;
 mod clock;
@@ -48,6 +49,8 @@ enum Command {
     Load(load::Options),
     /// Run several servers in turn, in rounds, and report medians, spreads and ratios.
     Compare(compare::Options),
+    /// Run every ready workload on every server that is there, and remake the results.
+    All(all::Options),
     /// Play a recorded load, open loop.
     Replay(capture::replay::Options),
     /// Measure this tool against a toy server that logs its own delays and stalls.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Load(options) => load::run(&options),
         Command::Compare(options) => compare::run(&options),
+        Command::All(options) => all::run(&options),
         Command::Replay(options) => capture::replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Index(options) => index::run(&options),

@@ -134,6 +134,15 @@ impl Server {
         Ok(running)
     }
 
+    /// Whether lanes are stores of their own on ports of their own: then a figure of several would be one of a single lane.
+    pub(crate) fn has_separate_lanes(&self, first: Cpu) -> Result<bool, String> {
+        if self.cpus == 1 || !self.command.contains("--lanes") {
+            return Ok(false);
+        }
+        let running = self.start(first)?;
+        Ok(Address::local(running.port + 1).connect().is_ok())
+    }
+
     fn words(&self, place: &Place) -> Result<Vec<String>, String> {
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
         let folder = own.parent().ok_or("this program has no folder")?.display().to_string();

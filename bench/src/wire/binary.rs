@@ -41,6 +41,11 @@ pub(crate) fn request(operation: &Operation, spell: &Spell<'_>) -> (Vec<Piece>, 
             set(&mut pieces, expires, &shape, spell);
             Some(Reply::Any)
         }
+        Operation::SetZero => {
+            header(&mut pieces, SET, shape.len(), &[0; 8], shape.len() + 1);
+            pieces.key(KeyIndex(0), &shape).text(b"0");
+            Some(Reply::Any)
+        }
         Operation::Delete => {
             header(&mut pieces, DELETE, shape.len(), &[], shape.len());
             pieces.key(KeyIndex(0), &shape);

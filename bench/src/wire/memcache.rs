@@ -53,6 +53,10 @@ fn classic(pieces: &mut Pieces, operation: &Operation, spell: &Spell<'_>) -> Opt
             value(pieces.text(b" "), spell, b"\r\n");
             Some(Reply::exact("STORED"))
         }
+        Operation::SetZero => {
+            pieces.text(b"set ").key(KeyIndex(0), &shape).text(b" 0 0 1\r\n0\r\n");
+            Some(Reply::exact("STORED"))
+        }
         Operation::Delete => {
             pieces.text(b"delete ").key(KeyIndex(0), &shape).text(b"\r\n");
             Some(Reply::Any)
@@ -95,6 +99,10 @@ fn meta(pieces: &mut Pieces, operation: &Operation, spell: &Spell<'_>) -> Option
             } else {
                 value(pieces, spell, b"\r\n");
             }
+            Some(Reply::exact("HD"))
+        }
+        Operation::SetZero => {
+            pieces.text(b"ms ").key(KeyIndex(0), &shape).text(b" 1\r\n0\r\n");
             Some(Reply::exact("HD"))
         }
         Operation::Delete => {

@@ -117,6 +117,9 @@ impl Words {
             ("SET", [key, value, ex, ttl]) if is_key(key) && is_value(value) && is_ex(ex) && is_ttl(ttl) => {
                 Some(Operation::Set { expires: true })
             }
+            ("SET", [key, zero]) if is_key(key) && plain(zero).is_some_and(|text| text == "0") => {
+                Some(Operation::SetZero)
+            }
             ("DEL", [key]) if is_key(key) => Some(Operation::Delete),
             ("INCR", [key]) if is_key(key) => Some(Operation::Increment),
             ("EXPIRE", [key, ttl]) if is_key(key) && is_ttl(ttl) => Some(Operation::Touch),
@@ -130,8 +133,14 @@ impl Words {
 /// What both Redis and Memcached can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    Get { keys: usize },
-    Set { expires: bool },
+    Get {
+        keys: usize,
+    },
+    Set {
+        expires: bool,
+    },
+    /// A counter's beginning.
+    SetZero,
     Delete,
     Increment,
     Touch,
