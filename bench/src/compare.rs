@@ -246,11 +246,15 @@ fn able(servers: Vec<Server>, workload: &Workload) -> (Vec<Server>, Vec<Absent>)
 /// Without CPUs for the load given, it runs on those next to the server's.
 fn load_shape(shape: &LoadShape, server_cpu: Cpu) -> LoadShape {
     let mut shape = shape.clone();
-    let cores = Machine::this().cores;
-    if shape.cpus.is_empty() && cores > 1 {
-        shape.cpus = (0..cores).filter(|cpu| *cpu != server_cpu.0).collect();
+    if shape.cpus.is_empty() {
+        shape.cpus = other_cpus(server_cpu);
     }
     shape
+}
+
+/// All CPUs but one; none where there is only that one.
+pub(crate) fn other_cpus(server_cpu: Cpu) -> Vec<usize> {
+    (0..Machine::this().cores).filter(|cpu| *cpu != server_cpu.0).collect()
 }
 
 fn judge(goals: &[Goal], record: &Record) -> Result<(), String> {

@@ -8,6 +8,7 @@
 //! | `load/` | one run: its threads, warm-up, window, sampling, report, live view |
 //! | `noise`, `cpu`, `machine`, `clock` | what the machine did meanwhile; time, pinning, /proc |
 //! | `server`, `compare`, `summary`, `goal` | servers started in turn; rounds; what they say; goals |
+//! | `all`, `search` | every workload on every server; the highest rate that keeps a goal |
 //! | `statistics/` | medians, the signed-rank test and its interval, Wilson's (pure) |
 //! | `record`, `index`, `output/` | what is kept in results/; CSV, HdrHistogram logs, pages with plots |
 //! | `capture/` | recording a real load and playing it again |
@@ -32,6 +33,7 @@ mod output;
 mod record;
 mod ring;
 mod schedule;
+mod search;
 mod server;
 mod statistics;
 mod summary;
@@ -51,6 +53,8 @@ enum Command {
     Compare(compare::Options),
     /// Run every ready workload on every server that is there, and remake the results.
     All(all::Options),
+    /// Find the highest rate that keeps a latency goal, and say how sure that is.
+    Search(search::Options),
     /// Play a recorded load, open loop.
     Replay(capture::replay::Options),
     /// Measure this tool against a toy server that logs its own delays and stalls.
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Command::Load(options) => load::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::All(options) => all::run(&options),
+        Command::Search(options) => search::run(&options),
         Command::Replay(options) => capture::replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Index(options) => index::run(&options),

@@ -53,7 +53,8 @@ pub(super) fn choose(lanes: usize, given: &[usize]) -> Result<Vec<CoreId>, BootE
     }
     let cpus = if given.is_empty() { &allowed } else { given };
     if cpus.len() < lanes {
-        let text = format!("{lanes} lanes share {} CPUs: each waits for the others, so expect a worse tail", cpus.len());
+        let text =
+            format!("{lanes} lanes share {} CPUs: each waits for the others, so expect a worse tail", cpus.len());
         say(Level::Warning, &text);
     }
     Ok(cpus.iter().cycle().take(lanes).map(|&id| CoreId { id }).collect())

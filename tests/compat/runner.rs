@@ -46,7 +46,11 @@ fn run_cases(name: &str, cases: &[Case], server: Server, lanes: Option<&'static 
                 continue;
             }
             if let Err(why) = run_case(&answerer.server, case, dialect) {
-                failures.push(format!("cases/{name}.case, {:?}, {dialect:?}, lanes {}: {why}", case.name, lanes.unwrap_or("of another server")));
+                failures.push(format!(
+                    "cases/{name}.case, {:?}, {dialect:?}, lanes {}: {why}",
+                    case.name,
+                    lanes.unwrap_or("of another server")
+                ));
             }
         }
     }

@@ -69,7 +69,7 @@ pub(crate) struct Options {
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Place {
     /// TCP port of the server.
-    #[arg(long, required_unless_present = "unix")]
+    #[arg(long)]
     port: Option<u16>,
     #[arg(long, default_value = "127.0.0.1")]
     host: String,

@@ -103,10 +103,6 @@ impl Slices {
         SliceIndex(moment.0 / nanos_of(self.length))
     }
 
-    pub(crate) fn start(&self, index: SliceIndex) -> Nanos {
-        Nanos(index.0 * nanos_of(self.length))
-    }
-
     /// Adds what the lanes have handed over.
     pub(crate) fn collect(&mut self) {
         while let Ok(Slice { index, mut latency, back }) = self.from.try_recv() {
@@ -136,6 +132,6 @@ mod tests {
         slices.collect();
         let counts: Vec<(u64, u64)> = slices.whole.iter().map(|(index, whole)| (index.0, whole.len())).collect();
         assert_eq!(counts, [(0, 8), (2, 2)]);
-        assert_eq!(slices.start(slices.index(Nanos(2_500_000))), Nanos(2_000_000));
+        assert_eq!(slices.index(Nanos(2_500_000)), SliceIndex(2));
     }
 }

@@ -23,7 +23,10 @@ pub(crate) fn of_run(title: &str, report: &Report) -> Result<String, String> {
         thousands(report.requests as f64),
         report.seconds,
         report.connections,
-        report.rate.map_or_else(|| format!("closed loop, {} at a time", report.depth), |rate| format!("open loop at {}/s", thousands(rate)))
+        report.rate.map_or_else(
+            || format!("closed loop, {} at a time", report.depth),
+            |rate| format!("open loop at {}/s", thousands(rate))
+        )
     ));
     report.notes.iter().for_each(|note| page.note(note));
     page.tiles(&tiles(report));
@@ -31,7 +34,10 @@ pub(crate) fn of_run(title: &str, report: &Report) -> Result<String, String> {
     page.plots(&[
         ("Latency by percentile", percentiles(&[(name.to_owned(), hlog::decode(&report.histogram)?)])?),
         ("Latency over time", over_time(&report.course)?),
-        ("Requests per second over time", course(name, &report.course, "requests/s", |course| &course.replies_per_second)?),
+        (
+            "Requests per second over time",
+            course(name, &report.course, "requests/s", |course| &course.replies_per_second)?,
+        ),
         ("Server CPU time a request", course(name, &report.course, "us", |course| &course.cpu_us)?),
         ("Resident memory", course(name, &report.course, "MiB", |course| &course.rss_mib)?),
     ]);
@@ -45,9 +51,19 @@ pub(crate) fn of_record(record: &Record) -> Result<String, String> {
     let machine = &record.machine;
     page.line(&format!(
         "{} rounds of {} s, {} connections. {}, {} cores, kernel {}; {}, commit {}.",
-        record.workload.rounds, record.workload.seconds, record.workload.connections, machine.cpu, machine.cores, machine.kernel, record.date, record.commit
+        record.workload.rounds,
+        record.workload.seconds,
+        record.workload.connections,
+        machine.cpu,
+        machine.cores,
+        machine.kernel,
+        record.date,
+        record.commit
     ));
-    let versions = record.servers.iter().filter_map(|server| Some(format!("{}: {}", server.server.name, server.version.as_ref()?)));
+    let versions = record
+        .servers
+        .iter()
+        .filter_map(|server| Some(format!("{}: {}", server.server.name, server.version.as_ref()?)));
     page.line(&versions.collect::<Vec<_>>().join(" · "));
     for absent in &record.absent {
         page.note(&format!("{} does not take part: {}", absent.server, absent.why));
@@ -67,7 +83,9 @@ pub(crate) fn of_record(record: &Record) -> Result<String, String> {
         page.legend(record);
         page.plots(&case_plots(record, case)?);
         let all = record.runs.iter().filter(|run| run.case == case && run.report.invalid.is_none());
-        page.disturbed(&all.flat_map(|run| run.report.disturbed.iter().map(|one| (run.server.as_str(), one))).collect::<Vec<_>>());
+        page.disturbed(
+            &all.flat_map(|run| run.report.disturbed.iter().map(|one| (run.server.as_str(), one))).collect::<Vec<_>>(),
+        );
     }
     page.heading("Throughput against latency");
     page.legend(record);
@@ -92,12 +110,14 @@ pub(crate) fn of_search(title: &str, verdict: &str, goal_us: f64, probes: &[Prob
 fn case_plots(record: &Record, case: Case) -> Result<Vec<(&'static str, String)>, String> {
     let servers = || record.servers.iter().map(|server| server.server.name.as_str());
     let mut plots = vec![];
-    let merged: Result<Vec<_>, String> = servers().map(|name| Ok((name.to_owned(), merged(record, case, name)?))).collect();
+    let merged: Result<Vec<_>, String> =
+        servers().map(|name| Ok((name.to_owned(), merged(record, case, name)?))).collect();
     plots.push(("Latency by percentile, all rounds", percentiles(&merged?)?));
     let per_round = |figure: fn(&Report) -> Option<f64>| -> Vec<Series> {
         servers()
             .map(|name| {
-                let points = runs(record, case, name).filter_map(|run| Some((f64::from(run.round + 1), figure(&run.report)?)));
+                let points =
+                    runs(record, case, name).filter_map(|run| Some((f64::from(run.round + 1), figure(&run.report)?)));
                 Series { name: name.to_owned(), points: points.collect() }
             })
             .collect()
@@ -112,7 +132,8 @@ fn case_plots(record: &Record, case: Case) -> Result<Vec<(&'static str, String)>
             let last = |name: &str| runs(record, case, name).last();
             let over_time = servers().map(|name| {
                 let course = last(name).map(|run| &run.report.course);
-                let points = course.map(|course| course.seconds.iter().copied().zip(course.max_us.iter().copied()).collect());
+                let points =
+                    course.map(|course| course.seconds.iter().copied().zip(course.max_us.iter().copied()).collect());
                 Series { name: name.to_owned(), points: points.unwrap_or_default() }
             });
             let axes = Axes { x: "seconds", y: "us", scale: Scale::LogY };
@@ -240,26 +261,45 @@ impl Page {
     }
 
     fn summary(&mut self, record: &Record) {
-        let heads = ["case", "server", "figure", "min to max", "ratio", "99 % interval", "", "req/s", "p99 us", "CPU us", "switches /1000", "RSS MiB"];
-        self.table(&heads, record.summary.iter().map(|line| {
-            let comparison = line.comparison.as_ref();
-            let optional = |spread: Option<crate::statistics::Spread>| spread.map_or_else(String::new, |spread| format!("{:.2}", spread.median));
-            let refused = if line.refused > 0 { format!(", {} rounds refused", line.refused) } else { String::new() };
-            vec![
-                format!("{}, {}", line.case, line.case.unit()),
-                format!("{}{refused}", line.server),
-                thousands(line.figure.median),
-                format!("{} to {}", thousands(line.figure.min), thousands(line.figure.max)),
-                comparison.map_or_else(String::new, |found| format!("{:.3}", found.ratio)),
-                interval(comparison),
-                comparison.map_or("", |found| verdict(line.case, found.verdict)).to_owned(),
-                thousands(line.requests_per_second.median),
-                thousands(line.latency_p99_us.median),
-                optional(line.cpu_us_per_request),
-                optional(line.switches_per_1000),
-                format!("{:.1}", line.rss_bytes.median / f64::from(1 << 20)),
-            ]
-        }));
+        let heads = [
+            "case",
+            "server",
+            "figure",
+            "min to max",
+            "ratio",
+            "99 % interval",
+            "",
+            "req/s",
+            "p99 us",
+            "CPU us",
+            "switches /1000",
+            "RSS MiB",
+        ];
+        self.table(
+            &heads,
+            record.summary.iter().map(|line| {
+                let comparison = line.comparison.as_ref();
+                let optional = |spread: Option<crate::statistics::Spread>| {
+                    spread.map_or_else(String::new, |spread| format!("{:.2}", spread.median))
+                };
+                let refused =
+                    if line.refused > 0 { format!(", {} rounds refused", line.refused) } else { String::new() };
+                vec![
+                    format!("{}, {}", line.case, line.case.unit()),
+                    format!("{}{refused}", line.server),
+                    thousands(line.figure.median),
+                    format!("{} to {}", thousands(line.figure.min), thousands(line.figure.max)),
+                    comparison.map_or_else(String::new, |found| format!("{:.3}", found.ratio)),
+                    interval(comparison),
+                    comparison.map_or("", |found| verdict(line.case, found.verdict)).to_owned(),
+                    thousands(line.requests_per_second.median),
+                    thousands(line.latency_p99_us.median),
+                    optional(line.cpu_us_per_request),
+                    optional(line.switches_per_1000),
+                    format!("{:.1}", line.rss_bytes.median / f64::from(1 << 20)),
+                ]
+            }),
+        );
     }
 
     fn disturbed(&mut self, all: &[(&str, &Disturbed)]) {
@@ -270,17 +310,32 @@ impl Page {
         let servers = distinct(all.iter().map(|(server, _)| *server));
         let heads = ["while", "server", "worst, us (median of the rounds)", "p99, us", "it took, ms"];
         let rows = names.iter().flat_map(|name| servers.iter().map(move |server| (*name, *server)));
-        self.table(&heads, rows.map(|(name, server)| {
-            let of = |figure: fn(&Disturbed) -> f64| {
-                let figures: Vec<f64> = all.iter().filter(|(by, one)| *by == server && one.name == name).map(|(_, one)| figure(one)).collect();
-                crate::statistics::median(&figures).map_or_else(String::new, thousands)
-            };
-            vec![name.to_owned(), server.to_owned(), of(|one| one.max_us), of(|one| one.p99_us), of(|one| one.lasted_seconds * 1000.0)]
-        }));
+        self.table(
+            &heads,
+            rows.map(|(name, server)| {
+                let of = |figure: fn(&Disturbed) -> f64| {
+                    let figures: Vec<f64> = all
+                        .iter()
+                        .filter(|(by, one)| *by == server && one.name == name)
+                        .map(|(_, one)| figure(one))
+                        .collect();
+                    crate::statistics::median(&figures).map_or_else(String::new, thousands)
+                };
+                vec![
+                    name.to_owned(),
+                    server.to_owned(),
+                    of(|one| one.max_us),
+                    of(|one| one.p99_us),
+                    of(|one| one.lasted_seconds * 1000.0),
+                ]
+            }),
+        );
     }
 
     fn table(&mut self, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
-        let cells = |tag: &str, texts: &[&str]| texts.iter().map(|text| format!("<{tag}>{}</{tag}>", escaped(text))).collect::<String>();
+        let cells = |tag: &str, texts: &[&str]| {
+            texts.iter().map(|text| format!("<{tag}>{}</{tag}>", escaped(text))).collect::<String>()
+        };
         self.add(&format!("<div class=\"wide\"><table><thead><tr>{}</tr></thead><tbody>", cells("th", heads)));
         for row in rows {
             let texts: Vec<&str> = row.iter().map(String::as_str).collect();
