@@ -55,6 +55,8 @@ enum Command {
     All(all::Options),
     /// Find the highest rate that keeps a latency goal, and say how sure that is.
     Search(search::Options),
+    /// Keep the load of a running server, by a proxy in front of it or from its MONITOR.
+    Record(capture::record::Options),
     /// Play a recorded load, open loop.
     Replay(capture::replay::Options),
     /// Measure this tool against a toy server that logs its own delays and stalls.
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::All(options) => all::run(&options),
         Command::Search(options) => search::run(&options),
+        Command::Record(options) => capture::record::run(&options),
         Command::Replay(options) => capture::replay::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Index(options) => index::run(&options),

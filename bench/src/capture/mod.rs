@@ -8,4 +8,10 @@
 //! ```
 
 pub(crate) mod file;
+pub(crate) mod monitor;
+pub(crate) mod proxy;
+pub(crate) mod record;
 pub(crate) mod replay;
+
+#[cfg(test)]
+mod tests;

@@ -164,7 +164,10 @@ mod tests {
     #[test]
     fn a_line_is_a_request_with_its_time() {
         let told = told(b"+1700000000.123456 [3 127.0.0.1:50000] \"set\" \"k y\" \"a\\x00\\\"\\\\\\n]\"\r\n").unwrap();
-        assert_eq!((told.at_us, told.database, told.connection.as_str()), (1_700_000_000_123_456, 3, "127.0.0.1:50000"));
+        assert_eq!(
+            (told.at_us, told.database, told.connection.as_str()),
+            (1_700_000_000_123_456, 3, "127.0.0.1:50000")
+        );
         assert_eq!(told.words, [b"set".to_vec(), b"k y".to_vec(), b"a\0\"\\\n]".to_vec()]);
     }
 
@@ -186,6 +189,9 @@ mod tests {
         file.extend_from_slice(&out);
         let (_, seen) = super::super::file::read(&mut &file[..]).unwrap();
         let times: Vec<u64> = seen.iter().map(|seen| seen.at_ns).collect();
-        assert_eq!((times, tape.requests, seen[0].bytes.starts_with(b"*2\r\n$6\r\nSELECT")), (vec![0, 0, 2000], 2, true));
+        assert_eq!(
+            (times, tape.requests, seen[0].bytes.starts_with(b"*2\r\n$6\r\nSELECT")),
+            (vec![0, 0, 2000], 2, true)
+        );
     }
 }

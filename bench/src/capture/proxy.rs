@@ -55,7 +55,13 @@ pub(crate) fn record(
     let mut out = BufWriter::new(std::fs::File::create(file).map_err(wrong)?);
     write_head(&mut out, dialect).map_err(wrong)?;
     let zero = AtomicU32::new;
-    let shared = Arc::new(Shared { server, clock: Clock::start(), connections: zero(0), lost: zero(0), first: AtomicU64::new(0) });
+    let shared = Arc::new(Shared {
+        server,
+        clock: Clock::start(),
+        connections: zero(0),
+        lost: zero(0),
+        first: AtomicU64::new(0),
+    });
     let (to, seen) = channel();
     let accepting = shared.clone();
     let port = listener.local_addr().map_err(wrong)?.port();
@@ -114,7 +120,13 @@ fn carry(client: &TcpStream, shared: &Shared, number: u32, to: &Sender<Seen>) ->
     })
 }
 
-fn forward(mut client: &TcpStream, mut server: &TcpStream, shared: &Shared, number: u32, to: &Sender<Seen>) -> io::Result<()> {
+fn forward(
+    mut client: &TcpStream,
+    mut server: &TcpStream,
+    shared: &Shared,
+    number: u32,
+    to: &Sender<Seen>,
+) -> io::Result<()> {
     let mut cutter = Cutter::default();
     let mut chunk = vec![0; 64 << 10];
     loop {

@@ -31,7 +31,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let recorded = match options.listen {
         None => monitor::record(&server, &options.file, options.time)?,
         Some(port) => {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| format!("port {port}: {error}"))?;
+            let listener =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| format!("port {port}: {error}"))?;
             proxy::record(listener, server, options.place.dialect, &options.file, options.time)?
         }
     };
@@ -43,6 +44,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     );
     match recorded.lost {
         0 => Ok(()),
-        lost => Err(format!("{lost} connections sent what is no request of a known protocol; they are recorded only up to there")),
+        lost => Err(format!(
+            "{lost} connections sent what is no request of a known protocol; they are recorded only up to there"
+        )),
     }
 }

@@ -75,7 +75,13 @@ impl Replay {
         Ok(Self { seen, speed, connections })
     }
 
-    fn plan(&self, address: crate::load::address::Address, dialect: Dialect, threads: u32, cpus: &[usize]) -> Plan {
+    pub(crate) fn plan(
+        &self,
+        address: crate::load::address::Address,
+        dialect: Dialect,
+        threads: u32,
+        cpus: &[usize],
+    ) -> Plan {
         let threads = threads.min(self.connections);
         let seconds = self.due_ns(self.seen.len() - 1) as f64 / 1e9 + TAIL_SECONDS;
         let workload = Workload { connections: self.connections, seconds, ..Workload::default() };
