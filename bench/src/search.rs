@@ -310,6 +310,7 @@ mod tests {
             spin_us: 0,
             no_fill: true,
             slots: false,
+            warm_up: None,
         };
         let (address, server) = (running.address.clone(), Some(running.pid()));
         let plan = Plan { address, workload, shape, depth: OPEN_DEPTH, dialect: Dialect::Redis, server };

@@ -86,7 +86,16 @@ impl Replay {
         let seconds = self.due_ns(self.seen.len() - 1) as f64 / 1e9 + TAIL_SECONDS;
         let workload = Workload { connections: self.connections, seconds, ..Workload::default() };
         let cpus = cpus.to_vec();
-        let shape = LoadShape { threads, cpus, rate: None, arrivals: None, spin_us: 0, no_fill: true, slots: false };
+        let shape = LoadShape {
+            threads,
+            cpus,
+            rate: None,
+            arrivals: None,
+            spin_us: 0,
+            no_fill: true,
+            slots: false,
+            warm_up: None,
+        };
         Plan { address, workload, shape, depth: u32::MAX, dialect, server: None }
     }
 

@@ -103,8 +103,16 @@ fn load(toy: &Toy, options: &Options, rate: Option<f64>, connections: u32) -> Re
         arrivals: Arrivals::Constant,
         ..Workload::default()
     };
-    let shape =
-        LoadShape { threads: 1, cpus: Vec::new(), rate, arrivals: None, spin_us: 0, no_fill: true, slots: false };
+    let shape = LoadShape {
+        threads: 1,
+        cpus: Vec::new(),
+        rate,
+        arrivals: None,
+        spin_us: 0,
+        no_fill: true,
+        slots: false,
+        warm_up: None,
+    };
     let depth = if rate.is_some() { 64 } else { 1 };
     let address = Address::local(toy.port);
     let plan = Plan { address, workload, shape, depth, dialect: Dialect::Fixed, server: None };

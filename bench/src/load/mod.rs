@@ -117,6 +117,10 @@ pub(crate) struct LoadShape {
     #[arg(long)]
     #[serde(default)]
     pub(crate) slots: bool,
+    /// Warm up for so many seconds, instead of until the cost of a request stands still.
+    #[arg(long)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) warm_up: Option<f64>,
 }
 
 /// Everything one run needs to know.
@@ -164,6 +168,9 @@ fn check(plan: &Plan) -> Result<(), String> {
         () if plan.depth == 0 => Err("the depth is at least 1".to_owned()),
         () if shape.threads == 0 || shape.threads > plan.workload.connections => {
             Err("threads are at least 1 and at most the connections".to_owned())
+        }
+        () if shape.warm_up.is_some_and(|seconds| seconds.is_nan() || seconds < 0.0) => {
+            Err("the warm-up is 0 s or more".to_owned())
         }
         () if shape.rate.is_some_and(|rate| rate.is_nan() || rate <= 0.0) => Err("the rate is above 0".to_owned()),
         () => Ok(()),

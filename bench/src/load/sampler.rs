@@ -68,17 +68,20 @@ impl Sampler<'_, '_> {
     /// Waits until the cost of a reply stands still. Says whether it does.
     fn warm_up(&mut self, begun: Nanos, opens: Option<Nanos>) -> Result<bool, String> {
         self.live.stage("warming up");
-        let end = opens.unwrap_or(begun + WARM_UP_MAX);
+        let fixed = self.run.plan.shape.warm_up.map(|seconds| begun + Duration::from_secs_f64(seconds));
+        let end = opens.or(fixed).unwrap_or(begun + WARM_UP_MAX);
+        let may_end_early = opens.or(fixed).is_none();
         let mut steadiness = Steadiness::default();
         let mut last = self.look()?;
         let mut is_steady = false;
-        while self.run.clock.now() + STEP < end && !(is_steady && opens.is_none()) && !self.has_failed() {
+        while self.run.clock.now() + STEP < end && !(is_steady && may_end_early) && !self.has_failed() {
             self.run.clock.sleep_until(last.at + STEP);
             let next = self.look()?;
             is_steady = steadiness.is_reached_with(cost(&last, &next));
             last = next;
         }
-        Ok(is_steady)
+        // Who sets the time knows what for.
+        Ok(is_steady || fixed.is_some())
     }
 
     fn window(&mut self, from: Nanos, until: Nanos) -> Result<Vec<Sample>, String> {

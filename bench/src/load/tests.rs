@@ -6,7 +6,16 @@ use crate::server::{Server, free_port};
 use crate::workload::definition::Command;
 
 fn shape(rate: Option<f64>) -> LoadShape {
-    LoadShape { threads: 2, cpus: Vec::new(), rate, arrivals: None, spin_us: 0, no_fill: false, slots: false }
+    LoadShape {
+        threads: 2,
+        cpus: Vec::new(),
+        rate,
+        arrivals: None,
+        spin_us: 0,
+        no_fill: false,
+        slots: false,
+        warm_up: None,
+    }
 }
 
 /// The load against a floor in this process, whose thread ends with it.

@@ -32,12 +32,16 @@ pub(crate) struct Outputs {
 impl Outputs {
     /// Presents a report, or refuses to.
     pub(crate) fn write(&self, title: &str, report: &Report) -> Result<(), String> {
-        if let Some(why) = report.invalid.as_ref().filter(|_| !self.even_if_invalid) {
+        let refused = report.invalid.as_ref().filter(|_| !self.even_if_invalid);
+        if self.json {
+            // Programs find the reason in the field `invalid`.
+            println!("{}", serde_json::to_string_pretty(report).map_err(|error| error.to_string())?);
+        }
+        if let Some(why) = refused {
             return Err(format!("this run does not count: {why}"));
         }
-        match self.json {
-            true => println!("{}", serde_json::to_string_pretty(report).map_err(|error| error.to_string())?),
-            false => print!("{report}"),
+        if !self.json {
+            print!("{report}");
         }
         write_if(self.csv.as_deref(), || Ok(csv::of_run(report)))?;
         write_if(self.hlog.as_deref(), || hlog::of_run(title, report))?;
