@@ -23,7 +23,6 @@ use crate::output::{hlog, html};
 use crate::server::{Running, Server};
 use crate::statistics::share::wilson;
 use crate::wire::Dialect;
-use crate::workload::definition::Workload;
 use crate::workload::overrides::Overrides;
 
 #[derive(clap::Args, Debug)]
@@ -104,20 +103,18 @@ struct Above {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let mut search = Search::new(options)?;
-    let found = search.run(options.from)?;
+    let goals = Goal::all(options)?;
+    let mut bench = Bench::new(options, goals.clone())?;
+    let name = bench.name.clone();
+    let mut search = Search { probe: |rate: f64| bench.probe(rate), probes: Vec::new() };
+    let found = search.run(options.from, &goals)?;
     let text = found.to_string();
     match options.json {
         true => println!("{}", serde_json::to_string_pretty(&found).map_err(|error| error.to_string())?),
         false => println!("{text}"),
     }
     if let Some(path) = &options.html {
-        let page = html::of_search(
-            &format!("{}: {}", search.name, found.goal),
-            &text,
-            search.goals[0].limit_us,
-            &found.probes,
-        )?;
+        let page = html::of_search(&format!("{name}: {}", found.goal), &text, goals[0].limit_us, &found.probes)?;
         std::fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
@@ -140,18 +137,18 @@ impl Goal {
     }
 }
 
-struct Search {
+/// What probes: a server, and the load on it.
+struct Bench {
     name: String,
     goals: Vec<Goal>,
     plan: Plan,
     live: Live,
-    probes: Vec<Probe>,
     /// Kept so that the server lives as long as the search.
     _running: Option<Running>,
 }
 
-impl Search {
-    fn new(options: &Options) -> Result<Self, String> {
+impl Bench {
+    fn new(options: &Options, goals: Vec<Goal>) -> Result<Self, String> {
         let workload = options.overrides.workload()?;
         let (running, address, dialect, server, name) = target(options)?;
         let name = format!("{} on {name}", workload.name);
@@ -161,10 +158,29 @@ impl Search {
         }
         let plan = Plan { address, workload, shape, depth: OPEN_DEPTH, dialect, server };
         let live = Live::for_terminal(&name);
-        Ok(Self { name, goals: Goal::all(options)?, plan, live, probes: Vec::new(), _running: running })
+        Ok(Self { name, goals, plan, live, _running: running })
     }
 
-    fn run(&mut self, from: f64) -> Result<Found, String> {
+    fn probe(&mut self, rate: f64) -> Result<Probe, String> {
+        self.live.entitle(&format!("{} at {}/s", self.name, thousands(rate)));
+        self.plan.shape.rate = Some(rate);
+        let report = measure(&self.plan, &mut self.live)?;
+        self.plan.shape.no_fill = true;
+        let probe = judge(&report, rate, &self.goals)?;
+        let word = if probe.kept { "kept" } else { "missed" };
+        eprintln!("{}/s: {word}, {} us", thousands(rate), thousands(probe.latency_us));
+        Ok(probe)
+    }
+}
+
+/// The search itself, whatever it is that probes.
+struct Search<P> {
+    probe: P,
+    probes: Vec<Probe>,
+}
+
+impl<P: FnMut(f64) -> Result<Probe, String>> Search<P> {
+    fn run(&mut self, from: f64, goals: &[Goal]) -> Result<Found, String> {
         let (mut kept, missed) = self.bracket(from)?;
         let mut above = missed;
         while above / kept > RESOLUTION {
@@ -175,7 +191,7 @@ impl Search {
             let hits = self.repeat(kept, REPEATS)?;
             if hits >= REPEATS_KEPT {
                 let next = self.repeat(above, REPEATS / 2)?;
-                return Ok(self.found(kept, hits, Some((above, next))));
+                return Ok(self.found(kept, hits, (above, next), goals));
             }
             (above, kept) = (kept, kept / RESOLUTION);
         }
@@ -216,34 +232,19 @@ impl Search {
     }
 
     fn probe(&mut self, rate: f64) -> Result<bool, String> {
-        self.live.entitle(&format!("{} at {}/s", self.name, thousands(rate)));
-        self.plan.shape.rate = Some(rate);
-        let report = measure(&self.plan, &mut self.live)?;
-        self.plan.shape.no_fill = true;
-        let probe = judge(&report, rate, &self.goals)?;
-        let word = if probe.kept { "kept" } else { "missed" };
-        eprintln!("{}/s: {word}, {} us", thousands(rate), thousands(probe.latency_us));
+        let probe = (self.probe)(rate)?;
+        let kept = probe.kept;
         self.probes.push(probe);
-        Ok(self.probes[self.probes.len() - 1].kept)
+        Ok(kept)
     }
 
-    fn found(&self, rate: f64, kept: u32, above: Option<(f64, u32)>) -> Found {
-        let of = |rate: f64| self.probes.iter().rev().filter(move |probe| probe.rate == rate);
-        let above = above.map(|(rate, kept)| {
-            let generator = of(rate).find_map(|probe| probe.generator.clone());
-            Above { rate, kept, repeats: REPEATS / 2, generator }
-        });
-        let goals: Vec<String> =
-            self.goals.iter().map(|goal| format!("p{} <= {} us", goal.percentile, thousands(goal.limit_us))).collect();
-        Found {
-            goal: goals.join(", "),
-            rate,
-            kept,
-            repeats: REPEATS,
-            share: wilson(kept, REPEATS),
-            above,
-            probes: self.probes.clone(),
-        }
+    fn found(&self, rate: f64, kept: u32, (next, next_kept): (f64, u32), goals: &[Goal]) -> Found {
+        let generator =
+            self.probes.iter().rev().filter(|probe| probe.rate == next).find_map(|probe| probe.generator.clone());
+        let above = Some(Above { rate: next, kept: next_kept, repeats: REPEATS / 2, generator });
+        let words = goals.iter().map(|goal| format!("p{} <= {} us", goal.percentile, thousands(goal.limit_us)));
+        let goal = words.collect::<Vec<_>>().join(", ");
+        Found { goal, rate, kept, repeats: REPEATS, share: wilson(kept, REPEATS), above, probes: self.probes.clone() }
     }
 }
 
@@ -289,38 +290,57 @@ impl std::fmt::Display for Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fastrand::Rng;
 
-    /// A server that sleeps 1 ms for each request of its only connection keeps nothing near 10,000/s, and 100/s easily.
-    #[test]
-    fn the_rate_found_is_kept_and_the_one_above_is_not() {
-        let server: Server = "redis".parse().unwrap();
-        let running = server.start(Cpu(0)).unwrap();
-        let command = crate::workload::definition::Command::of(
-            1.0,
-            "any",
-            &["EVAL", "local n = 0 for i = 1, 200000 do n = n + i end return n", "0"],
-        );
-        let workload =
-            Workload { connections: 4, keys: 1, seconds: 0.15, command: vec![command], ..Workload::default() };
-        let shape = LoadShape {
-            threads: 1,
-            cpus: Vec::new(),
-            rate: None,
-            arrivals: None,
-            spin_us: 0,
-            no_fill: true,
-            slots: false,
-            warm_up: None,
+    const GOALS: [Goal; 1] = [Goal { percentile: 99.0, limit_us: 1000.0 }];
+
+    /// A server that keeps any rate below a limit which wavers by some percent from run to run.
+    fn found(limit: f64, wavers: f64, from: f64) -> Result<Found, String> {
+        let mut rng = Rng::with_seed(3);
+        let probe = move |rate: f64| {
+            let kept = rate < limit * (1.0 + wavers * (rng.f64() - 0.5));
+            Ok(Probe { rate, latency_us: rate / limit * 1000.0, kept, generator: None })
         };
-        let (address, server) = (running.address.clone(), Some(running.pid()));
-        let plan = Plan { address, workload, shape, depth: OPEN_DEPTH, dialect: Dialect::Redis, server };
-        let goals = vec![Goal { percentile: 50.0, limit_us: 20_000.0 }];
-        let live = Live::silent("test");
-        let mut search = Search { name: "test".to_owned(), goals, plan, live, probes: Vec::new(), _running: None };
-        let found = search.run(200.0).unwrap();
-        assert!((50.0..20_000.0).contains(&found.rate) && found.kept >= REPEATS_KEPT, "{found}");
-        let above = found.above.as_ref().unwrap();
-        assert!(above.rate > found.rate && above.rate / found.rate <= RESOLUTION + 1e-9, "{found}");
-        assert!(found.share[0] > 0.5 && found.to_string().contains("requests/s kept p50 <= 20,000 us"), "{found}");
+        Search { probe, probes: Vec::new() }.run(from, &GOALS)
+    }
+
+    #[test]
+    fn the_highest_rate_is_found_from_below_and_from_above() {
+        for from in [100.0, 10_000.0, 900_000.0] {
+            let found = found(73_000.0, 0.0, from).unwrap();
+            assert!(found.rate <= 73_000.0 && found.rate * RESOLUTION >= 73_000.0, "{found}");
+            let above = found.above.unwrap();
+            assert!((above.kept, found.kept) == (0, REPEATS) && above.rate / found.rate <= RESOLUTION + 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_wavering_limit_lowers_what_is_promised() {
+        let found = found(73_000.0, 0.3, 10_000.0).unwrap();
+        assert!(found.rate < 73_000.0 && found.rate > 73_000.0 * 0.7 && found.kept >= REPEATS_KEPT, "{found}");
+        assert!(found.to_string().contains("requests/s kept p99 <= 1,000 us in"), "{found}");
+    }
+
+    #[test]
+    fn a_goal_that_nothing_keeps_is_said_to_be_so() {
+        assert!(found(0.0, 0.0, 10_000.0).unwrap_err().contains("neither kept nor missed"));
+    }
+
+    /// Runs as they are, judged: an answer too late, too few answers, a generator that was late.
+    #[test]
+    fn a_run_keeps_a_rate_only_in_all_respects() {
+        let mut latency = crate::load::lane::histogram();
+        latency.record_n(900_000, 1000).unwrap();
+        let report: Report = serde_json::from_value(serde_json::json!({
+            "depth": 1, "connections": 1, "requests": 1000, "seconds": 1.0, "requests_per_second": 1000.0,
+            "latency": { "p50_us": 0.0, "p90_us": 0.0, "p99_us": 0.0, "p99_9_us": 0.0, "p99_99_us": 0.0, "max_us": 0.0 },
+            "histogram": hlog::encode(&latency),
+        }))
+        .unwrap();
+        assert!(judge(&report, 1000.0, &GOALS).unwrap().kept);
+        assert!(!judge(&report, 1100.0, &GOALS).unwrap().kept, "a tenth is unanswered");
+        assert!(!judge(&report, 1000.0, &[Goal { percentile: 50.0, limit_us: 800.0 }]).unwrap().kept);
+        let late = Report { invalid: Some("late".to_owned()), ..report };
+        assert_eq!(judge(&late, 1100.0, &GOALS).unwrap().generator.as_deref(), Some("late"));
     }
 }

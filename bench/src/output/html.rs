@@ -361,6 +361,6 @@ fn distinct<'t>(names: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
     distinct
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

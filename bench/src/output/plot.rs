@@ -57,7 +57,9 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> Result<String, String
         Scale::LogY => draw(axes, series, 0.0..x_most * 1.02, (low..high).log_scale()),
         Scale::Percentile => draw(axes, series, (1.0..x_most.max(10.0)).log_scale(), (low..high).log_scale()),
     };
-    drawn.map(|svg| coloured(&svg)).map_err(|error| format!("plotting: {error}"))
+    let names: Vec<&str> = series.iter().map(|line| line.name.as_str()).collect();
+    let label = format!("{} by {}: {}", axes.y, axes.x, names.join(", "));
+    drawn.map(|svg| coloured(&svg, &label)).map_err(|error| format!("plotting: {error}"))
 }
 
 fn draw<X, Y>(axes: &Axes<'_>, series: &[Series], x: X, y: Y) -> Result<String, Box<dyn std::error::Error>>
@@ -125,8 +127,9 @@ fn short(number: f64) -> String {
     format!("{}{unit}", if text.is_empty() { "0" } else { text })
 }
 
-/// Puts variables of the style sheet in the place of the colours that stand for them, and lets the page decide the width.
-fn coloured(svg: &str) -> String {
+/// Puts variables of the style sheet in the place of the colours that stand for them, lets the page decide the width, and says in
+/// words what is shown, to those who cannot see it.
+fn coloured(svg: &str, label: &str) -> String {
     let named = |colour: RGBColor| format!("#{:02X}{:02X}{:02X}", colour.0, colour.1, colour.2);
     let mut text = svg.replace(&named(INK), "var(--ink)").replace(&named(FAINT), "var(--faint)");
     for series in 0..COLOURS {
@@ -134,7 +137,11 @@ fn coloured(svg: &str) -> String {
         text = text.replace(&named(role(number)), &format!("var(--s{series})"));
     }
     let (width, height) = SIZE;
-    text.replacen(&format!("width=\"{width}\" height=\"{height}\""), "role=\"img\"", 1)
+    text.replacen(
+        &format!("width=\"{width}\" height=\"{height}\""),
+        &format!("role=\"img\" aria-label=\"{}\"", super::html::escaped(label)),
+        1,
+    )
 }
 
 #[cfg(test)]
