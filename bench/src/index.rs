@@ -1,12 +1,14 @@
 //! `index`: results/index.md, made from the records alone: the latest record of each workload and machine as a table, the
-//! older ones as a list.
+//! older ones as a list. Pages with plots are drawn anew.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::load::live::thousands;
 use crate::machine::slug;
+use crate::output::html;
 use crate::record::{Line, Record};
+use crate::statistics::Spread;
 use crate::summary::{interval, verdict};
 
 #[derive(clap::Args, Debug)]
@@ -21,9 +23,22 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let records: Result<Vec<_>, String> = paths.into_iter().map(|path| Ok((Record::read(&path)?, path))).collect();
     let mut records = records?;
     records.sort_by(|(one, _), (other, _)| other.date.cmp(&one.date));
+    for (record, path) in &records {
+        redraw(record, path)?;
+    }
     let text = page(&options.results, &records);
     let path = options.results.join("index.md");
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Pages are made of records, so those of older ones gain by what pages have learnt since. The oldest records, which kept no
+/// distributions, have none.
+fn redraw(record: &Record, path: &Path) -> Result<(), String> {
+    if record.runs.iter().all(|run| run.report.histogram.is_empty()) {
+        return Ok(());
+    }
+    let path = path.with_extension("html");
+    std::fs::write(&path, html::of_record(record)?).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn record_paths(results: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -106,9 +121,7 @@ fn section(text: &mut String, results: &Path, (record, path): &(Record, PathBuf)
 
 fn row(text: &mut String, line: &Line) {
     let Line { case, server, figure, ratio, comparison, requests_per_second, latency_p99_us, rss_bytes, .. } = line;
-    let optional = |spread: Option<crate::statistics::Spread>| {
-        spread.map_or_else(String::new, |spread| format!("{:.2}", spread.median))
-    };
+    let optional = |spread: Option<Spread>| spread.map_or_else(String::new, |spread| format!("{:.2}", spread.median));
     let refused = if line.refused > 0 { format!(" ({} rounds refused)", line.refused) } else { String::new() };
     add(
         text,

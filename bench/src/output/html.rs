@@ -122,7 +122,7 @@ fn case_plots(record: &Record, case: Case) -> Result<Vec<(&'static str, String)>
             })
             .collect()
     };
-    let round = |y| Axes { x: "round", y, scale: Scale::Linear };
+    let round = |y| Axes { x: "round", y, scale: Scale::Rounds };
     let cpu = |report: &Report| Some(1e6 / report.requests_per_server_cpu_second?);
     plots.push(("Server CPU time a request, by round", lines(&round("us"), &per_round(cpu))?));
     let memory = |report: &Report| Some(report.server?.rss_bytes as f64 / f64::from(1 << 20));
@@ -172,7 +172,7 @@ fn over_time(course: &Course) -> Result<String, String> {
         Series { name: name.to_owned(), points }
     };
     let series = [of("p50", &course.p50_us), of("p99", &course.p99_us), of("max", &course.max_us)];
-    lines(&Axes { x: "seconds (lowest line p50, middle p99, highest max)", y: "us", scale: Scale::LogY }, &series)
+    lines(&Axes { x: "seconds; from below p50, p99, max", y: "us", scale: Scale::LogY }, &series)
 }
 
 fn course(name: &str, course: &Course, unit: &str, list: fn(&Course) -> &Vec<f64>) -> Result<String, String> {

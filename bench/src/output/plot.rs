@@ -23,6 +23,8 @@ pub(crate) struct Axes<'a> {
 pub(crate) enum Scale {
     /// Both even, from zero.
     Linear,
+    /// Both even, the level one by whole rounds.
+    Rounds,
     /// The upright axis in powers of ten.
     LogY,
     /// Percentiles: the level axis in powers of ten of what is left to 100 %, the upright one too.
@@ -54,6 +56,7 @@ pub(crate) fn lines(axes: &Axes<'_>, series: &[Series]) -> Result<String, String
     let high = 10_f64.powf(y_most.log10().ceil()).max(low * 10.0);
     let drawn = match axes.scale {
         Scale::Linear => draw(axes, series, 0.0..x_most * 1.02, 0.0..y_most * 1.1),
+        Scale::Rounds => draw(axes, series, 0.5..x_most + 0.5, 0.0..y_most * 1.1),
         Scale::LogY => draw(axes, series, 0.0..x_most * 1.02, (low..high).log_scale()),
         Scale::Percentile => draw(axes, series, (1.0..x_most.max(10.0)).log_scale(), (low..high).log_scale()),
     };
@@ -75,17 +78,18 @@ where
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
             .margin_right(18)
-            .x_label_area_size(44)
-            .y_label_area_size(72)
+            .x_label_area_size(60)
+            .y_label_area_size(92)
             .build_cartesian_2d(x, y)?;
         let percentile = |odds: &f64| percentile_of(*odds);
         let plain = |number: &f64| short(*number);
+        let whole = |number: &f64| if number.fract() == 0.0 { short(*number) } else { String::new() };
         let mut mesh = chart.configure_mesh();
         mesh.axis_style(FAINT)
             .bold_line_style(FAINT)
             .light_line_style(TRANSPARENT)
-            .label_style((FONT, 15, &INK))
-            .axis_desc_style((FONT, 15, &INK))
+            .label_style((FONT, 22, &INK))
+            .axis_desc_style((FONT, 22, &INK))
             .x_desc(axes.x)
             .y_desc(axes.y)
             .x_labels(6)
@@ -93,6 +97,7 @@ where
             .y_label_formatter(&plain);
         match axes.scale {
             Scale::Percentile => mesh.x_label_formatter(&percentile).draw()?,
+            Scale::Rounds => mesh.x_label_formatter(&whole).draw()?,
             _ => mesh.x_label_formatter(&plain).draw()?,
         }
         for (at, line) in series.iter().enumerate() {
@@ -155,7 +160,7 @@ mod tests {
 
     #[test]
     fn every_colour_is_a_variable_of_the_page() {
-        for scale in [Scale::Linear, Scale::LogY, Scale::Percentile] {
+        for scale in [Scale::Linear, Scale::Rounds, Scale::LogY, Scale::Percentile] {
             let svg = plot(scale);
             assert!(svg.contains("var(--s0)") && svg.contains("var(--ink)") && !svg.contains("#0102"), "{svg}");
             assert!(svg.contains("viewBox") && !svg.contains("width=\"640\" height=\"400\" viewBox"), "{svg}");
