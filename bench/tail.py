@@ -123,7 +123,7 @@ def probed(server, seconds, action):
     server.reset()
     load = subprocess.Popen(
         ["taskset", "-c", "1", BENCH, "load", "--port", str(server.port), "--rate", "5000", "--connections", "10", "--no-fill",
-         "--command", "1 any GET probe", "--seconds", str(seconds), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+         "--command", "1 any GET probe", "--warm-up", "0.3", "--seconds", str(seconds), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     time.sleep(1)
     began = time.time()
     action()

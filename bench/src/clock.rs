@@ -20,7 +20,8 @@ impl std::ops::Add<Duration> for Nanos {
     type Output = Self;
 
     fn add(self, step: Duration) -> Self {
-        Self(self.0 + nanos_of(step))
+        // `u64::MAX` stands for never, and stays that.
+        Self(self.0.saturating_add(nanos_of(step)))
     }
 }
 
@@ -47,6 +48,11 @@ pub(crate) fn sleep(time: Duration) {
 
 pub(crate) fn date() -> SystemTime {
     SystemTime::now()
+}
+
+pub(crate) fn unix_ms() -> u64 {
+    let since = date().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).expect("far in the future")
 }
 
 pub(crate) fn nanos_of(time: Duration) -> u64 {

@@ -11,6 +11,7 @@
 use std::io;
 use std::str::FromStr;
 
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,9 +19,26 @@ pub(crate) struct Cpu(pub(crate) usize);
 
 impl Cpu {
     pub(crate) fn pin_this_thread(self) -> io::Result<()> {
-        let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: self.0 });
-        pinned.then_some(()).ok_or_else(|| io::Error::other(format!("cannot pin to CPU {}: not allowed here", self.0)))
+        pin_this_thread_to(&[self])
     }
+
+    /// So many CPUs from this one on.
+    pub(crate) fn and_next(self, count: usize) -> Vec<Self> {
+        (self.0..self.0 + count).map(Self).collect()
+    }
+}
+
+/// Restricts this thread, and every process that it starts, to these CPUs.
+pub(crate) fn pin_this_thread_to(cpus: &[Cpu]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for Cpu(cpu) in cpus {
+        if *cpu >= CpuSet::MAX_CPU {
+            return Err(io::Error::other(format!("there is no CPU {cpu}")));
+        }
+        set.set(*cpu);
+    }
+    let names = || cpus.iter().map(|cpu| cpu.0.to_string()).collect::<Vec<_>>().join(", ");
+    sched_setaffinity(None, &set).map_err(|error| io::Error::other(format!("cannot pin to CPU {}: {error}", names())))
 }
 
 impl FromStr for Cpu {

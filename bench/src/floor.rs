@@ -13,8 +13,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
 
 use memchr::{memchr, memchr_iter, memrchr};
+use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::cpu::Cpu;
@@ -37,6 +39,9 @@ pub(crate) struct Options {
     /// Bytes in the value of the fixed reply.
     #[arg(long, default_value_t = 64)]
     pub(crate) value_bytes: usize,
+    /// Burn this part of the CPU time used on top of it: a server that is known to be slower by so much.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) slower_percent: f64,
 }
 
 pub(crate) fn run(options: &Options) -> io::Result<()> {
@@ -44,9 +49,36 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         cpu.pin_this_thread()?;
     }
     let mut floor = Floor::new(options)?;
+    let mut ballast = Ballast { share: options.slower_percent / 100.0, used: cpu_time() };
     loop {
         floor.turn()?;
+        ballast.burn();
     }
+}
+
+/// Makes a floor slower by a known share: after each turn it burns that part of the CPU time of the turn.
+struct Ballast {
+    share: f64,
+    /// CPU time of this thread when it had burnt what it owed.
+    used: Duration,
+}
+
+impl Ballast {
+    fn burn(&mut self) {
+        if self.share > 0.0 {
+            let now = cpu_time();
+            let until = now + now.saturating_sub(self.used).mul_f64(self.share);
+            while cpu_time() < until {
+                std::hint::spin_loop();
+            }
+            self.used = until;
+        }
+    }
+}
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 struct Floor {

@@ -14,7 +14,7 @@
 //!
 //! What makes the API safe: bytes to be sent are either `'static` or owned by the ring until their completion; a
 //! `Buffer` can neither be copied nor used after `recycle`; the ring never leaves its thread (`SINGLE_ISSUER`), and
-//! dropping it closes the io_uring first.
+//! dropping it closes the io_uring first. Sockets are TCP or unix; the ring does not care.
 //!
 //! Absent on purpose: zero-copy sends, timeouts per request, more than one send in flight per socket.
 #![expect(
@@ -24,8 +24,8 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -149,14 +149,26 @@ impl Ring {
 
     /// Takes over a connected socket and begins to receive on it. Not to be mixed with `listen` on one ring: there the
     /// kernel hands out the slots.
-    pub(crate) fn adopt(&mut self, stream: TcpStream) -> io::Result<Slot> {
+    pub(crate) fn adopt(&mut self, socket: OwnedFd) -> io::Result<Slot> {
         assert!(self.listener.is_none(), "slots are handed out either by accept or by adopt");
         assert!((self.adopted as usize) < self.sockets.len());
         let slot = Slot(self.adopted);
-        self.uring.submitter().register_files_update(slot.0, &[stream.as_raw_fd()])?;
         self.adopted += 1;
-        self.receive(slot)?;
+        self.adopt_at(slot, socket)?;
         Ok(slot)
+    }
+
+    /// Takes over a connected socket in the place of one that is closed.
+    pub(crate) fn adopt_at(&mut self, slot: Slot, socket: OwnedFd) -> io::Result<()> {
+        self.uring.submitter().register_files_update(slot.0, &[socket.as_raw_fd()])?;
+        self.sockets[slot.index()] = Socket::default();
+        self.receive(slot)
+    }
+
+    /// Ends a connection from this side; `Closed` follows once the slot is free.
+    pub(crate) fn shut_down(&mut self, slot: Slot) -> io::Result<()> {
+        let entry = opcode::Shutdown::new(Fixed(slot.0), libc::SHUT_RDWR).build();
+        self.push(&entry.user_data(Tag::Shutdown.of(slot.0)))
     }
 
     pub(crate) fn is_sending(&self, slot: Slot) -> bool {
@@ -303,6 +315,8 @@ impl Ring {
                         again.push(Again::Close(slot));
                     }
                 }
+                // The receive ends with it, and that is what closes.
+                Tag::Shutdown => {}
                 Tag::Close => events.push(Event::Closed(slot)),
             }
         }
@@ -339,11 +353,12 @@ enum Tag {
     Accept,
     Receive,
     Send,
+    Shutdown,
     Close,
 }
 
 impl Tag {
-    const ALL: [Self; 4] = [Self::Accept, Self::Receive, Self::Send, Self::Close];
+    const ALL: [Self; 5] = [Self::Accept, Self::Receive, Self::Send, Self::Shutdown, Self::Close];
 
     const fn of(self, slot: u32) -> u64 {
         (self as u64) << 32 | slot as u64

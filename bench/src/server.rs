@@ -1,11 +1,12 @@
 //! Servers under measurement: command lines as data, started pinned, ended by the process that started them.
 //!
-//! In a command line `{port}` is the port to listen on and `{bin}` the folder of this program, where cargo also puts
-//! `corelane`. A child inherits the affinity of the thread that forks it, which pins also those servers that know
+//! In a command line `{port}` is the port to listen on, `{socket}` the path of a unix socket instead, and `{bin}` the folder
+//! of this program, where cargo also puts `corelane`. A child inherits the affinity of the thread that forks it, which pins also those servers that know
 //! nothing of pinning, before their first instruction.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::thread;
@@ -14,16 +15,38 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::sleep;
-use crate::cpu::{Cpu, Pid};
-use crate::workload::Dialect;
+use crate::cpu::{Cpu, Pid, pin_this_thread_to};
+use crate::load::address::Address;
+use crate::wire::Dialect;
 
-/// Servers that need no command line: name, command, dialect.
-const BUILT_IN: [(&str, &str, Dialect); 4] = [
-    ("corelane", "{bin}/corelane --port {port}", Dialect::Redis),
-    ("floor", "{bin}/corelane-bench floor --port {port}", Dialect::Fixed),
-    ("memcached", "memcached -l 127.0.0.1 -p {port} -U 0 -t 1 -m 4096 -u nobody", Dialect::Memcache),
-    ("redis", "redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no", Dialect::Redis),
+/// A server that needs no command line.
+struct BuiltIn {
+    name: &'static str,
+    command: &'static str,
+    dialect: Dialect,
+    cpus: usize,
+}
+
+const MEMCACHED: &str = "memcached -l 127.0.0.1 -p {port} -U 0 -t 1 -m 8192 -u nobody";
+const REDIS: &str = "redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no";
+
+const BUILT_IN: [BuiltIn; 11] = [
+    built_in("corelane", "{bin}/corelane --port {port} --lanes 1", Dialect::Redis, 1),
+    built_in("corelane-resp3", "{bin}/corelane --port {port} --lanes 1", Dialect::Resp3, 1),
+    built_in("corelane2", "{bin}/corelane --port {port} --lanes 2", Dialect::Redis, 2),
+    built_in("floor", "{bin}/corelane-bench floor --port {port}", Dialect::Fixed, 1),
+    built_in("memcached", MEMCACHED, Dialect::Memcache, 1),
+    built_in("memcached-binary", MEMCACHED, Dialect::Binary, 1),
+    built_in("memcached-meta", MEMCACHED, Dialect::Meta, 1),
+    built_in("redis", REDIS, Dialect::Redis, 1),
+    built_in("redis-resp3", REDIS, Dialect::Resp3, 1),
+    built_in("redis-unix", "redis-server --port 0 --unixsocket {socket} --save '' --appendonly no", Dialect::Redis, 1),
+    built_in("valkey", "valkey-server --port {port} --bind 127.0.0.1 --save '' --appendonly no", Dialect::Redis, 1),
 ];
+
+const fn built_in(name: &'static str, command: &'static str, dialect: Dialect, cpus: usize) -> BuiltIn {
+    BuiltIn { name, command, dialect, cpus }
+}
 
 /// A server has this long from its start until it accepts.
 const START_TRIES: u32 = 500;
@@ -34,65 +57,113 @@ pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) command: String,
     pub(crate) dialect: Dialect,
+    /// How many CPUs it is given.
+    #[serde(default = "one")]
+    pub(crate) cpus: usize,
 }
 
-/// `NAME` of a built-in, `NAME=COMMAND`, or `NAME:memcache=COMMAND`.
+fn one() -> usize {
+    1
+}
+
+/// `NAME` of a built-in, `NAME=COMMAND`, `NAME:memcache=COMMAND`, `NAME@2=COMMAND` for one on two CPUs.
 impl FromStr for Server {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((name, command)) = text.split_once('=') else { return Self::built_in(text) };
+        let (name, cpus) = match name.split_once('@') {
+            None => (name, 1),
+            Some((name, cpus)) => (name, cpus.parse().map_err(|_| format!("{cpus} is no number of CPUs"))?),
+        };
         let (name, dialect) = match name.split_once(':') {
             None => (name, Dialect::Redis),
-            Some((name, "redis")) => (name, Dialect::Redis),
-            Some((name, "fixed")) => (name, Dialect::Fixed),
-            Some((name, "memcache")) => (name, Dialect::Memcache),
-            Some((_, other)) => return Err(format!("{other} is none of redis, memcache, fixed")),
+            Some((name, dialect)) => (name, dialect.parse()?),
         };
-        if !command.contains("{port}") {
-            return Err(format!("the command of {name} must say where {{port}} goes"));
+        // `NAME=BUILT-IN` runs a built-in server under another name.
+        if let Ok(known) = Self::built_in(command) {
+            return Ok(Self { name: name.to_owned(), ..known });
         }
-        Ok(Self { name: name.to_owned(), command: command.to_owned(), dialect })
+        if !command.contains("{port}") && !command.contains("{socket}") {
+            return Err(format!("the command of {name} must say where {{port}} or {{socket}} goes"));
+        }
+        Ok(Self { name: name.to_owned(), command: command.to_owned(), dialect, cpus })
     }
 }
 
 impl Server {
-    fn built_in(name: &str) -> Result<Self, String> {
-        let found = BUILT_IN.iter().find(|(built_in, ..)| *built_in == name);
-        let (name, command, dialect) = found.ok_or_else(|| {
-            let known = BUILT_IN.map(|(name, ..)| name).join(", ");
+    pub(crate) fn built_in(name: &str) -> Result<Self, String> {
+        let found = BUILT_IN.iter().find(|known| known.name == name);
+        let BuiltIn { command, dialect, cpus, .. } = found.ok_or_else(|| {
+            let known = BUILT_IN.map(|known| known.name).join(", ");
             format!("{name} is not built in ({known}): give NAME=COMMAND")
         })?;
-        Ok(Self { name: (*name).to_owned(), command: (*command).to_owned(), dialect: *dialect })
+        Ok(Self { name: name.to_owned(), command: (*command).to_owned(), dialect: *dialect, cpus: *cpus })
+    }
+
+    /// Whether its program is there at all.
+    pub(crate) fn is_installed(&self) -> bool {
+        let words = self.words(&Place { port: 0, socket: PathBuf::new() });
+        let Some(program) = words.ok().and_then(|words| words.into_iter().next()) else { return false };
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let mut candidates = std::env::split_paths(&folders).map(|folder| folder.join(&program));
+        if program.contains('/') { Path::new(&program).is_file() } else { candidates.any(|path| path.is_file()) }
     }
 
     /// What the program itself says its version is.
     pub(crate) fn version(&self) -> Option<String> {
-        let program = self.words(0).ok()?.into_iter().next()?;
+        let program = self.words(&Place { port: 0, socket: PathBuf::new() }).ok()?.into_iter().next()?;
         let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
         let line = String::from_utf8(output.stdout).ok()?.lines().next()?.to_owned();
         output.status.success().then_some(line)
     }
 
-    /// Starts the server on one CPU and returns when it accepts connections.
-    pub(crate) fn start(&self, cpu: Cpu) -> Result<Running, String> {
-        let port = free_port().map_err(|error| format!("no free port: {error}"))?;
-        let words = self.words(port)?;
+    /// Starts the server on its CPUs, from `first` on, and returns when it accepts connections.
+    pub(crate) fn start(&self, first: Cpu) -> Result<Running, String> {
+        let place = Place::new().map_err(|error| format!("no free port: {error}"))?;
+        let words = self.words(&place)?;
         let (program, arguments) = words.split_first().ok_or_else(|| format!("{} has an empty command", self.name))?;
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        let child =
-            spawn_on(cpu, &mut command).map_err(|error| format!("starting {} ({program}): {error}", self.name))?;
-        let mut running = Running { child, port };
+        let child = spawn_on(&first.and_next(self.cpus), &mut command)
+            .map_err(|error| format!("starting {} ({program}): {error}", self.name))?;
+        let address =
+            if self.command.contains("{socket}") { Address::Unix(place.socket) } else { Address::local(place.port) };
+        let mut running = Running { child, address, port: place.port };
         running.wait_until_it_accepts().map_err(|why| format!("{}: {why}", self.name))?;
         Ok(running)
     }
 
-    fn words(&self, port: u16) -> Result<Vec<String>, String> {
+    /// Whether lanes are stores of their own on ports of their own: then a figure of several would be one of a single lane.
+    pub(crate) fn has_separate_lanes(&self, first: Cpu) -> Result<bool, String> {
+        if self.cpus == 1 || !self.command.contains("--lanes") {
+            return Ok(false);
+        }
+        let running = self.start(first)?;
+        Ok(Address::local(running.port + 1).connect().is_ok())
+    }
+
+    fn words(&self, place: &Place) -> Result<Vec<String>, String> {
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
         let folder = own.parent().ok_or("this program has no folder")?.display().to_string();
         let words = shlex::split(&self.command).ok_or_else(|| format!("unbalanced quotes: {}", self.command))?;
-        Ok(words.iter().map(|word| word.replace("{port}", &port.to_string()).replace("{bin}", &folder)).collect())
+        let (port, socket) = (place.port.to_string(), place.socket.display().to_string());
+        let fill = |word: &String| word.replace("{port}", &port).replace("{socket}", &socket).replace("{bin}", &folder);
+        Ok(words.iter().map(fill).collect())
+    }
+}
+
+/// Where a server may listen.
+struct Place {
+    port: u16,
+    socket: PathBuf,
+}
+
+impl Place {
+    fn new() -> io::Result<Self> {
+        let port = free_port()?;
+        let socket = std::env::temp_dir().join(format!("corelane-bench-{}-{port}.sock", std::process::id()));
+        Ok(Self { port, socket })
     }
 }
 
@@ -100,6 +171,7 @@ impl Server {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    pub(crate) address: Address,
     pub(crate) port: u16,
 }
 
@@ -113,12 +185,12 @@ impl Running {
             if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {
                 return Err(format!("it ended at once with {status}"));
             }
-            if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+            if self.address.connect().is_ok() {
                 return Ok(());
             }
             sleep(START_PAUSE);
         }
-        Err(format!("it did not accept on port {} within {:?}", self.port, START_PAUSE * START_TRIES))
+        Err(format!("it did not accept on {} within {:?}", self.address, START_PAUSE * START_TRIES))
     }
 }
 
@@ -127,14 +199,17 @@ impl Drop for Running {
         // An error means that it has ended by itself, which the run has noticed already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Address::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
 /// Forks from a thread that is pinned and then ends, so that this thread's own affinity stays what it was.
-fn spawn_on(cpu: Cpu, command: &mut Command) -> io::Result<Child> {
+fn spawn_on(cpus: &[Cpu], command: &mut Command) -> io::Result<Child> {
     thread::scope(|scope| {
         let forking = scope.spawn(|| {
-            cpu.pin_this_thread()?;
+            pin_this_thread_to(cpus)?;
             command.spawn()
         });
         forking.join().map_err(|_| io::Error::other("the forking thread panicked"))?
@@ -152,15 +227,20 @@ mod tests {
 
     #[test]
     fn servers_are_named_or_given_whole() {
+        let place = |port| Place { port, socket: PathBuf::from("/s") };
         let redis: Server = "redis".parse().unwrap();
-        assert_eq!((redis.dialect, redis.words(7).unwrap()[2].as_str()), (Dialect::Redis, "7"));
-        assert_eq!(redis.words(7).unwrap()[6], "", "the quoted empty word of --save stays a word");
+        assert_eq!((redis.dialect, redis.words(&place(7)).unwrap()[2].as_str()), (Dialect::Redis, "7"));
+        assert_eq!(redis.words(&place(7)).unwrap()[6], "", "the quoted empty word of --save stays a word");
+        let twin: Server = "other=redis".parse().unwrap();
+        assert_eq!((twin.name.as_str(), &twin.command), ("other", &redis.command));
+        let wide: Server = "w:resp3@2=s {socket}".parse().unwrap();
+        assert_eq!((wide.cpus, wide.dialect, wide.words(&place(7)).unwrap()[1].as_str()), (2, Dialect::Resp3, "/s"));
         let own: Server = "mc:memcache=/opt/mc --listen=127.0.0.1:{port}".parse().unwrap();
         assert_eq!((own.name.as_str(), own.dialect), ("mc", Dialect::Memcache));
-        assert_eq!(own.words(80).unwrap(), ["/opt/mc", "--listen=127.0.0.1:80"]);
+        assert_eq!(own.words(&place(80)).unwrap(), ["/opt/mc", "--listen=127.0.0.1:80"]);
         assert!("nosuch".parse::<Server>().is_err());
         assert!("x=server without a place for its port".parse::<Server>().is_err());
-        assert!("x:gopher=s {port}".parse::<Server>().is_err());
+        assert!("x:gopher=s {port}".parse::<Server>().is_err() && "x@many=s {port}".parse::<Server>().is_err());
     }
 
     #[test]

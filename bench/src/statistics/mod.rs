@@ -3,6 +3,9 @@
 //! Ratios are taken within a round, where both servers met the same noise, and only then is their median taken; the
 //! ratio of two medians would compare different moments.
 
+pub(crate) mod paired;
+pub(crate) mod share;
+
 use serde::{Deserialize, Serialize};
 
 /// Median, extremes, and the median distance from the median (MAD).
@@ -29,7 +32,7 @@ impl Spread {
 }
 
 /// The middle sample, or the mean of the middle two.
-fn median(samples: &[f64]) -> Option<f64> {
+pub(crate) fn median(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
