@@ -49,6 +49,10 @@ pub const TICKETS_PER_PEER: usize = 4096;
 /// Bytes that may wait to go to another lane before connections that want it are held up.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 
+/// How long, and how many, replies that are ready wait for those that other lanes owe before them: some turns.
+pub const LINGER_NS: u64 = 100_000;
+pub const LINGER_BYTES_MAX: usize = 64 << 10;
+
 /// Emptied parcels a lane keeps for the next.
 pub const SPARE_PARCELS_MAX: usize = 64;
 

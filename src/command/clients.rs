@@ -107,6 +107,8 @@ pub struct Client {
     pub output: Output,
     /// Replies that others owe, and what follows them.
     pub owed: Owed,
+    /// Replies of it wait for those that are owed before them, so that all leave together.
+    pub lingers: bool,
     /// Its input waits until replies that are owed have come.
     pub waits: bool,
     /// Bytes taken for sending that the kernel has not taken yet.
@@ -156,6 +158,7 @@ impl Client {
             gathering: None,
             output: Output::default(),
             owed: Owed::default(),
+            lingers: false,
             waits: false,
             in_flight: 0,
             over_soft_since: None,

@@ -102,17 +102,25 @@ impl Owed {
         self.first + self.slots.len() as u64 - 1
     }
 
-    /// A reply has come: `write` puts it where it belongs, into `output` if all before it have left.
+    /// A reply has come: `write` puts it where it belongs, into `output` if all before it have left. Buffers that became empty go to
+    /// `spares`.
     ///
     /// # Panics
     /// If the place was never opened: each is paid once.
-    pub fn pay(&mut self, number: u64, place: Where, output: &mut Output, write: impl FnOnce(&mut Output)) {
+    pub fn pay(
+        &mut self,
+        number: u64,
+        place: Where,
+        output: &mut Output,
+        spares: &mut Vec<Output>,
+        write: impl FnOnce(&mut Output),
+    ) {
         self.several -= usize::from(place == Where::Several);
         let at = usize::try_from(number - self.first).expect("no more slots than fit in memory");
         let slot = &mut self.slots[at];
         assert!(slot.reply.is_none(), "a reply is owed once");
         if at > 0 {
-            let mut reply = Output::default();
+            let mut reply = spares.pop().unwrap_or_default();
             if !slot.silent {
                 write(&mut reply);
             }
@@ -123,9 +131,9 @@ impl Owed {
         if !slot.silent {
             write(output);
         }
-        self.shift(output);
+        self.shift(output, spares);
         while self.slots.front().is_some_and(|slot| slot.reply.is_some()) {
-            self.shift(output);
+            self.shift(output, spares);
         }
         if self.slots.is_empty() {
             self.lane = None;
@@ -134,12 +142,21 @@ impl Owed {
     }
 
     /// Takes the front slot, whose reply is there or has been written.
-    fn shift(&mut self, output: &mut Output) {
+    fn shift(&mut self, output: &mut Output, spares: &mut Vec<Output>) {
         let Some(Slot { reply, after, .. }) = self.slots.pop_front() else { return };
         self.first += 1;
-        for part in [reply.unwrap_or_default(), after] {
+        for mut part in reply.into_iter().chain([after]) {
+            if part.bytes.capacity() == 0 && part.is_empty() {
+                continue;
+            }
             self.bytes -= part.len().min(self.bytes);
-            output.append(part);
+            if output.is_empty() && output.bytes.capacity() < part.bytes.capacity() {
+                std::mem::swap(output, &mut part);
+            } else {
+                part.copy_to(output);
+                part.clear();
+            }
+            spares.push(part);
         }
     }
 
@@ -161,22 +178,22 @@ mod tests {
 
     #[test]
     fn replies_leave_in_the_order_of_their_requests() {
-        let (mut owed, mut output) = (Owed::default(), Output::default());
+        let (mut owed, mut output, mut spares) = (Owed::default(), Output::default(), Vec::new());
         let first = owed.open(HERE, Barrier::No, false);
         say("b")(owed.tail().expect("open"));
         let second = owed.open(Where::Lane(ShardId(2)), Barrier::No, false);
         let third = owed.open(HERE, Barrier::No, true);
         say("d")(owed.tail().expect("open"));
         assert!(owed.is_elsewhere_than(ShardId(1)));
-        owed.pay(third, HERE, &mut output, say("silent"));
-        owed.pay(second, HERE, &mut output, say("c"));
+        owed.pay(third, HERE, &mut output, &mut spares, say("silent"));
+        owed.pay(second, HERE, &mut output, &mut spares, say("c"));
         assert!(output.is_empty());
-        owed.pay(first, HERE, &mut output, say("a"));
+        owed.pay(first, HERE, &mut output, &mut spares, say("a"));
         assert_eq!(output.bytes, b"abcd");
         assert!(owed.is_empty() && owed.tail().is_none() && owed.bytes() == 0);
         let next = owed.open(Where::Several, Barrier::Yes, false);
         assert!(owed.is_barred() && owed.has_several());
-        owed.pay(next, Where::Several, &mut output, say("e"));
+        owed.pay(next, Where::Several, &mut output, &mut spares, say("e"));
         assert!(!owed.is_barred() && !owed.has_several());
         assert_eq!(output.bytes, b"abcde");
     }

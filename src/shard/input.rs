@@ -651,7 +651,12 @@ impl Shard {
     /// What follows from how a run ended: the next quota, a pause, the end of the connection; and the flush.
     fn after_run(&mut self, conn: ConnId, end: RunEnd) {
         let now = self.now.millis();
-        self.clients.order_flush(conn);
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
+        if client.owed.is_empty() {
+            self.clients.order_flush(conn);
+        } else {
+            self.linger(conn);
+        }
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
         match end {
             RunEnd::Quota | RunEnd::Busy if !client.queued => {

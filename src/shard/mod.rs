@@ -129,6 +129,8 @@ pub struct Shard {
     /// To whom replies are owed, by ticket, and how many of them each lane owes.
     debts: Slab<pending::Debt>,
     under_way: Vec<usize>,
+    /// Connections with replies that wait for others, and since when, in nanoseconds of the monotonic clock.
+    lingering: VecDeque<(ConnId, u64)>,
     /// Connections whose next request is for a lane that has as much to do as it may.
     starved: Vec<ConnId>,
 
@@ -186,6 +188,7 @@ impl Shard {
             parcels: Vec::new(),
             debts: Slab::default(),
             under_way: vec![0; usize::from(lanes.count())],
+            lingering: VecDeque::new(),
             starved: Vec::new(),
             locks: locks::Locks::default(),
             behind: HashMap::new(),
@@ -323,7 +326,8 @@ impl Shard {
         if let Some((what, own_ns)) = long {
             self.stats.latency.note(Slow::Turn, what, own_ns, self.now.unix_us);
         }
-        [store, sweep].into_iter().flatten().min()
+        let linger = self.end_lingering();
+        [store, sweep, linger].into_iter().flatten().min()
     }
 
     /// Expires and frees; timed only when there is something to do.

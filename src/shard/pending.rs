@@ -51,18 +51,47 @@ impl Shard {
         self.feed_starved();
         let Some(client) = self.clients.get_mut(conn).filter(|client| client.id == id) else { return };
         let Client { owed, output, .. } = client;
-        owed.pay(number, place, output, write);
+        owed.pay(number, place, output, &mut self.spares, write);
+        self.spares.truncate(limits::SPARE_OUTPUTS_MAX);
         let is_over = client.owed.is_empty();
         let (waits, closing) = (client.waits, client.closing);
-        self.clients.order_flush(conn);
         if !is_over {
-            return;
+            return self.linger(conn);
         }
+        self.clients.order_flush(conn);
         if closing == Closing::AfterReplies {
             self.clients.close(conn, Closing::AfterFlush);
         } else if waits {
             self.resume(conn);
         }
+    }
+
+    /// Replies are ready in front of some that are owed: those are mostly there within a turn or two, and all leave by one send.
+    pub(super) fn linger(&mut self, conn: ConnId) {
+        let since_ns = self.now.mono_ns;
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        if client.output.len() > limits::LINGER_BYTES_MAX {
+            self.clients.order_flush(conn);
+        } else if !client.lingers && !client.output.is_empty() {
+            client.lingers = true;
+            self.lingering.push_back((conn, since_ns));
+        }
+    }
+
+    /// Lets those leave that have lingered long enough; when the next have.
+    pub(super) fn end_lingering(&mut self) -> Option<u64> {
+        while let Some(&(conn, since_ns)) = self.lingering.front() {
+            let until_ns = since_ns + limits::LINGER_NS;
+            if until_ns > self.now.mono_ns {
+                return Some(until_ns);
+            }
+            self.lingering.pop_front();
+            if let Some(client) = self.clients.get_mut(conn) {
+                client.lingers = false;
+                self.clients.order_flush(conn);
+            }
+        }
+        None
     }
 
     /// Lets a connection's input go on that had to wait.
