@@ -41,12 +41,13 @@ impl Lags {
 }
 
 fn bucket(lag_us: u64) -> usize {
-    if lag_us < 4 {
-        return lag_us as usize;
-    }
-    let exponent = lag_us.ilog2();
-    let quarter = (lag_us >> (exponent - 2)) & 3;
-    (4 * (exponent as usize - 1) + quarter as usize).min(BUCKETS - 1)
+    let number = if lag_us < 4 {
+        lag_us
+    } else {
+        let exponent = lag_us.ilog2();
+        4 * (u64::from(exponent) - 1) + (lag_us >> (exponent - 2) & 3)
+    };
+    usize::try_from(number).map_or(BUCKETS - 1, |number| number.min(BUCKETS - 1))
 }
 
 /// The highest lag of a bucket.

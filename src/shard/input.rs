@@ -676,7 +676,8 @@ impl Shard {
     /// Keeps what waits in front of a connection's quota within bounds.
     fn bound_inbound(&mut self, conn: ConnId) {
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
-        let waiting = client.inbound.len() + client.gathering.as_ref().map_or(0, |gathering| gathering.bytes());
+        // A word that is arriving is bounded by `proto-max-bulk-len` already.
+        let waiting = client.inbound.len() + client.gathering.as_ref().map_or(0, |gathering| gathering.done.bytes());
         if waiting as u64 > self.config.client_query_buffer_limit_bytes() {
             self.stats.input_limit_closed += 1;
             self.clients.close(conn, Closing::Now);
