@@ -17,7 +17,8 @@ use super::history::{Key, Operation, Store};
 pub(crate) fn check(clients: &[Vec<Operation>]) -> Result<(), String> {
     for keys in joined_keys(clients) {
         let concerned = |operation: &&Operation| operation.ask.keys().iter().any(|key| keys.contains(key));
-        let part: Vec<Vec<&Operation>> = clients.iter().map(|client| client.iter().filter(concerned).collect()).collect();
+        let part: Vec<Vec<&Operation>> =
+            clients.iter().map(|client| client.iter().filter(concerned).collect()).collect();
         search(&part)?;
     }
     Ok(())
@@ -63,17 +64,19 @@ fn search(clients: &[Vec<&Operation>]) -> Result<(), String> {
             }
         }
     }
-    let stuck: Vec<String> = candidates(clients, &furthest.0).map(|(at, one)| format!("  client {at}: {one:?}")).collect();
+    let stuck: Vec<String> =
+        candidates(clients, &furthest.0).map(|(at, one)| format!("  client {at}: {one:?}")).collect();
     Err(format!("no order: with {:?} in the store none of these can follow\n{}", furthest.1, stuck.join("\n")))
 }
 
 /// The operations that may go next, with their clients.
-fn candidates<'c>(
-    clients: &'c [Vec<&'c Operation>],
-    gone: &[usize],
-) -> impl Iterator<Item = (usize, &'c Operation)> {
-    let next: Vec<(usize, &Operation)> =
-        clients.iter().zip(gone).enumerate().filter_map(|(at, (client, gone))| Some((at, *client.get(*gone)?))).collect();
+fn candidates<'c>(clients: &'c [Vec<&'c Operation>], gone: &[usize]) -> impl Iterator<Item = (usize, &'c Operation)> {
+    let next: Vec<(usize, &Operation)> = clients
+        .iter()
+        .zip(gone)
+        .enumerate()
+        .filter_map(|(at, (client, gone))| Some((at, *client.get(*gone)?)))
+        .collect();
     let first_end = next.iter().map(|(_, operation)| operation.end).min().unwrap_or(u64::MAX);
     next.into_iter().filter(move |(_, operation)| operation.start <= first_end)
 }

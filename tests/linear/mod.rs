@@ -135,7 +135,10 @@ fn the_checker_accepts_what_overlaps_and_refuses_what_cannot_be() {
     let set = at(0, 10, Ask::Set(0, 1), Told::Ok);
     let none = Told::Value(None);
     assert!(accepted(&[vec![set.clone()], vec![at(5, 6, Ask::Get(0), none.clone()), at(7, 8, Ask::Get(0), is(1))]]));
-    assert!(!accepted(&[vec![set.clone()], vec![at(5, 6, Ask::Get(0), is(1)), at(7, 8, Ask::Get(0), none.clone())]]), "back in time");
+    assert!(
+        !accepted(&[vec![set.clone()], vec![at(5, 6, Ask::Get(0), is(1)), at(7, 8, Ask::Get(0), none.clone())]]),
+        "back in time"
+    );
     assert!(!accepted(&[vec![set], vec![at(11, 12, Ask::Get(0), none.clone())]]), "a stale read");
     let pair = at(0, 10, Ask::MSet(vec![(0, 1), (1, 1)]), Told::Ok);
     let half = at(5, 6, Ask::MGet(vec![0, 1]), Told::Several(vec![is(1), none.clone()]));

@@ -35,7 +35,9 @@ impl Footprint {
     /// Whether both touch one key.
     pub(crate) fn meets(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Keys(one), Self::Keys(two)) => one.iter().any(|(place, _)| two.iter().any(|(other, _)| other == place)),
+            (Self::Keys(one), Self::Keys(two)) => {
+                one.iter().any(|(place, _)| two.iter().any(|(other, _)| other == place))
+            }
             _ => true,
         }
     }
