@@ -4,7 +4,7 @@
 //! support/   start a server, speak to it byte for byte        compat/   what a client may rely on, as data
 //! process/   start, refuse to start, stop                     clients/  unmodified client libraries against us
 //! shard/     the shard driven with arrays                  sim/      shards, links and clients under a seed
-//! tidy.rs    what the source itself must keep to
+//! linear/    whether a legal order explains what clients saw   tidy.rs   what the source itself must keep to
 //! ```
 //!
 //! All of it can be pointed at another server, to check the expectations rather than the server:
@@ -17,6 +17,7 @@
 
 mod clients;
 mod compat;
+mod linear;
 mod process;
 mod shard;
 mod sim;

@@ -32,6 +32,16 @@ impl Footprint {
         }
     }
 
+    /// Whether both touch one key.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keys(one), Self::Keys(two)) => {
+                one.iter().any(|(place, _)| two.iter().any(|(other, _)| other == place))
+            }
+            _ => true,
+        }
+    }
+
     /// What of it is one lane's.
     pub(crate) fn on_lane(&self, lane: usize, lanes: usize) -> Self {
         match self {

@@ -25,7 +25,7 @@ pub(crate) fn judge(world: &World) -> Result<Sum, String> {
     let order = serial_order(log)?;
     let lone = shard(0, 1, world.seed, world.config());
     let mut oracle = Oracle::new(lone, log, &order);
-    let lives = oracle.replay(&order)?;
+    let lives = oracle.replay()?;
     guarantee::check(log, &order, &lives)?;
     let at = world.latest();
     let mut lanes = BTreeMap::new();

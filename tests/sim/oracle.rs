@@ -24,12 +24,18 @@ use super::log::{Call, CallId, Log, short};
 use super::order::Node;
 use crate::support::client::encode;
 
+/// Requests on the same keys that are told with a difference.
+const ALIKE_TOLD: usize = 10;
+
 /// Turns within which one request must be answered when there is no other.
 const TURNS_MAX: usize = 10_000;
 
 pub(crate) struct Oracle<'l> {
     pub(crate) shard: Shard,
     log: &'l Log,
+    order: &'l [Node],
+    /// How much of the order has been replayed.
+    done: usize,
     clients: Vec<Twin>,
     now: Millis,
 }
@@ -48,8 +54,8 @@ struct Twin {
 }
 
 impl<'l> Oracle<'l> {
-    pub(crate) fn new(shard: Shard, log: &'l Log, order: &[Node]) -> Self {
-        let mut oracle = Self { shard, log, clients: Vec::new(), now: Millis(0) };
+    pub(crate) fn new(shard: Shard, log: &'l Log, order: &'l [Node]) -> Self {
+        let mut oracle = Self { shard, log, order, done: 0, clients: Vec::new(), now: Millis(0) };
         for client in &log.clients {
             let (session, data) = (oracle.connect(), oracle.connect());
             let placed = vec![false; client.calls.len()];
@@ -62,9 +68,10 @@ impl<'l> Oracle<'l> {
     }
 
     /// Replays everything; the lives of keys come back, for who checks what has no place.
-    pub(crate) fn replay(&mut self, order: &[Node]) -> Result<Lives, String> {
+    pub(crate) fn replay(&mut self) -> Result<Lives, String> {
         let mut lives = Lives::default();
-        for (position, node) in order.iter().enumerate() {
+        for (position, node) in self.order.iter().enumerate() {
+            self.done = position;
             self.now = node.now.unwrap_or(self.now);
             self.run(node)?;
             lives.note(position, &node.footprint, &self.shard);
@@ -202,7 +209,19 @@ impl<'l> Oracle<'l> {
     }
 
     fn differs(&self, id: CallId, reply: &[u8]) -> String {
-        format!("{}\n  one shard says {} at {} ms", self.log.describe(id), short(reply), self.now.0)
+        let before = self.touched_alike(id).join("\n    ");
+        let call = self.log.describe(id);
+        format!("{call}\n  one shard says {} at {} ms, after\n    {before}", short(reply), self.now.0)
+    }
+
+    /// The latest requests in the order that share a key with this one.
+    fn touched_alike(&self, id: CallId) -> Vec<String> {
+        let Some(node) = self.order.iter().find(|node| node.call == id) else { return Vec::new() };
+        let alike = self.order[..self.done].iter().rev().filter(|before| before.footprint.meets(&node.footprint));
+        let told = |node: &Node| format!("{} ran {}..{}", self.log.describe(node.call), node.first.0, node.last.0);
+        let mut lines: Vec<String> = alike.take(ALIKE_TOLD).map(told).collect();
+        lines.reverse();
+        lines
     }
 
     fn connect(&mut self) -> ConnId {
