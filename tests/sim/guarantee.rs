@@ -47,7 +47,7 @@ impl Lives {
     fn note_key(&mut self, position: usize, place: &Place, oracle: &Shard) {
         let state = look_up(oracle, place);
         let life = self.0.entry(place.clone()).or_default();
-        if life.last().map_or(None, |(_, state)| *state) != state {
+        if life.last().and_then(|(_, state)| *state) != state {
             life.push((position, state));
         }
     }

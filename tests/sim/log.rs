@@ -98,7 +98,7 @@ impl Log {
     pub(crate) fn describe(&self, at: CallId) -> String {
         let call = self.call(at);
         let id = self.clients[at.client].id;
-        let moment = |at: Option<Moment>| at.map_or("-".to_owned(), |at| at.0.to_string());
+        let moment = |at: Option<Moment>| at.map_or_else(|| "-".to_owned(), |at| at.0.to_string());
         format!(
             "client {id} #{} [db {}] {}  (sent {}, answered {}) -> {}",
             at.number,

@@ -62,8 +62,8 @@ impl Tamper {
 fn change(reply: &mut [u8]) {
     if let Some(byte) = reply.len().checked_sub(3).and_then(|at| reply.get_mut(at)) {
         *byte = match *byte {
-            b'0'..b'9' | b'a'..b'z' => *byte + 1,
             b'9' => b'0',
+            b'0'..=b'8' | b'a'..=b'y' => *byte + 1,
             other => other,
         };
     }

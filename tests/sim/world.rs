@@ -443,7 +443,7 @@ impl World {
         let mut lines = vec!["there is no end to it".to_owned()];
         for (i, client) in self.clients.iter().enumerate().filter(|(_, client)| !client.is_done()) {
             let log = &self.log.clients[i];
-            let call = client.waits_for().map_or("its end".to_owned(), |number| log.calls[number].text());
+            let call = client.waits_for().map_or_else(|| "its end".to_owned(), |number| log.calls[number].text());
             lines.push(format!("client {} of lane {} waits for {call}", log.id, log.home.0));
         }
         for (at, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| !lane.shard.is_quiet()) {
