@@ -44,7 +44,7 @@ fn replayed(seen: Vec<Seen>) {
     let plan = replay.plan(running.address.clone(), Dialect::Redis, 1, &[]);
     assert!((plan.workload.seconds - span as f64 / 2e9) < 0.3, "half as long, and a little: {}", plan.workload.seconds);
     let report = crate::load::replay(&plan, &replay, &mut Live::silent("test")).unwrap();
-    assert!(report.requests as usize >= REQUESTS && report.errors == 0, "{report:?}");
+    assert!(report.requests >= REQUESTS as u64 && report.errors == 0, "{report:?}");
     let mut client = Client::over(running.address.connect().unwrap());
     for key in ["one", "two"] {
         assert_eq!(client.call(&["GET", key]).unwrap().text(), Some((REQUESTS / 2).to_string().as_str()));

@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn stalls_are_seen_whole_and_a_closed_loop_omits_them() {
         let table = within_tolerance(|| stalls(&Options { seconds: 3 }));
-        let (_, log, _, closed) = table.rows[2];
-        assert!(log > 200_000.0 && closed.unwrap() < 20_000.0, "p99: {table}");
+        let (_, log, _, closed) = table.rows[1];
+        assert!(log > 200_000.0 && closed.unwrap() < log / 4.0, "p90: {table}");
     }
 
     #[test]

@@ -240,7 +240,9 @@ impl<'a> Run<'a> {
                     })
                 })
                 .collect();
-            let sampled = self.sample(&mut slices, live);
+            // On a thread of its own: it is pinned, and what it pins must not outlive the run.
+            let sampled = thread::scope(|inner| inner.spawn(|| self.sample(&mut slices, live)).join());
+            let sampled = sampled.map_err(|_| "the sampling thread panicked".to_owned()).and_then(|sampled| sampled);
             let records: Result<Vec<Record>, String> =
                 lanes.into_iter().map(|lane| lane.join().map_err(|_| "a load thread panicked".to_owned())?).collect();
             live.end();

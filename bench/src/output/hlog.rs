@@ -1,6 +1,6 @@
 //! Histograms as text: one alone in base64, as records keep it, and in the log format that HdrHistogram's tools read.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -32,7 +32,7 @@ pub(crate) fn of_runs(runs: &[(&str, &Report)]) -> Result<String, String> {
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
     builder.add_comment("corelane-bench: latency from the intended start, nanoseconds");
-    builder.with_start_time(SystemTime::UNIX_EPOCH).with_max_value_divisor(1e6);
+    builder.with_start_time(crate::clock::date()).with_max_value_divisor(1e6);
     let mut log = builder.begin_log_with(&mut bytes, &mut serializer).map_err(|error| error.to_string())?;
     let mut start = Duration::ZERO;
     for (title, report) in runs {

@@ -115,9 +115,9 @@ where
 
 /// 1 in 1 is 0 %, 1 in 10 is 90 %, 1 in 1,000 is 99.9 %.
 fn percentile_of(odds: f64) -> String {
-    let nines = odds.log10().round();
-    let decimals = if nines > 2.0 { nines as i32 - 2 } else { 0 };
-    format!("{:.*}%", usize::try_from(decimals).unwrap_or(0), 100.0 - 100.0 / odds)
+    // Two nines need no decimals, each further one needs one.
+    let decimals = (3..=7).take_while(|nines| odds >= 0.99 * 10_f64.powi(*nines)).count();
+    format!("{:.decimals$}%", 100.0 - 100.0 / odds)
 }
 
 /// A number in few letters: 1.5k, 20M.

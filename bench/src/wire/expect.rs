@@ -306,12 +306,11 @@ fn header(bytes: &[u8], at: usize, kind: u8) -> Result<(usize, usize), Halt> {
 }
 
 fn digits(bytes: &[u8]) -> Result<usize, Halt> {
-    let end =
-        memchr::memchr(b'\n', bytes).ok_or(if bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\r') {
-            Halt::Incomplete
-        } else {
-            Halt::Malformed
-        })?;
+    let Some(end) = memchr::memchr(b'\n', bytes) else {
+        // A refusal that is still on its way must not be waited on for ever.
+        let may_become_one = bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\r');
+        return Err(if may_become_one { Halt::Incomplete } else { Halt::Malformed });
+    };
     let is_number = end > 1 && bytes[..end - 1].iter().all(u8::is_ascii_digit);
     if is_number { Ok(end + 1) } else { Err(Halt::Malformed) }
 }
