@@ -99,8 +99,10 @@ pub(super) enum Then {
 /// What a participant says.
 #[derive(Debug)]
 pub(super) enum Report {
+    /// With the time of the participant, and when the first of the watched keys will be gone by itself.
     Granted {
         now: Millis,
+        until: Option<Millis>,
     },
     /// Somebody holds a key. The work that came along goes back.
     Refused {
@@ -177,6 +179,8 @@ pub(super) struct Txn {
     /// A watched key has changed, or there is no memory: nothing is to run.
     is_stale: bool,
     pub(super) now: Millis,
+    /// When the first of the watched keys will be gone by itself.
+    until: Option<Millis>,
 }
 
 /// How the reply is made of those of the steps.
@@ -227,6 +231,7 @@ impl Shard {
             grows,
             fault: None,
             is_stale: false,
+            until: None,
             now: self.now.millis(),
         });
         let tx = TxId { home: self.me, number };
@@ -293,6 +298,9 @@ impl Shard {
         }
         let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return Held::Refused };
         self.guests.insert(tx, Guest::new(Some(claim), now));
+        let until = self.first_deadline(&watched, now);
+        let txn = self.txn(tx);
+        txn.until = earlier(txn.until, until);
         self.txn(tx).shares[own].state = Held::Yes;
         Held::Yes
     }
@@ -326,8 +334,9 @@ impl Shard {
         txn.waiting -= 1;
         let at = txn.shares.iter().position(|share| share.lane == from).expect("only participants report");
         match report {
-            Report::Granted { now } => {
+            Report::Granted { now, until } => {
                 txn.now = txn.now.max(now);
+                txn.until = earlier(txn.until, until);
                 txn.shares[at].state = Held::Yes;
             }
             Report::Refused { run } => {
@@ -407,7 +416,8 @@ impl Shard {
     fn work_to_send_along(&mut self, tx: TxId, other: usize) -> Option<Vec<Errand>> {
         let txn = self.txn(tx);
         let lane = txn.shares[other].lane;
-        if txn.steps.len() != 1 {
+        // Watched keys of several lanes are judged at one time, which is known when all have been heard.
+        if txn.steps.len() != 1 || txn.until.is_some() {
             return None;
         }
         if !txn.steps.front().is_some_and(Step::can_begin_anywhere) {
@@ -423,6 +433,9 @@ impl Shard {
     pub(super) fn run_steps(&mut self, tx: TxId) {
         loop {
             let txn = self.txn(tx);
+            if txn.phase != Phase::Running && txn.doing.is_none() && txn.until.is_some_and(|until| until <= txn.now) {
+                return self.give_up(tx);
+            }
             txn.phase = Phase::Running;
             if txn.doing.is_none() {
                 txn.doing = txn.steps.pop_front();
@@ -558,7 +571,8 @@ impl Shard {
         } else if at_once {
             self.run_guest(tx);
         } else {
-            self.report(tx, Report::Granted { now });
+            let until = self.first_deadline(&watched, now);
+            self.report(tx, Report::Granted { now, until });
         }
     }
 
@@ -600,6 +614,12 @@ impl Shard {
         if let Some(claim) = guest.claim {
             self.locks.release(claim);
         }
+    }
+
+    /// When the first of these keys will be gone by itself, which is a change too.
+    fn first_deadline(&self, watched: &[WatchedKey], now: Millis) -> Option<Millis> {
+        let deadline = |key: &WatchedKey| self.store.db(key.db).find(&key.key, key.hash, now)?.expiry();
+        watched.iter().filter_map(deadline).min()
     }
 
     pub(super) fn has_changed(&self, key: &WatchedKey, now: Millis) -> bool {
@@ -689,6 +709,10 @@ impl Share {
         let exclusive = mode == Mode::Exclusive || self.scope.as_ref().is_some_and(writes);
         self.scope = Some(Scope::Whole(if exclusive { Mode::Exclusive } else { Mode::Shared }));
     }
+}
+
+fn earlier(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
+    one.into_iter().chain(other).min()
 }
 
 /// A fault as a reply of its own.

@@ -131,6 +131,8 @@ fn watched(log: &Log, exec: CallId) -> Vec<Place> {
     {
         match call.name() {
             "watch" => places.extend(call.words[1..].iter().map(|key| (call.db, key.clone()))),
+            // Outside of MULTI they are refused, and what is watched stays so.
+            "exec" | "discard" if call.reply.ends_with(b" without MULTI\r\n") => {}
             "exec" | "discard" | "unwatch" | "reset" => places.clear(),
             _ => {}
         }

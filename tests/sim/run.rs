@@ -8,6 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::judge::{Sum, judge};
+use super::log::{Call, CallId};
 use super::world::{Plan, World};
 
 /// The last lines of a story that are shown.
@@ -47,8 +48,33 @@ fn play(plan: Plan) -> Result<Passed, (String, Vec<String>)> {
     });
     match outcome {
         Ok(sum) => Ok(Passed { sum, digest: world.digest_now() }),
-        Err(why) => Err((why, world.story().to_vec())),
+        Err(why) => Err((why + &about(&world), world.story().to_vec())),
     }
+}
+
+/// `CORELANE_SIM_ABOUT=' k0 '`: all requests whose description holds this text, or that are about everything, with when and where they ran.
+fn about(world: &World) -> String {
+    let Ok(word) = std::env::var("CORELANE_SIM_ABOUT") else { return String::new() };
+    let concerns = |call: &Call, text: &str| {
+        text.contains(&word) || matches!(call.name(), "exec" | "flushall" | "flushdb" | "swapdb")
+    };
+    let mut lines = Vec::new();
+    for (client, calls) in world.log.clients.iter().enumerate() {
+        for (number, call) in calls.calls.iter().enumerate() {
+            let id = CallId { client, number };
+            let text = world.log.describe(id);
+            if !concerns(call, &text) {
+                continue;
+            }
+            let ran = world.log.runs.iter().enumerate().flat_map(|(lane, runs)| {
+                let of_it = runs.iter().filter(|(_, ran)| world.log.find(ran) == Some(id));
+                of_it.map(move |(moment, ran)| format!(" {lane}@{}={}ms", moment.0, ran.now.0 % 1_000_000))
+            });
+            lines.push((call.sent, format!("{text} ran{}", ran.collect::<String>())));
+        }
+    }
+    lines.sort();
+    format!("\n\nabout {word}:\n{}", lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n"))
 }
 
 /// Shortens a failing run and tells it.

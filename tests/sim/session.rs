@@ -25,6 +25,8 @@ pub(crate) struct Session {
     queue: Option<Option<u8>>,
     /// What an EXEC under way will make of the database, if it runs.
     db_after_exec: Option<u8>,
+    /// EXECs whose replies have not come, that one being the last.
+    execs: usize,
     /// QUIT was sent.
     pub(crate) has_quit: bool,
 }
@@ -74,7 +76,10 @@ impl Session {
             "hello" if words.len() > 1 => self.resp3 = words[1] == b"3",
             "client|reply" => return self.switch_replies(words, standing),
             "multi" if self.queue.is_none() => self.queue = Some(None),
-            "exec" => self.db_after_exec = self.queue.take().flatten(),
+            "exec" => {
+                self.db_after_exec = self.queue.take().flatten();
+                self.execs += usize::from(standing.wants_reply);
+            }
             "discard" => self.queue = None,
             // RESET ends CLIENT REPLY OFF and is answered, but a SKIP before it holds.
             "reset" => {
@@ -89,7 +94,11 @@ impl Session {
 
     /// A reply has come, perhaps the one that decides the database.
     pub(crate) fn answered(&mut self, name: &str, reply: &[u8]) {
-        if name == "exec"
+        if name != "exec" {
+            return;
+        }
+        self.execs = self.execs.saturating_sub(1);
+        if self.execs == 0
             && let Some(db) = self.db_after_exec.take()
             && !frames::is_error(reply)
             && !frames::is_null(reply)
