@@ -5,6 +5,7 @@ use super::{Ran, Shard};
 use crate::admin::latency::Slow;
 use crate::base::hash::KeyHash;
 use crate::base::limits;
+use crate::base::time::Millis;
 use crate::command::merge::{self, MergeFn};
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Ctx, Desk, Flags, Log, Merging, Outcome, Part, Run, SessionFn};
@@ -192,6 +193,13 @@ impl Shard {
     pub(super) fn remember(&mut self, caller: &Caller, row: &Command) {
         if self.history.is_some() {
             self.note_ran(caller, row);
+        }
+    }
+
+    /// Notes that EXEC looked at what was watched here.
+    pub(super) fn trace(&mut self, caller: &Caller, now: Millis) {
+        if let Some(history) = &mut self.history {
+            history.push(Ran { home: caller.home, client: caller.client, number: caller.number, now });
         }
     }
 

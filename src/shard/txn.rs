@@ -26,7 +26,7 @@ use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::steps::Step;
 use super::visit::{Addressee, Behind, Claimant, GuestJob};
-use super::{ConnId, Shard};
+use super::Shard;
 use crate::admin::facts::LaneFacts;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
@@ -69,10 +69,10 @@ pub(super) enum What {
 /// What a home wants of a participant.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// `conn`: whose command it is, so that it comes after that connection's requests which wait here.
+    /// `caller`: whose command it is, so that it comes after that connection's requests which wait here.
     /// `grows`: it may need memory.
     Claim {
-        conn: ConnId,
+        caller: Caller,
         grows: bool,
         wait: bool,
         scope: Scope,
@@ -86,7 +86,7 @@ pub(super) enum Order {
         now: Millis,
         then: Then,
     },
-    Release,
+    Release(Why),
 }
 
 /// What becomes of the intents after the errands.
@@ -94,6 +94,14 @@ pub(super) enum Order {
 pub(super) enum Then {
     Hold,
     Release,
+}
+
+/// Why intents are given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Others hold some: all are asked for again, in order.
+    Retry,
+    Over,
 }
 
 /// What a participant says.
@@ -195,8 +203,10 @@ pub(super) enum Form {
 /// A transaction's share of this lane, on the participant's side.
 #[derive(Debug)]
 pub(super) struct Guest {
+    caller: Caller,
     claim: Option<ClaimId>,
     watched: Vec<WatchedKey>,
+    has_watched: bool,
     errands: VecDeque<Errand>,
     cargo: Cargo,
     now: Millis,
@@ -271,8 +281,8 @@ impl Shard {
             let wait = !run.is_empty() && own.is_none_or(|own| own < i);
             let (scope, watched) = (share.scope.clone().unwrap_or(Scope::Keys(Vec::new())), share.watched.clone());
             let run = std::mem::take(&mut run);
-            let (conn, grows) = (txn.caller.conn, txn.grows);
-            orders.push((share.lane, Order::Claim { conn, grows, wait, scope, watched, now, run }));
+            let (caller, grows) = (txn.caller, txn.grows);
+            orders.push((share.lane, Order::Claim { caller, grows, wait, scope, watched, now, run }));
         }
         if orders.is_empty() {
             return self.run_steps(tx);
@@ -289,7 +299,9 @@ impl Shard {
         if self.behind.contains_key(&of) {
             return Held::Refused;
         }
+        let caller = self.txn(tx).caller;
         if watched.iter().any(|key| self.has_changed(key, now)) {
+            self.trace(&caller, now);
             return Held::No;
         }
         if self.txn(tx).grows && self.is_full() {
@@ -297,7 +309,8 @@ impl Shard {
             return Held::No;
         }
         let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return Held::Refused };
-        self.guests.insert(tx, Guest::new(Some(claim), now));
+        let has_watched = !watched.is_empty();
+        self.guests.insert(tx, Guest { has_watched, ..Guest::new(caller, Some(claim), now) });
         let until = self.first_deadline(&watched, now);
         let txn = self.txn(tx);
         txn.until = earlier(txn.until, until);
@@ -307,7 +320,7 @@ impl Shard {
 
     /// Gives back what is held and asks one lane after the other.
     fn wait_in_order(&mut self, tx: TxId) {
-        self.release_all(tx);
+        self.release_all(tx, Why::Retry);
         self.txn(tx).phase = Phase::Waiting(0);
         self.ask_next(tx);
     }
@@ -324,8 +337,8 @@ impl Shard {
         share.state = Held::Asked;
         let (lane, watched) = (share.lane, share.watched.clone());
         let scope = share.scope.clone().unwrap_or(Scope::Keys(Vec::new()));
-        let (conn, grows) = (txn.caller.conn, txn.grows);
-        self.order(tx, lane, Order::Claim { conn, grows, wait: true, scope, watched, now, run: Vec::new() });
+        let (caller, grows) = (txn.caller, txn.grows);
+        self.order(tx, lane, Order::Claim { caller, grows, wait: true, scope, watched, now, run: Vec::new() });
     }
 
     /// A participant's report has come to the home.
@@ -386,7 +399,7 @@ impl Shard {
 
     /// A watched key has changed, or there is no memory: nothing ran.
     fn give_up(&mut self, tx: TxId) {
-        self.release_all(tx);
+        self.release_all(tx, Why::Over);
         let Txn { caller, ticket, shares, fault, .. } = self.txns.remove(tx.number).expect("just looked at");
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
         let mut reply = Output::default();
@@ -397,7 +410,7 @@ impl Shard {
         self.pay(ticket, |out| out.append(reply));
     }
 
-    fn release_all(&mut self, tx: TxId) {
+    fn release_all(&mut self, tx: TxId, why: Why) {
         let held: Vec<ShardId> = self
             .txn(tx)
             .shares
@@ -408,7 +421,7 @@ impl Shard {
                 share.lane
             })
             .collect();
-        held.into_iter().for_each(|lane| self.order(tx, lane, Order::Release));
+        held.into_iter().for_each(|lane| self.order(tx, lane, Order::Release(why)));
         self.txn(tx).shares.iter_mut().for_each(|share| share.state = Held::No);
     }
 
@@ -466,7 +479,7 @@ impl Shard {
             for share in txn.shares.iter_mut().filter(|share| share.state == Held::Yes) {
                 share.state = Held::No;
                 if !orders.iter().any(|(lane, _)| *lane == share.lane) {
-                    orders.push((share.lane, Order::Release));
+                    orders.push((share.lane, Order::Release(Why::Over)));
                 }
             }
         }
@@ -485,7 +498,7 @@ impl Shard {
     }
 
     fn finish(&mut self, tx: TxId) {
-        self.release_all(tx);
+        self.release_all(tx, Why::Over);
         let Txn { caller, ticket, shares, replies, form, .. } = self.txns.remove(tx.number).expect("just looked at");
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
         self.pay(ticket, |out| {
@@ -517,24 +530,33 @@ impl Shard {
 impl Shard {
     pub(super) fn obey(&mut self, tx: TxId, order: Order) {
         match order {
-            Order::Claim { conn, grows, wait, scope, watched, now, run } => {
+            Order::Claim { caller, grows, wait, scope, watched, now, run } => {
                 let (at_once, errands) = (!run.is_empty(), run.into());
-                let guest = Guest { watched, errands, at_once, grows, ..Guest::new(None, now) };
-                self.claim_for(tx, conn, wait, scope, guest);
+                let guest = Guest { watched, errands, at_once, grows, ..Guest::new(caller, None, now) };
+                self.claim_for(tx, wait, scope, guest);
             }
             Order::Run { errands, cargo, now, then } => {
-                let guest = self.guests.entry(tx).or_insert_with(|| Guest::new(None, now));
+                let caller = errands.first().expect("only lanes with errands are asked to run").caller;
+                let guest = self.guests.entry(tx).or_insert_with(|| Guest::new(caller, None, now));
                 (guest.now, guest.then, guest.cargo) = (now, then, cargo);
                 guest.errands = errands.into();
                 self.run_guest(tx);
             }
-            Order::Release => self.dismiss(tx),
+            Order::Release(why) => {
+                if why == Why::Over
+                    && let Some(Guest { caller, now, has_watched: true, .. }) = self.guests.get(&tx)
+                {
+                    let (caller, now) = (*caller, *now);
+                    self.trace(&caller, now);
+                }
+                self.dismiss(tx);
+            }
         }
     }
 
-    fn claim_for(&mut self, tx: TxId, conn: ConnId, wait: bool, scope: Scope, guest: Guest) {
+    fn claim_for(&mut self, tx: TxId, wait: bool, scope: Scope, guest: Guest) {
         // Requests of the same connection that wait here come first.
-        match self.behind.get_mut(&(tx.home, conn)) {
+        match self.behind.get_mut(&(tx.home, guest.caller.conn)) {
             Some(behind) if wait => {
                 behind.push_back(Behind::Guest(tx, scope));
                 self.guests.insert(tx, guest);
@@ -561,8 +583,10 @@ impl Shard {
         guest.claim = Some(claim);
         guest.now = guest.now.max(at);
         let (now, at_once, grows) = (guest.now, guest.at_once, guest.grows);
-        let watched = std::mem::take(&mut guest.watched);
+        guest.has_watched = !guest.watched.is_empty();
+        let (watched, caller) = (std::mem::take(&mut guest.watched), guest.caller);
         if watched.iter().any(|key| self.has_changed(key, now)) {
+            self.trace(&caller, now);
             self.dismiss(tx);
             self.report(tx, Report::Changed);
         } else if grows && self.is_full() {
@@ -663,10 +687,12 @@ impl Shard {
 }
 
 impl Guest {
-    fn new(claim: Option<ClaimId>, now: Millis) -> Self {
+    fn new(caller: Caller, claim: Option<ClaimId>, now: Millis) -> Self {
         Self {
+            caller,
             claim,
             watched: Vec::new(),
+            has_watched: false,
             errands: VecDeque::new(),
             cargo: Cargo::default(),
             now,

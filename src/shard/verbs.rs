@@ -105,6 +105,9 @@ impl Shard {
         let multi = self.take_queue(caller)?;
         let now = self.at;
         let watched = self.take_watched(caller.conn);
+        if !watched.is_empty() {
+            self.trace(caller, now);
+        }
         let changed = watched.iter().any(|key| self.has_changed(key, now));
         self.unwatch(watched);
         if changed {

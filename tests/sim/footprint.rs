@@ -22,6 +22,8 @@ pub(crate) enum Footprint {
     Keys(Vec<(Place, Access)>),
     /// All keys of all databases.
     Everything(Access),
+    /// All keys are read and these are written, as by an EXEC with DBSIZE and SET.
+    Mixed(Vec<(Place, Access)>),
 }
 
 impl Footprint {
@@ -29,6 +31,7 @@ impl Footprint {
         match self {
             Self::Keys(keys) => keys.iter().any(|(_, access)| *access == Access::Write),
             Self::Everything(access) => *access == Access::Write,
+            Self::Mixed(_) => true,
         }
     }
 
@@ -50,6 +53,12 @@ impl Footprint {
                 Self::Keys(here.cloned().collect())
             }
             Self::Everything(access) => Self::Everything(*access),
+            Self::Mixed(keys) => {
+                let writes_here = |((_, key), access): &(Place, Access)| {
+                    *access == Access::Write && owner(key, lanes) == lane
+                };
+                Self::Everything(if keys.iter().any(writes_here) { Access::Write } else { Access::Read })
+            }
         }
     }
 }
@@ -95,11 +104,12 @@ pub(crate) fn of_exec(log: &Log, exec: CallId) -> Footprint {
         match of_call(&calls[call], db) {
             Footprint::Keys(more) => keys.extend(more),
             Footprint::Everything(access) => everything = everything.max(Some(access)),
+            Footprint::Mixed(_) => unreachable!("only an EXEC is"),
         }
     }
     let writes = keys.iter().any(|(_, access)| *access == Access::Write);
     match everything {
-        Some(_) if writes => Footprint::Everything(Access::Write),
+        Some(Access::Read) if writes => Footprint::Mixed(keys),
         Some(access) => Footprint::Everything(access),
         None => Footprint::Keys(keys),
     }

@@ -35,12 +35,12 @@ impl Lives {
     pub(crate) fn note(&mut self, position: usize, footprint: &Footprint, oracle: &Shard) {
         match footprint {
             Footprint::Keys(keys) => keys.iter().for_each(|(place, _)| self.note_key(position, place, oracle)),
-            Footprint::Everything(_) if footprint.writes() => {
+            Footprint::Everything(_) | Footprint::Mixed(_) if footprint.writes() => {
                 // What was named in the same EXEC appears in the list as soon as anything names it again; so it is looked up here.
                 let known: BTreeSet<Place> = self.0.keys().cloned().chain(present(oracle)).collect();
                 known.iter().for_each(|place| self.note_key(position, place, oracle));
             }
-            Footprint::Everything(_) => {}
+            Footprint::Everything(_) | Footprint::Mixed(_) => {}
         }
     }
 
