@@ -24,7 +24,7 @@ use crate::base::limits;
 use crate::command::clients::{Client, Closing, ReplyMode};
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::{CommandId, Found};
-use crate::command::{Caller, Command, Run, Verb};
+use crate::command::{Caller, Command, Part, Run, Verb};
 use crate::config::PipelineOrder;
 use crate::store::Spot;
 use crate::types::Progress;
@@ -478,7 +478,11 @@ impl Shard {
         }
         let silent = caller.reply_mode != ReplyMode::On;
         match route {
-            Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args, first) => {
+            Route::Here
+                if self.locks.is_empty()
+                    || concerns_connection(found.row)
+                    || !self.must_wait(caller, found.id, args, first) =>
+            {
                 let flow = self.run_admitted(caller, found, args, first, out);
                 self.passed(caller);
                 return flow;
@@ -546,6 +550,7 @@ impl Shard {
         let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         let owed = &client.owed;
         let elsewhere = match route {
+            _ if is_verb => !owed.is_empty(),
             Route::Here => owed.is_elsewhere_than(self.me),
             Route::Lane(lane) => owed.is_elsewhere_than(lane),
             Route::Several => !owed.is_empty(),
@@ -690,6 +695,11 @@ impl Shard {
             self.clients.orders.push_back(super::Order::Read(conn));
         }
     }
+}
+
+/// Whether a command is about the connection or the server, not about keys: then it never waits for any.
+fn concerns_connection(row: &Command) -> bool {
+    matches!(row.run, Run::Session(_) | Run::Verb(_) | Run::Container | Run::Split { part: Part::Desk(_), .. })
 }
 
 pub(super) fn bounds(client: &Client, bulk_bytes_max: usize) -> Bounds {
