@@ -103,6 +103,8 @@ pub struct Shard {
     now: Now,
     /// The time commands see: that of the turn, or of the transaction they are part of.
     at: Millis,
+    /// The latest time anything here ran at: lanes read their clocks one after the other, and what was seen to have expired stays so.
+    seen: Millis,
     /// Counts turns; quotas are per turn.
     turn: u64,
     /// Requests run in this turn.
@@ -172,6 +174,7 @@ impl Shard {
             gauges: LaneGauges::default(),
             now: Now::default(),
             at: Millis::default(),
+            seen: Millis::default(),
             turn: 0,
             ran: 0,
             backlog: VecDeque::new(),
@@ -207,10 +210,16 @@ impl Shard {
     #[inline]
     pub fn begin_turn(&mut self, now: Now) {
         self.now = now;
-        self.at = now.millis();
+        self.at = self.clock();
         self.turn += 1;
         self.ran = 0;
         self.store.begin_turn(now);
+    }
+
+    /// The time of what begins now.
+    #[inline]
+    fn clock(&self) -> Millis {
+        self.now.millis().max(self.seen)
     }
 
     /// Whether this turn has had its share of requests: then the runtime lets the replies leave before it feeds more.

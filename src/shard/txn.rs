@@ -242,7 +242,7 @@ impl Shard {
             fault: None,
             is_stale: false,
             until: None,
-            now: self.now.millis(),
+            now: self.clock(),
         });
         let tx = TxId { home: self.me, number };
         if self.txn(tx).shares.iter().all(|share| share.scope.is_none()) {
@@ -294,7 +294,7 @@ impl Shard {
     fn try_own(&mut self, tx: TxId, own: usize) -> Held {
         let txn = self.txn(tx);
         let (scope, watched) = (txn.shares[own].scope.clone(), txn.shares[own].watched.clone());
-        let (of, now) = ((txn.caller.home, txn.caller.conn), self.now.millis());
+        let (of, now) = ((txn.caller.home, txn.caller.conn), self.clock());
         let scope = scope.unwrap_or(Scope::Keys(Vec::new()));
         if self.behind.contains_key(&of) {
             return Held::Refused;
@@ -578,7 +578,7 @@ impl Shard {
 
     /// The claim of a share is granted: says so, or does its work at once.
     pub(super) fn guest_granted(&mut self, tx: TxId, claim: ClaimId) {
-        let at = self.now.millis();
+        let at = self.clock();
         let guest = self.guests.get_mut(&tx).expect("who claims is a guest");
         guest.claim = Some(claim);
         guest.now = guest.now.max(at);
@@ -657,7 +657,8 @@ impl Shard {
 
     fn run_errand(&mut self, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
         let mut reply = Output::default();
-        let before = std::mem::replace(&mut self.at, now);
+        self.seen = self.seen.max(now);
+        self.at = now;
         let (mut next, mut facts, mut watched) = (None, None, Vec::new());
         match errand.what {
             What::Whole => self.perform(
@@ -681,7 +682,7 @@ impl Shard {
                 self.remember(&errand.caller, self.table.row(errand.command));
             }
         }
-        self.at = before;
+        self.at = self.clock();
         Ran { reply, next, facts, watched }
     }
 }
