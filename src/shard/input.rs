@@ -531,8 +531,8 @@ impl Shard {
             Run::Verb(Verb::Info) if !self.lanes.is_one() => Route::Several,
             Run::Verb(Verb::Watch) if caller.queues => Route::Here,
             Run::Verb(Verb::Watch) => match self.route_of_keys(found.row, args) {
-                Route::Here => Route::Here,
-                Route::Lane(_) | Route::Several => Route::Several,
+                Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args, first) => Route::Here,
+                _ => Route::Several,
             },
             _ => self.route(found.row, args, first),
         }

@@ -99,7 +99,7 @@ pub(super) enum Then {
 /// Why intents are given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// Others hold some: all are asked for again, in order.
+    /// What was looked at here does not count: all are asked for again in order, or another lane's word has decided.
     Retry,
     Over,
 }
@@ -399,7 +399,9 @@ impl Shard {
 
     /// A watched key has changed, or there is no memory: nothing ran.
     fn give_up(&mut self, tx: TxId) {
-        self.release_all(tx, Why::Over);
+        // What one lane found decided it: what others have looked at is of no moment.
+        let why = if self.txn(tx).is_stale { Why::Retry } else { Why::Over };
+        self.release_all(tx, why);
         let Txn { caller, ticket, shares, fault, .. } = self.txns.remove(tx.number).expect("just looked at");
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
         let mut reply = Output::default();

@@ -143,7 +143,8 @@ impl Shard {
         let Some(client) = self.clients.get(conn) else { return true };
         let Some(multi) = client.multi.as_ref().filter(|multi| !multi.is_broken) else { return true };
         let here = |hash: KeyHash| self.lanes.owner(hash.slot()) == self.me;
-        client.watched.iter().all(|key| here(key.hash))
+        let free = |hash: KeyHash| !self.locks.blocks(hash, super::locks::Mode::Shared);
+        client.watched.iter().all(|key| here(key.hash) && free(key.hash))
             && multi.queue.iter().all(|queued| self.is_simple(queued))
             && (self.locks.is_empty() || self.has_no_holders(&multi.queue))
     }

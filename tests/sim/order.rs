@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use corelane::base::time::Millis;
 
+use super::frames;
 use super::footprint::{self, Access, Footprint, Place, is_loose};
 use super::log::{CallId, Log, Moment};
 
@@ -117,6 +118,10 @@ impl Graph {
                     ran.now,
                     log.describe(call)
                 ));
+            }
+            // What one lane found has decided it, wherever others had got to.
+            if node.last != *moment && log.call(call).is("exec") && frames::is_null(&log.call(call).reply) {
+                continue;
             }
             node.last = node.last.max(*moment);
             let footprint = node.footprint.on_lane(lane, log.runs.len());
