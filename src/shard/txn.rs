@@ -299,23 +299,25 @@ impl Shard {
         if self.behind.contains_key(&of) {
             return Held::Refused;
         }
-        let caller = self.txn(tx).caller;
-        if watched.iter().any(|key| self.has_changed(key, now)) {
-            self.trace(&caller, now);
-            return Held::No;
-        }
-        if self.txn(tx).grows && self.is_full() {
-            self.txn(tx).fault = Some(Fault::OutOfMemory);
-            return Held::No;
-        }
+        // Looked at only when it is held: others may be in the middle of something.
         let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return Held::Refused };
+        let caller = self.txn(tx).caller;
         let has_watched = !watched.is_empty();
         self.guests.insert(tx, Guest { has_watched, ..Guest::new(caller, Some(claim), now) });
-        let until = self.first_deadline(&watched, now);
-        let txn = self.txn(tx);
-        txn.until = earlier(txn.until, until);
-        self.txn(tx).shares[own].state = Held::Yes;
-        Held::Yes
+        if watched.iter().any(|key| self.has_changed(key, now)) {
+            self.trace(&caller, now);
+            self.txn(tx).is_stale = true;
+        } else if self.txn(tx).grows && self.is_full() {
+            self.txn(tx).fault = Some(Fault::OutOfMemory);
+        } else {
+            let until = self.first_deadline(&watched, now);
+            let txn = self.txn(tx);
+            txn.until = earlier(txn.until, until);
+            txn.shares[own].state = Held::Yes;
+            return Held::Yes;
+        }
+        self.dismiss(tx);
+        Held::No
     }
 
     /// Gives back what is held and asks one lane after the other.
