@@ -78,6 +78,8 @@ pub struct Ctx<'s> {
     pub lanes: Lanes,
     /// The lane this is.
     pub lane: ShardId,
+    /// Whoever asks takes this lane for a node by itself.
+    pub shard_port: bool,
 }
 
 impl Ctx<'_> {

@@ -94,6 +94,8 @@ pub struct Client {
     pub last_command: Option<CommandId>,
     pub loopback: bool,
     pub shard_port: bool,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
     /// Requests that were run; wraps.
     pub requests: u32,
     /// What MULTI has queued, while it does.
@@ -150,6 +152,7 @@ impl Client {
             last_command: None,
             loopback: opening.peer.ip().to_canonical().is_loopback(),
             shard_port: opening.shard_port,
+            no_evict: false,
             requests: 0,
             multi: None,
             watched: Vec::new(),

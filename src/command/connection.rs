@@ -1,8 +1,8 @@
 //! Commands about the connection itself: PING, HELLO, AUTH, SELECT, CLIENT and their kin.
 
-use super::clients::{Client, Closing, ReplyMode};
+use super::clients::{Closing, ReplyMode};
 use super::numbers::database;
-use super::{Command, Desk, Flags, Group, Merge, Outcome, Policy, Run};
+use super::{Caller, Command, Desk, Flags, Group, Merge, Merging, Outcome, Over, Part, Policy, Run, merge, roster};
 use crate::base::ascii::{is_word, parse_i64};
 use crate::wire::fault::Fault;
 use crate::wire::reply::{Dialect, Reply};
@@ -131,7 +131,19 @@ const CLIENT: &[Command] = &[
         since: "6.2.0",
         summary: "Tells about this connection.",
         tips: &["nondeterministic_output"],
-        run: Run::Session(client_info),
+        run: Run::Session(roster::info),
+        ..ROW
+    },
+    Command {
+        name: "client|kill",
+        syntax: "CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] [USER username] [ADDR ip:port] \
+                 [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE maxage]>",
+        arity: -3,
+        flags: BASE.and(Flags::ADMIN),
+        since: "2.4.0",
+        complexity: "O(N) where N is the number of client connections",
+        summary: "Ends the connections that fit all filters.",
+        run: Run::Split { over: Over::Nodes, part: Part::Desk(roster::kill), merge: Merging::Always(merge::killed) },
         ..ROW
     },
     Command {
@@ -143,7 +155,17 @@ const CLIENT: &[Command] = &[
         complexity: "O(N) where N is the number of client connections",
         summary: "Tells about every connection.",
         tips: &["nondeterministic_output"],
-        run: Run::Session(client_list),
+        run: Run::Split { over: Over::Nodes, part: Part::Desk(roster::list), merge: Merging::Several(merge::lines) },
+        ..ROW
+    },
+    Command {
+        name: "client|no-evict",
+        syntax: "CLIENT NO-EVICT <ON | OFF>",
+        arity: 3,
+        flags: BASE.and(Flags::ADMIN),
+        since: "7.0.0",
+        summary: "Keeps the connection from being ended when clients hold too much memory.",
+        run: Run::Session(client_no_evict),
         ..ROW
     },
     Command {
@@ -210,6 +232,7 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     client.dialect = Dialect::Resp2;
     client.db = 0;
     client.reply_mode = ReplyMode::On;
+    client.no_evict = false;
     client.authenticated = open;
     desk.clients.unwatched.extend(watched);
     reply.set_dialect(Dialect::Resp2);
@@ -218,10 +241,21 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn select(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let db = database(args.at(1), desk.store.databases())?;
+    let db = selected(&desk.caller, args, desk.store.databases())?;
     desk.client().db = db;
     reply.ok();
     Ok(())
+}
+
+/// The database that a SELECT chooses. On a shard port there is one only, as in a cluster.
+pub fn selected(caller: &Caller, args: Args<'_>, databases: usize) -> Result<u8, Fault> {
+    match database(args.at(1), databases) {
+        Ok(0) => Ok(0),
+        Ok(_) | Err(Fault::DbIndexOutOfRange) if caller.shard_port => {
+            Err(Fault::Fixed("ERR SELECT is not allowed in cluster mode"))
+        }
+        db => db,
+    }
 }
 
 fn auth(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -292,6 +326,7 @@ fn hello(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     client.dialect = dialect.unwrap_or(client.dialect);
     reply.set_dialect(client.dialect);
     let (id, proto) = (client.id, if client.dialect == Dialect::Resp3 { 3 } else { 2 });
+    let mode = if client.shard_port { "cluster" } else { "standalone" };
     reply.map(7);
     reply.text("server");
     reply.text("redis");
@@ -302,7 +337,7 @@ fn hello(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     reply.text("id");
     reply.unsigned(id);
     reply.text("mode");
-    reply.text("standalone");
+    reply.text(mode);
     reply.text("role");
     reply.text("master");
     reply.text("modules");
@@ -360,6 +395,17 @@ fn client_setinfo(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
     Ok(())
 }
 
+/// `maxmemory-clients` is unlimited: the mark is kept and shown, and nobody needs it.
+fn client_no_evict(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    desk.client().no_evict = match args.at(2) {
+        word if is_word(word, "ON") => true,
+        word if is_word(word, "OFF") => false,
+        _ => return Err(Fault::Syntax),
+    };
+    reply.ok();
+    Ok(())
+}
+
 fn client_reply(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mode = args.at(2);
     let client = desk.client();
@@ -376,98 +422,4 @@ fn client_reply(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> O
         return Err(Fault::Syntax);
     }
     Ok(())
-}
-
-fn client_info(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let client = desk.clients.get(desk.caller.conn).expect("the caller's connection outlives its command");
-    reply.verbatim("txt", describe(client, desk).as_bytes());
-    Ok(())
-}
-
-fn client_list(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let wanted = Wanted::parse(args)?;
-    let mut list = String::new();
-    for (_, client) in desk.clients.slab.iter().filter(|(_, client)| wanted.includes(client)) {
-        list.push_str(&describe(client, desk));
-    }
-    reply.verbatim("txt", list.as_bytes());
-    Ok(())
-}
-
-/// Which clients CLIENT LIST is to show.
-enum Wanted {
-    All,
-    /// No client of this type can exist yet.
-    None,
-    Ids(Vec<u64>),
-}
-
-impl Wanted {
-    fn parse(args: Args<'_>) -> Result<Self, Fault> {
-        match (args.len(), args.get(2)) {
-            (2, _) => Ok(Self::All),
-            (4, Some(word)) if is_word(word, "TYPE") => Self::of_type(args.at(3)),
-            (4.., Some(word)) if is_word(word, "ID") => args
-                .from(3)
-                .iter()
-                .map(|id| {
-                    let id = parse_i64(id).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
-                    id.ok_or(Fault::Fixed("ERR Invalid client ID"))
-                })
-                .collect::<Result<_, _>>()
-                .map(Self::Ids),
-            _ => Err(Fault::Syntax),
-        }
-    }
-
-    fn of_type(name: &[u8]) -> Result<Self, Fault> {
-        if is_word(name, "NORMAL") {
-            return Ok(Self::All);
-        }
-        if ["MASTER", "REPLICA", "SLAVE", "PUBSUB"].iter().any(|other| is_word(name, other)) {
-            return Ok(Self::None);
-        }
-        let name = String::from_utf8_lossy(name).replace(['\r', '\n'], " ");
-        Err(Fault::text(format!("ERR Unknown client type '{name}'")))
-    }
-
-    fn includes(&self, client: &Client) -> bool {
-        match self {
-            Self::All => true,
-            Self::None => false,
-            Self::Ids(ids) => ids.contains(&client.id),
-        }
-    }
-}
-
-/// A line of CLIENT LIST, with Redis's fields in Redis's order.
-fn describe(client: &Client, desk: &Desk<'_>) -> String {
-    let now = desk.now.millis();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let command = client.last_command.map_or("NULL", |id| desk.table.row(id).name);
-    format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} qbuf-free={} \
-         argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events=r cmd={} user=default redir=-1 \
-         resp={} lib-name={} lib-ver={}\n",
-        client.id,
-        client.peer,
-        client.local,
-        client.fd,
-        text(&client.name),
-        now.since(client.created) / 1000,
-        now.since(client.active) / 1000,
-        client.db,
-        client.inbound.len(),
-        client.inbound.bytes.capacity() - client.inbound.bytes.len(),
-        client.output.bytes.capacity(),
-        client.output.bytes.capacity(),
-        client.output.bytes.len(),
-        client.output.shared.len(),
-        client.unsent(),
-        client.memory(),
-        command,
-        if client.dialect == Dialect::Resp3 { 3 } else { 2 },
-        text(&client.lib_name),
-        text(&client.lib_version),
-    )
 }

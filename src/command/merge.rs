@@ -9,6 +9,7 @@
 
 use super::Outcome;
 use crate::base::rng::Rng;
+use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
 use crate::wire::walk::{self, Walk};
@@ -53,6 +54,16 @@ pub fn concat(merging: &mut Merging<'_>, reply: &mut Reply<'_>) -> Outcome {
     let walks: Vec<Walk<'_>> = merging.parts.iter().map(Walk::into_array).collect();
     reply.array(walks.iter().map(Walk::len).sum());
     walks.into_iter().for_each(|walk| walk.rest().copy_to(reply));
+    Ok(())
+}
+
+/// CLIENT KILL: how many each shard killed; or, of an address, the OK of the one that knew it.
+pub fn killed(merging: &mut Merging<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if merging.parts.iter().all(|part| walk::integer(part).is_some()) {
+        return sum(merging, reply);
+    }
+    let knew = merging.parts.iter().find(|part| !walk::is_null(part));
+    reply.append_ref(knew.ok_or(Fault::Fixed("ERR No such client"))?);
     Ok(())
 }
 

@@ -128,10 +128,12 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             count += 1;
         }
     });
-    // A shard that has shown all of its keys hands over to where the next one's begin. Its table knows nothing of others, so that its
-    // own cursor may have gone beyond that.
-    let is_over = next == Cursor::START || ctx.lanes.owner(next.slot()) != ctx.lane;
-    let next = if is_over { ctx.lanes.after(ctx.lane).map_or(Cursor::START, Cursor::at_slot) } else { next };
+    // A shard that has shown all of its keys hands over to the next one's, which a client on a shard port asks by itself. The last bucket
+    // of a sparse table reaches beyond the shard's slots: from there the next one's first keys would be missed.
+    let next = match ctx.lanes.after(ctx.lane).filter(|_| !ctx.shard_port).map(Cursor::at_slot) {
+        Some(neighbour) if next == Cursor::START || next.0 > neighbour.0 => neighbour,
+        _ => next,
+    };
     reply.array(2);
     reply.text(&next.0.to_string());
     reply.array(count);

@@ -1,6 +1,7 @@
 //! The gate: refusals in a fixed order, and nothing else. Redis's order in `processCommand`.
 
 use super::Shard;
+use crate::command::nodes::Nodes;
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags};
 use crate::wire::fault::{Fault, UnknownCommand};
@@ -14,7 +15,7 @@ impl Shard {
         if !found.row.children.is_empty() {
             found = self.child(found, args)?;
         }
-        let refusal = self.refusal(caller, found.row, args.len());
+        let refusal = self.refusal(caller, found.row, args);
         match refusal {
             None => Ok(found),
             Some(fault) => {
@@ -33,14 +34,33 @@ impl Shard {
     }
 
     #[inline]
-    fn refusal(&self, caller: &Caller, row: &'static Command, words: usize) -> Option<Fault> {
-        if !row.arity_fits(words) {
+    fn refusal(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
+        if !row.arity_fits(args.len()) {
             return Some(Fault::Arity(row.name));
         }
         if !caller.authenticated && !row.flags.has(Flags::NO_AUTH) {
             return Some(Fault::NoAuth);
         }
-        None
+        if caller.shard_port { self.refusal_of_node(caller, row, args) } else { None }
+    }
+
+    /// What a node of a cluster refuses: databases other than the first, and, if `shard-port-moved` wants it, keys of several slots and
+    /// those of other nodes, which are forwarded otherwise.
+    fn refusal_of_node(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
+        let Some(first) = row.keys.positions(args.len()).next() else {
+            return (row.name == "swapdb").then_some(Fault::Fixed("ERR SWAPDB is not allowed in cluster mode"));
+        };
+        if !self.config.shard_port_moved() {
+            return None;
+        }
+        let slot_of = |key: &[u8]| self.store.hash_key.key(key).slot();
+        let slot = slot_of(args.at(first));
+        if row.keys.positions(args.len()).skip(1).any(|key| slot_of(args.at(key)) != slot) {
+            return Some(Fault::CrossSlot);
+        }
+        let is_elsewhere = caller.home == self.me && self.lanes.owner(slot) != self.me;
+        let client = self.clients.get(caller.conn).filter(|_| is_elsewhere)?;
+        Some(Nodes::seen_by(client, &self.config, &self.identity).moved(slot))
     }
 
     /// Whether this lane has the memory that a command may need: its share of `maxmemory`.

@@ -163,6 +163,7 @@ impl Shard {
             config: &self.config,
             lanes: self.lanes,
             lane: self.me,
+            shard_port: caller.shard_port,
         }
     }
 

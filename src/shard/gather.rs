@@ -107,7 +107,9 @@ impl Shard {
     ) -> Flow {
         let longs = std::mem::take(&mut self.longs);
         let takes = found.is_some_and(|found| {
-            takes_long(found.row, args, &longs) && !caller.queues && self.route(found.row, args, first) == Route::Here
+            takes_long(found.row, args, &longs)
+                && !caller.queues
+                && self.route(caller, found.row, args, first) == Route::Here
         });
         if takes && self.locks.is_empty() && !self.store.effects.recording {
             self.store.incoming = longs;

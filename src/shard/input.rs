@@ -528,13 +528,13 @@ impl Shard {
         match found.row.run {
             Run::Verb(Verb::Exec) if self.can_exec_here(caller.conn) => Route::Here,
             Run::Verb(Verb::Exec) => Route::Several,
-            Run::Verb(Verb::Info) if !self.lanes.is_one() => Route::Several,
+            Run::Verb(Verb::Info) if self.asks_all_lanes(caller) => Route::Several,
             Run::Verb(Verb::Watch) if caller.queues => Route::Here,
             Run::Verb(Verb::Watch) => match self.route_of_keys(found.row, args) {
                 Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args, first) => Route::Here,
                 _ => Route::Several,
             },
-            _ => self.route(found.row, args, first),
+            _ => self.route(caller, found.row, args, first),
         }
     }
 

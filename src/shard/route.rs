@@ -6,12 +6,15 @@
 //!  the whole keyspace    Several           all lanes
 //!  no keys               Here
 //! ```
+//!
+//! On a shard port a lane is a node of a cluster, whose client asks each node for its share: what concerns the whole keyspace there
+//! concerns this lane's (DBSIZE, KEYS, SCAN, FLUSHALL, INFO). Keys of other lanes are fetched all the same.
 
 use super::Shard;
 use super::locks::{Mode, Scope};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
-use crate::command::{Command, Over, Part, Run};
+use crate::command::{Caller, Command, Merging, Over, Part, Run};
 use crate::wire::request::Args;
 
 /// Where a request runs.
@@ -24,17 +27,30 @@ pub(super) enum Route {
 
 impl Shard {
     /// `first` is the hash of the first key, if the row has any.
-    pub(super) fn route(&self, row: &Command, args: Args<'_>, first: KeyHash) -> Route {
+    pub(super) fn route(&self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) -> Route {
         if self.lanes.is_one() {
             return Route::Here;
         }
         match row.run {
             Run::Keys(_) | Run::Sliced { .. } | Run::Split { over: Over::Keys, .. } | Run::Staged(_) => {
-                self.owner_of_keys(row, args, first)
+                match (row.keys.first, caller.shard_port) {
+                    (0, true) => Route::Here,
+                    _ => self.owner_of_keys(row, args, first),
+                }
+            }
+            Run::Split { part: Part::Keys(_) | Part::Sliced(_), merge: Merging::Several(_), .. }
+                if caller.shard_port =>
+            {
+                Route::Here
             }
             Run::Split { .. } => Route::Several,
             Run::Session(_) | Run::Verb(_) | Run::Container => Route::Here,
         }
+    }
+
+    /// Whether what all lanes have to say is wanted.
+    pub(super) fn asks_all_lanes(&self, caller: &Caller) -> bool {
+        !self.lanes.is_one() && !caller.shard_port
     }
 
     /// The route of a command by its keys alone, whatever its shape.

@@ -16,8 +16,8 @@ use super::txn::{Errand, Form, Share, What};
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
+use crate::command::connection::selected;
 use crate::command::multi::{Multi, Queued, WatchedKey};
-use crate::command::numbers::database;
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Outcome, Over, Part, Run, Verb};
@@ -142,14 +142,15 @@ impl Shard {
     pub(super) fn can_exec_here(&self, conn: ConnId) -> bool {
         let Some(client) = self.clients.get(conn) else { return true };
         let Some(multi) = client.multi.as_ref().filter(|multi| !multi.is_broken) else { return true };
+        let caller = Caller::of(self.me, conn, client);
         let here = |hash: KeyHash| self.lanes.owner(hash.slot()) == self.me;
         let free = |hash: KeyHash| !self.locks.blocks(hash, super::locks::Mode::Shared);
         client.watched.iter().all(|key| here(key.hash) && free(key.hash))
-            && multi.queue.iter().all(|queued| self.is_simple(queued))
+            && multi.queue.iter().all(|queued| self.is_simple(&caller, queued))
             && (self.locks.is_empty() || self.has_no_holders(&multi.queue))
     }
 
-    fn is_simple(&self, queued: &Queued) -> bool {
+    fn is_simple(&self, caller: &Caller, queued: &Queued) -> bool {
         let (row, args) = (self.table.row(queued.command), queued.request.args());
         let ends_at_once = match row.run {
             Run::Keys(_) | Run::Session(_) | Run::Verb(_) => true,
@@ -157,8 +158,8 @@ impl Shard {
             Run::Staged(_) => row.is_write(),
             Run::Sliced { .. } | Run::Container => false,
         };
-        let everywhere = matches!(row.run, Run::Verb(Verb::Info)) && !self.lanes.is_one();
-        ends_at_once && !everywhere && self.route(row, args, self.first_of(row, args)) == Route::Here
+        let everywhere = matches!(row.run, Run::Verb(Verb::Info)) && self.asks_all_lanes(caller);
+        ends_at_once && !everywhere && self.route(caller, row, args, self.first_of(row, args)) == Route::Here
     }
 
     fn has_no_holders(&self, queue: &[Queued]) -> bool {
@@ -194,20 +195,20 @@ impl Shard {
         let (row, args, caller) = (self.table.row(command), request.args(), plan.caller);
         let first = self.first_of(row, args);
         plan.grows |= row.flags.has(Flags::DENYOOM);
-        match (row.run, self.route(row, args, first)) {
-            (Run::Verb(Verb::Info), _) if !self.lanes.is_one() => {
+        match (row.run, self.route(&caller, row, args, first)) {
+            (Run::Verb(Verb::Info), _) if self.asks_all_lanes(&caller) => {
                 self.lanes.all().for_each(|lane| plan.share(lane).hold([]));
                 plan.steps.push_back(self.facts_of_all(&caller, command, args));
             }
             (Run::Session(_) | Run::Verb(_) | Run::Container, _) => {
                 if row.name == "select"
-                    && let Ok(db) = database(args.at(1), self.store.databases())
+                    && let Ok(db) = selected(&caller, args, self.store.databases())
                 {
                     plan.caller.db = db;
                 }
                 plan.steps.push_back(Step::home(command, request));
             }
-            (Run::Split { over: over @ (Over::Keyspace | Over::Nodes), .. }, _) if !self.lanes.is_one() => {
+            (Run::Split { over: over @ (Over::Keyspace | Over::Nodes), .. }, Route::Several) => {
                 for lane in self.lanes.all() {
                     match over {
                         Over::Keyspace => plan.share(lane).hold_whole(mode(row)),

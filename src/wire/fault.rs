@@ -31,6 +31,7 @@ pub enum Fault {
     NoAuth,
     OutOfMemory,
     NoScript,
+    CrossSlot,
     /// The command's full name.
     Arity(&'static str),
     /// The name as it came and the first arguments.
@@ -88,6 +89,7 @@ impl Fault {
             Self::NoProto => "NOPROTO unsupported protocol version",
             Self::NoAuth => "NOAUTH Authentication required.",
             Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
+            Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
             Self::NoScript => "NOSCRIPT No matching script. Please use EVAL.",
             Self::Arity(name) => {
                 return Cow::Owned(format!("ERR wrong number of arguments for '{name}' command"));

@@ -145,6 +145,12 @@ pub fn integer(output: &Output) -> Option<i64> {
     Element { output, bytes, splices: 0..0 }.integer()
 }
 
+/// Whether a reply is null.
+pub fn is_null(output: &Output) -> bool {
+    let bytes = 0..output.bytes.len();
+    Element { output, bytes, splices: 0..0 }.is_null()
+}
+
 /// The content of a bulk or verbatim text.
 pub fn text(output: &Output) -> Vec<u8> {
     let flat = output.to_vec();

@@ -82,6 +82,22 @@ const scenarios = {
     assert.deepEqual([...seen].sort(), keys.sort());
   },
 
+  async transactions(redis) {
+    const names = Array.from({ length: 20 }, (_, i) => `t${i}`);
+    const multi = redis.multi();
+    names.forEach((name, i) => multi.set(name, i).incr(name));
+    const replies = await multi.exec();
+    assert.deepEqual(replies, names.flatMap((_, i) => [[null, "OK"], [null, i + 1]]));
+    const other = connect();
+    await redis.watch(...names);
+    await other.set("t7", "conflict");
+    assert.equal(await redis.multi().mset({ t0: "mine", t7: "mine" }).exec(), null);
+    assert.deepEqual(await redis.mget("t0", "t7"), ["1", "conflict"]);
+    await redis.watch(...names);
+    assert.deepEqual(await redis.multi().mset({ t0: "mine", t7: "mine" }).exec(), [[null, "OK"]]);
+    await other.quit();
+  },
+
   async handshake() {
     const named = connect({ connectionName: "me", db: 2 });
     assert.equal(await named.client("GETNAME"), "me");

@@ -1,39 +1,90 @@
-//! Unmodified client libraries, each running a functional script of its own against a server of its own.
+//! Unmodified client libraries, each running a functional script of its own against servers of its own: with one lane, so that all is
+//! local, and with several; those that know clusters against the lanes' own ports too, each lane being a node.
 //!
 //! `install` puts them below target/clients at the committed versions; tests/run does so before the tests, and a test that
 //! finds them missing does it itself.
 
+mod redis_cli;
 mod redis_rs;
 
 use crate::support::Server;
+use crate::support::server::consecutive_free_ports;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// How many lanes the servers have. More than there are processors share them.
+const LANES: [&str; 3] = ["1", "2", "3"];
+/// Of servers that are asked as a cluster.
+const NODES: [u16; 2] = [2, 3];
+
 #[test]
 fn ioredis() {
-    let home = installed();
-    run(Command::new("node").arg(script("ioredis.js")).env("NODE_PATH", home.join("node/node_modules")));
+    run(|| node("ioredis.js"));
 }
 
 #[test]
 fn node_redis() {
-    let home = installed();
-    run(Command::new("node").arg(script("node_redis.js")).env("NODE_PATH", home.join("node/node_modules")));
+    run(|| node("node_redis.js"));
 }
 
 #[test]
 fn redis_py() {
-    let home = installed();
-    run(Command::new(home.join("python/bin/python3")).arg(script("redis_py.py")));
+    run(|| python("redis_py.py"));
+}
+
+#[test]
+fn ioredis_cluster() {
+    run_on_nodes(|| node("ioredis_cluster.js"));
+}
+
+#[test]
+fn redis_py_cluster() {
+    run_on_nodes(|| python("redis_py_cluster.py"));
+}
+
+fn node(name: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(script(name)).env("NODE_PATH", installed().join("node/node_modules"));
+    command
+}
+
+fn python(name: &str) -> Command {
+    let mut command = Command::new(installed().join("python/bin/python3"));
+    command.arg(script(name));
+    command
 }
 
 /// Runs a script with the port of a fresh server as its last argument; it says itself what went wrong.
 #[track_caller]
-fn run(command: &mut Command) {
-    let server = Server::start(&[]);
-    let output = command.arg(server.port.to_string()).output().expect("the interpreter runs");
+fn run(command: impl Fn() -> Command) {
+    for lanes in LANES {
+        let server = Server::start(&["--lanes", lanes]);
+        succeed(command().arg(server.port.to_string()), lanes);
+    }
+}
+
+/// The same with the first shard port and how many there are.
+#[track_caller]
+fn run_on_nodes(command: impl Fn() -> Command) {
+    for nodes in NODES {
+        let (_server, first) = nodes_of(nodes, &[]);
+        succeed(command().args([first.to_string(), nodes.to_string()]), &nodes.to_string());
+    }
+}
+
+/// A server whose lanes are nodes, and the port of the first.
+fn nodes_of(nodes: u16, flags: &[&str]) -> (Server, u16) {
+    let first = consecutive_free_ports(nodes);
+    let (lanes, port) = (nodes.to_string(), first.to_string());
+    let flags = [&["--lanes", &lanes, "--shard-port", &port], flags].concat();
+    (Server::start(&flags), first)
+}
+
+#[track_caller]
+fn succeed(command: &mut Command, lanes: &str) {
+    let output = command.output().expect("the interpreter runs");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{command:?}\n{}\n{}", said(&output.stdout), said(&output.stderr));
+    assert!(output.status.success(), "{lanes} lanes: {command:?}\n{}\n{}", said(&output.stdout), said(&output.stderr));
 }
 
 fn script(name: &str) -> PathBuf {

@@ -72,6 +72,27 @@ const scenarios = {
     assert.deepEqual(await client.hmGet("h", ["f", "nofield"]), ["5", null]);
   },
 
+  async scanning(client) {
+    const keys = Array.from({ length: 1000 }, (_, i) => `scan${i}`);
+    await client.mSet(keys.map((key) => [key, "1"]));
+    const seen = new Set();
+    for await (const batch of client.scanIterator({ MATCH: "scan*", COUNT: 50 })) batch.forEach((key) => seen.add(key));
+    assert.deepEqual([...seen].sort(), keys.sort());
+  },
+
+  async transactions(client, RESP) {
+    const names = Array.from({ length: 20 }, (_, i) => `t${i}`);
+    const multi = client.multi();
+    names.forEach((name, i) => multi.set(name, String(i)).incr(name));
+    assert.deepEqual(await multi.exec(), names.flatMap((_, i) => ["OK", i + 1]));
+    const other = await connect({ RESP });
+    await client.watch(names);
+    await other.set("t7", "conflict");
+    await assert.rejects(client.multi().mSet({ t0: "mine", t7: "mine" }).exec(), /watched keys has been changed/);
+    assert.deepEqual(await client.mGet(["t0", "t7"]), ["1", "conflict"]);
+    await other.close();
+  },
+
   async handshake(_, RESP) {
     const named = await connect({ RESP, name: "me", database: 2 });
     assert.equal(await named.clientGetName(), "me");

@@ -103,6 +103,27 @@ def scanning(r, _):
     equal(set(r.scan_iter(match="scan*", count=50)), keys)
 
 
+def transactions(r, protocol):
+    names = [f"t{i}" for i in range(20)]
+    with r.pipeline(transaction=True) as pipe:
+        for i, name in enumerate(names):
+            pipe.set(name, i)
+            pipe.incr(name)
+        equal(pipe.execute(), [reply for i in range(20) for reply in (True, i + 1)])
+    other = connect(protocol)
+    with r.pipeline() as pipe:
+        pipe.watch(*names)
+        other.set("t7", "conflict")
+        pipe.multi()
+        pipe.mset({"t0": "mine", "t7": "mine"})
+        fails(pipe.execute, redis.WatchError, "Watched variable changed")
+    equal(r.mget("t0", "t7"), [b"1", b"conflict"])
+    # The library's own loop, which tries again.
+    equal(r.transaction(lambda pipe: (pipe.multi(), pipe.mset({"t0": "mine", "t7": "mine"})), *names), [True])
+    equal(r.mget("t0", "t7"), [b"mine", b"mine"])
+    other.close()
+
+
 def introspection(r, _):
     equal(r.info("server")["redis_version"].count("."), 2)
     equal(r.config_get("databases"), {"databases": "16"})
@@ -130,7 +151,19 @@ def reconnect(r, protocol):
     mine.close()
 
 
-SCENARIOS = [strings, expiry, pipelines, binary, errors, hashes, scanning, introspection, handshake, reconnect]
+SCENARIOS = [
+    strings,
+    expiry,
+    pipelines,
+    binary,
+    errors,
+    hashes,
+    scanning,
+    transactions,
+    introspection,
+    handshake,
+    reconnect,
+]
 
 for protocol in (2, 3):
     for scenario in SCENARIOS:

@@ -1,8 +1,9 @@
 //! redis-rs, in RESP2 and in RESP3.
 
+use super::LANES;
 use crate::support::Server;
 use redis::{Client, Commands, Connection, ErrorKind, ProtocolVersion, RedisResult};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 fn connect(server: &Server, protocol: ProtocolVersion) -> Connection {
@@ -13,13 +14,20 @@ fn connect(server: &Server, protocol: ProtocolVersion) -> Connection {
 
 #[test]
 fn redis_rs() {
-    let server = Server::start(&[]);
+    for lanes in LANES {
+        run_scenarios(&Server::start(&["--lanes", lanes]));
+    }
+}
+
+fn run_scenarios(server: &Server) {
     for protocol in [ProtocolVersion::RESP2, ProtocolVersion::RESP3] {
-        for scenario in [strings, expiry, pipelines, binary, errors, hashes] {
-            let mut connection = connect(&server, protocol);
+        for scenario in [strings, expiry, pipelines, binary, errors, hashes, scanning] {
+            let mut connection = connect(server, protocol);
             redis::cmd("FLUSHALL").exec(&mut connection).expect("FLUSHALL");
             scenario(&mut connection).expect("the server answers");
         }
+        let mut both = [connect(server, protocol), connect(server, protocol)];
+        transactions(&mut both).expect("the server answers");
     }
 }
 
@@ -82,5 +90,36 @@ fn hashes(c: &mut Connection) -> RedisResult<()> {
     let all: BTreeMap<String, String> = c.hgetall("h")?;
     assert_eq!(all, BTreeMap::from([("f".into(), "1".into()), ("g".into(), "two".into())]));
     assert_eq!(c.hincr::<_, _, _, i64>("h", "f", 4)?, 5);
+    Ok(())
+}
+
+fn scanning(c: &mut Connection) -> RedisResult<()> {
+    let keys: BTreeSet<String> = (0..1_000).map(|i| format!("scan{i}")).collect();
+    let pairs: Vec<(&String, i32)> = keys.iter().map(|key| (key, 1)).collect();
+    let _: () = c.mset(&pairs)?;
+    let seen: BTreeSet<String> = c.scan_match::<_, String>("scan*")?.collect::<RedisResult<_>>()?;
+    assert_eq!(seen, keys);
+    Ok(())
+}
+
+fn transactions([one, other]: &mut [Connection; 2]) -> RedisResult<()> {
+    let names: Vec<String> = (0..20).map(|i| format!("t{i}")).collect();
+    let mut pipe = redis::pipe();
+    pipe.atomic();
+    names.iter().for_each(|name| {
+        pipe.set(name, 1).ignore().incr(name, 1);
+    });
+    assert_eq!(pipe.query::<Vec<i64>>(one)?, [2; 20]);
+    // The first attempt meets a conflict, the second does not.
+    let mut attempts = 0;
+    let read = redis::transaction(one, &names, |one, pipe| {
+        attempts += 1;
+        if attempts == 1 {
+            let _: () = other.set("t7", 70)?;
+        }
+        let sum: i64 = one.mget::<_, Vec<i64>>(&names)?.iter().sum();
+        pipe.set("t0", sum).ignore().get("t0").query::<Option<(i64,)>>(one)
+    })?;
+    assert_eq!((attempts, read), (2, (19 * 2 + 70,)));
     Ok(())
 }

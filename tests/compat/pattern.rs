@@ -3,6 +3,7 @@
 //! ```text
 //! +OK   -ERR text   :1          as on the wire; at the top level the text goes to the end of the line
 //! -"ERR text "                  an error whose ends need to be seen, as inside of an array
+//! -glob"ERR *"                  an error that fits the glob
 //! :*    :5..10                  any integer, one within bounds
 //! "a\x00"  glob"redis_*"  "x"*9 a bulk string, one that fits the glob, a repeated one
 //! (nil)  (nil-array)            $-1 and *-1; in RESP3 both are _
@@ -26,6 +27,7 @@ pub(crate) enum Pattern {
     IntWithin(i64, i64),
     Glob(Vec<u8>),
     VerbatimGlob(Vec<u8>),
+    ErrorGlob(Vec<u8>),
     Array(Vec<Self>),
     AnyOrder(Vec<Self>),
     Map(Vec<Self>),
@@ -40,6 +42,7 @@ impl Pattern {
         match (self, value) {
             (Self::Anything, other) => !matches!(other, Value::Error(_)),
             (Self::IntWithin(low, high), Value::Int(number)) => (low..=high).contains(&number),
+            (Self::ErrorGlob(glob), Value::Error(text)) => matches_glob(glob, text.as_bytes()),
             (Self::Glob(glob), Value::Bulk(text)) => matches_glob(glob, text),
             (Self::VerbatimGlob(glob), Value::Bulk(text)) if resp2 => matches_glob(glob, text),
             (Self::VerbatimGlob(glob), Value::Verbatim(text)) if !resp2 => matches_glob(glob, text),
@@ -68,6 +71,7 @@ impl fmt::Debug for Pattern {
             Self::Exactly(value) => write!(f, "{value:?}"),
             Self::IntWithin(low, high) => write!(f, ":{low}..{high}"),
             Self::Glob(glob) => write!(f, "glob\"{}\"", glob.escape_ascii()),
+            Self::ErrorGlob(glob) => write!(f, "-glob\"{}\"", glob.escape_ascii()),
             Self::VerbatimGlob(glob) => write!(f, "=\"{}\"", glob.escape_ascii()),
             Self::Array(items) => aggregate(f, "[", items, "]"),
             Self::AnyOrder(items) => aggregate(f, "?[", items, "]"),
@@ -108,6 +112,10 @@ fn in_any_order(expected: &[Pattern], items: &[Value], width: usize, dialect: Di
 pub(super) fn parse(text: &str) -> Result<Pattern, String> {
     if let Some(status) = text.strip_prefix('+') {
         return Ok(Pattern::Exactly(Value::Simple(status.into())));
+    }
+    if let Some(quoted) = text.strip_prefix("-glob\"") {
+        let (glob, rest) = unquote(&text[text.len() - quoted.len() - 1..])?;
+        return if rest.is_empty() { Ok(Pattern::ErrorGlob(glob)) } else { Err(format!("left over: {rest}")) };
     }
     if let Some(error) = text.strip_prefix('-') {
         let text = match unquote(error) {

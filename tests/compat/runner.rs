@@ -3,15 +3,18 @@
 use super::pattern::Pattern;
 use super::script::{self, Case, Expected, Mark, Step};
 use crate::support::resp::Dialect;
-use crate::support::server::info_field;
-use crate::support::{Client, Server, Target, Value};
+use crate::support::server::{consecutive_free_ports, info_field};
+use crate::support::{Client, Server, Target, Value, eventually};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 /// Who answers, as far as a mark depends on it.
 struct Answerer {
-    server: Server,
+    /// Ends when this is dropped.
+    _server: Server,
+    /// Where cases connect.
+    port: u16,
     target: Target,
     version: (u32, u32),
     lanes: Option<&'static str>,
@@ -25,31 +28,34 @@ pub(super) fn run_family(name: &str, text: &str) {
     let cases = script::parse(text).unwrap_or_else(|why| panic!("cases/{name}.case: {why}"));
     assert!(!cases.is_empty(), "cases/{name}.case has no case");
     let mut failures = Vec::new();
-    match Target::from_env() {
-        Target::Redis => run_cases(name, &cases, Server::start(&[]), None, &mut failures),
-        Target::Corelane => {
-            for lanes in LANES {
-                run_cases(name, &cases, Server::start(&["--lanes", lanes]), Some(lanes), &mut failures);
-            }
-        }
+    let is_for_node = |case: &&Case| case.marks.contains(&Mark::ShardPort);
+    let (at_node, plain): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(is_for_node);
+    let lanes: &[Option<&'static str>] = match Target::from_env() {
+        Target::Redis => &[None],
+        Target::Corelane => &LANES.map(Some),
+    };
+    for lanes in lanes {
+        run_cases(name, &plain, || Answerer::new(*lanes), &mut failures);
+        run_cases(name, &at_node, || Answerer::node(*lanes), &mut failures);
     }
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
 
-fn run_cases(name: &str, cases: &[Case], server: Server, lanes: Option<&'static str>, failures: &mut Vec<String>) {
-    let version = info_field(&mut server.client(), "redis_version");
-    let version = script::parse_version(&version).expect("redis_version is a version");
-    let answerer = Answerer { server, target: Target::from_env(), version, lanes };
+fn run_cases(name: &str, cases: &[&Case], start: impl Fn() -> Answerer, failures: &mut Vec<String>) {
+    if cases.is_empty() {
+        return;
+    }
+    let answerer = start();
     for case in cases.iter().filter(|case| answerer.answers(case)) {
         for dialect in [Dialect::Resp2, Dialect::Resp3] {
             if dialect == Dialect::Resp3 && case.marks.contains(&Mark::Resp2Only) {
                 continue;
             }
-            if let Err(why) = run_case(&answerer.server, case, dialect) {
+            if let Err(why) = run_case(answerer.port, case, dialect) {
                 failures.push(format!(
                     "cases/{name}.case, {:?}, {dialect:?}, lanes {}: {why}",
                     case.name,
-                    lanes.unwrap_or("of another server")
+                    answerer.lanes.unwrap_or("of another server")
                 ));
             }
         }
@@ -57,18 +63,47 @@ fn run_cases(name: &str, cases: &[Case], server: Server, lanes: Option<&'static 
 }
 
 impl Answerer {
+    fn new(lanes: Option<&'static str>) -> Self {
+        let server = Server::start(&lanes.map_or(vec![], |lanes| vec!["--lanes", lanes]));
+        Self::of(server, lanes)
+    }
+
+    /// One that is asked as a node of a cluster.
+    fn node(lanes: Option<&'static str>) -> Self {
+        let Some(lanes) = lanes else { return Self::redis_node() };
+        let port = consecutive_free_ports(LANES[1].parse().expect("a number"));
+        let server = Server::start(&["--lanes", lanes, "--shard-port", &port.to_string()]);
+        Self { port, ..Self::of(server, Some(lanes)) }
+    }
+
+    /// Redis as the only node, so that it knows no address of its own but the one it is told.
+    fn redis_node() -> Self {
+        let server = Server::start(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+        let mut client = server.client();
+        assert_eq!(client.words("CLUSTER ADDSLOTSRANGE 0 16383"), Value::ok());
+        assert!(eventually(|| client.words("CLUSTER INFO").text().contains("cluster_state:ok")));
+        Self::of(server, None)
+    }
+
+    fn of(server: Server, lanes: Option<&'static str>) -> Self {
+        let version = info_field(&mut server.client(), "redis_version");
+        let version = script::parse_version(&version).expect("redis_version is a version");
+        Self { port: server.port, _server: server, target: Target::from_env(), version, lanes }
+    }
+
     fn answers(&self, case: &Case) -> bool {
         case.marks.iter().all(|mark| match mark {
             Mark::Since(major, minor) => self.version >= (*major, *minor),
             Mark::CorelaneOnly => self.target == Target::Corelane,
             Mark::OneLane => self.lanes != Some(LANES[1]),
-            Mark::Resp2Only => true,
+            Mark::SeveralLanes => self.lanes == Some(LANES[1]),
+            Mark::Resp2Only | Mark::ShardPort => true,
         })
     }
 }
 
-fn run_case(server: &Server, case: &Case, dialect: Dialect) -> Result<(), String> {
-    let mut first = server.client();
+fn run_case(port: u16, case: &Case, dialect: Dialect) -> Result<(), String> {
+    let mut first = Client::connect(port);
     if first.words("FLUSHALL") != Value::ok() {
         return Err("FLUSHALL is refused".into());
     }
@@ -79,7 +114,7 @@ fn run_case(server: &Server, case: &Case, dialect: Dialect) -> Result<(), String
             Step::Wait { millis } => std::thread::sleep(Duration::from_millis(*millis)),
             Step::Call { line, conn, args, expected } => {
                 let client = conns.entry(conn.clone()).or_insert_with(|| {
-                    let mut client = server.client();
+                    let mut client = Client::connect(port);
                     switch(&mut client, dialect);
                     client
                 });
@@ -107,7 +142,10 @@ fn run_call(client: &mut Client, args: &[Vec<u8>], expected: &Expected) -> Resul
                 check_reply(client, args, pattern)?;
             }
             match client.try_read() {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+                // It is reset if what was sent last had not been read.
+                Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+                    Ok(())
+                }
                 other => Err(format!("the connection was to be closed, but: {other:?}")),
             }
         }

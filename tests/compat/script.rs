@@ -6,6 +6,8 @@
 //! @ corelane                          only on Corelane
 //! @ resp2                             not repeated after HELLO 3
 //! @ onelane                           not repeated on several lanes, each of which a SCAN visits by itself
+//! @ lanes                             only on several lanes
+//! @ shardport                         asked on the port of lane 0 alone; of Redis, where it is the only node of a cluster
 //! > SET k "a\r\n\xff" NX              a command; words, or quoted with the escapes \n \r \t \" \\ \xHH
 //! > SET k "x"*1000                    a repeated string
 //! b> GET k                            the same, on a second connection called b
@@ -31,6 +33,8 @@ pub(crate) enum Mark {
     CorelaneOnly,
     Resp2Only,
     OneLane,
+    SeveralLanes,
+    ShardPort,
 }
 
 pub(crate) enum Step {
@@ -93,6 +97,8 @@ fn parse_mark(mark: &str) -> Result<Mark, String> {
         None if mark == "corelane" => Ok(Mark::CorelaneOnly),
         None if mark == "resp2" => Ok(Mark::Resp2Only),
         None if mark == "onelane" => Ok(Mark::OneLane),
+        None if mark == "lanes" => Ok(Mark::SeveralLanes),
+        None if mark == "shardport" => Ok(Mark::ShardPort),
         Some(("since", version)) => {
             let (major, minor) = parse_version(version).ok_or("since MAJOR.MINOR")?;
             Ok(Mark::Since(major, minor))

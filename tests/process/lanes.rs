@@ -72,6 +72,131 @@ fn each_lane_has_a_port_of_its_own() {
     assert!(is_served(&mut server.client()), "the port they share is still there");
 }
 
+/// All keys that a SCAN answers, each once.
+fn scanned(client: &mut Client, count: usize) -> Vec<String> {
+    let (mut keys, mut cursor) = (Vec::new(), "0".to_owned());
+    loop {
+        let page = client.words(&format!("SCAN {cursor} COUNT {count}"));
+        let [next, found] = page.items() else { panic!("a cursor and keys, not {page:?}") };
+        keys.extend(found.items().iter().map(Value::text));
+        cursor = next.text();
+        if cursor == "0" {
+            break;
+        }
+    }
+    keys.sort_unstable();
+    keys
+}
+
+/// Where the slots of one lane end, its table's last bucket does not: a cursor behind that one had skipped the next lane's first keys.
+#[test]
+fn a_scan_visits_the_keys_of_all_lanes() {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    for lanes in ["2", "3", "5"] {
+        let server = Server::start(&["--lanes", lanes]);
+        let mut client = server.client();
+        for total in [10, 200, 3000] {
+            assert_eq!(client.words("FLUSHALL"), Value::ok());
+            let mut keys: Vec<String> = (0..total).map(|i| format!("key{i}")).collect();
+            let pairs: Vec<&str> = keys.iter().flat_map(|key| [key.as_str(), "v"]).collect();
+            assert_eq!(client.call(&[&["MSET"], &pairs[..]].concat()), Value::ok());
+            keys.sort_unstable();
+            for count in [1, 10, 1000] {
+                assert_eq!(scanned(&mut client, count), keys, "{lanes} lanes, {total} keys, COUNT {count}");
+            }
+        }
+    }
+}
+
+/// A connection of each of two lanes, in their order, and their CLIENT IDs.
+fn one_of_each(first_port: u16) -> [(Client, i64); 2] {
+    [first_port, first_port + 1].map(|port| {
+        let mut client = Client::connect(port);
+        let id = client.words("CLIENT ID").int();
+        (client, id)
+    })
+}
+
+/// The ids that CLIENT LIST tells of, with those of `known` only.
+fn listed(client: &mut Client, known: &[i64]) -> Vec<i64> {
+    let list = client.words("CLIENT LIST").text();
+    let id = |line: &str| line.strip_prefix("id=")?.split(' ').next()?.parse().ok();
+    list.lines().filter_map(id).filter(|id| known.contains(id)).collect()
+}
+
+#[test]
+fn clients_of_all_lanes_are_listed_and_killed() {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    let first = consecutive_free_ports(2);
+    let _server = Server::start(&["--lanes", "2", "--shard-port", &first.to_string()]);
+    let [(mut killer, me), (mut other, id)] = one_of_each(first);
+    assert_eq!(listed(&mut killer, &[me, id]), [me, id]);
+    assert_eq!(listed(&mut other, &[me, id]), [me, id]);
+    assert_eq!(killer.words(&format!("CLIENT LIST ID {id}")).text().lines().count(), 1);
+
+    // By number, on the other lane and on the own one.
+    assert_eq!(killer.words(&format!("CLIENT KILL ID {id}")), Value::Int(1));
+    other.expect_closed();
+    assert_eq!(killer.words(&format!("CLIENT KILL ID {id}")), Value::Int(0), "killed once");
+    let mut neighbour = Client::connect(first);
+    let id = neighbour.words("CLIENT ID").int();
+    assert_eq!(killer.words(&format!("CLIENT KILL ID {id} SKIPME no")), Value::Int(1));
+    neighbour.expect_closed();
+
+    // By address, with which no other lane may be confused.
+    let [(mut second, _), (mut third, _)] = one_of_each(first);
+    let address = third.stream().local_addr().expect("it is connected");
+    assert_eq!(second.words(&format!("CLIENT KILL {address}")), Value::ok());
+    third.expect_closed();
+    let missed = Value::Error("ERR No such client".into());
+    assert_eq!(second.words(&format!("CLIENT KILL {address}")), missed);
+
+    // All at once: oneself only if that is said, and then after the reply.
+    let [(mut fourth, _), (mut fifth, _)] = one_of_each(first);
+    let killed = killer.words(&format!("CLIENT KILL LADDR 127.0.0.1:{first} SKIPME yes"));
+    assert_eq!(killed, Value::Int(2));
+    second.expect_closed();
+    fourth.expect_closed();
+    assert_eq!(fifth.words("CLIENT KILL TYPE normal SKIPME no"), Value::Int(2));
+    fifth.expect_closed();
+    killer.expect_closed();
+}
+
+#[test]
+fn a_key_of_another_lane_is_found_where_moved_says() {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    let first = consecutive_free_ports(3);
+    let flags = ["--lanes", "3", "--shard-port", &first.to_string(), "--shard-port-moved", "yes"];
+    let _server = Server::start(&flags);
+    let mut nodes: Vec<Client> = (0..3).map(|lane| Client::connect(first + lane)).collect();
+    let ids: Vec<String> = nodes.iter_mut().map(|node| node.words("CLUSTER MYID").text()).collect();
+    assert!(ids.iter().all(|id| id.len() == 40), "{ids:?}");
+    for (key, slot) in [("foo", 12182), ("bar", 5061), ("{user1000}.following", 3443), ("b", 3300), ("c", 7365)] {
+        let owner = usize::from(first) + slot * 3 / 16384;
+        for (at, node) in (usize::from(first)..).zip(&mut nodes) {
+            let answer = node.call(&["APPEND", key, "x"]);
+            let moved = Value::Error(format!("MOVED {slot} 127.0.0.1:{owner}"));
+            assert_eq!(answer, if at == owner { Value::Int(1) } else { moved }, "{key} at {at}");
+        }
+    }
+    // All tell the same of all, and each of itself that it is itself.
+    let map = nodes[0].words("CLUSTER SLOTS");
+    assert!(nodes.iter_mut().all(|node| node.words("CLUSTER SLOTS") == map));
+    let told: Vec<String> = map.items().iter().map(|range| range.items()[2].items()[2].text()).collect();
+    assert_eq!(told, ids);
+    for (node, id) in nodes.iter_mut().zip(&ids) {
+        let text = node.words("CLUSTER NODES").text();
+        let mine = text.lines().find(|line| line.contains("myself")).expect("each line is of a node");
+        assert!(mine.starts_with(id), "{mine}");
+    }
+}
+
 #[test]
 fn all_lanes_answer_before_any_leaves() {
     if Target::from_env() == Target::Redis {
