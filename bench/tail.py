@@ -180,34 +180,53 @@ def expire(server, keys, count=1_000_000):
     return result
 
 
+def send_long(client, key, pause=0.0):
+    """SET of a gigabyte in pieces: Python need not hold it twice. With a pause after each it takes its time, as over a network."""
+    piece = b"x" * (1 << 20)
+    client.socket.sendall(b"*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n" % (len(key), key.encode(), GB))
+    for _ in range(GB // len(piece)):
+        client.socket.sendall(piece)
+        if pause:
+            time.sleep(pause)
+    client.socket.sendall(b"\r\n")
+    client.read()
+
+
+def take_long(client, key):
+    """Reads a gigabyte without keeping it."""
+    client.send("GET", key)
+    left = int(client.file.readline()[1:]) + 2
+    while left:
+        left -= len(client.file.read(min(left, 1 << 20)))
+
+
 def long_string(how):
     def scenario(server, keys):
         client = Client(server.port)
-        value = b"x" * GB
-        # The request in pieces: Python need not hold it twice.
-        client.socket.sendall(b"*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n$%d\r\n" % GB)
-        client.socket.sendall(value)
-        client.socket.sendall(b"\r\n")
-        client.read()
-        del value
+        send_long(client, "long")
         server.client.call("SET", "other", "v")
         return probed(server, 5, lambda: how(client, "long"))
     return scenario
 
 
-def set_long_string(server, keys):
-    client = Client(server.port)
-    value = b"x" * GB
+def read_and_deleted(client, key):
+    """DEL while the reply of GET is on its way: the output is the last to hold the value."""
+    client.send("GET", key)
+    head = client.file.readline()
+    other = Client(client.socket.getpeername()[1])
+    other.call("DEL", key)
+    left = int(head[1:]) + 2
+    while left:
+        left -= len(client.file.read(min(left, 1 << 20)))
 
-    def action():
-        client.socket.sendall(b"*3\r\n$3\r\nSET\r\n$4\r\nlong\r\n$%d\r\n" % GB)
-        client.socket.sendall(value)
-        client.socket.sendall(b"\r\n")
-        client.read()
-    result = probed(server, 8, action)
-    server.client.call("DEL", "long")
-    server.settle(400 << 20)
-    return result
+
+def set_long_string(pause):
+    def scenario(server, keys):
+        client = Client(server.port)
+        result = probed(server, 8, lambda: send_long(client, "long", pause))
+        server.client.call("DEL", "long")
+        return result
+    return scenario
 
 
 def big_hash(how):
@@ -226,8 +245,10 @@ DEATHS = {
     "overwrite": lambda client, key: client.call("SET", key, "v"),
     "rename-over": lambda client, key: client.call("RENAME", "other", key),
 }
-SCENARIOS = {"quiet": quiet, "load": loading, "keys": keys_all, "flushall": flushall, "expire-1m": expire, "set-1gb": set_long_string}
-SCENARIOS.update({"string-" + name: long_string(how) for name, how in DEATHS.items()})
+USES = {**DEATHS, "get": take_long, "get-del": read_and_deleted}
+SCENARIOS = {"quiet": quiet, "load": loading, "keys": keys_all, "flushall": flushall, "expire-1m": expire,
+             "set-1gb": set_long_string(0), "set-1gb-slowly": set_long_string(0.004)}
+SCENARIOS.update({"string-" + name: long_string(how) for name, how in USES.items()})
 SCENARIOS.update({"hash-" + name: big_hash(how) for name, how in DEATHS.items()})
 
 

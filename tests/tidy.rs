@@ -73,17 +73,17 @@ const UNFINISHED: &[&str] = &["TODO", "FIXME", "XXX"];
 /// Folders of src/ with the layer each belongs to: a file may import what lies below its layer, and its own folder.
 const LAYERS: &[(&str, u32)] = &[
     ("base", 0),
-    ("wire", 1),
     ("types", 1),
     ("config", 1),
-    ("store", 2),
-    ("admin", 2),
-    ("persist", 2),
-    ("command", 3),
-    ("shard", 4),
-    ("script", 4),
-    ("replica", 4),
-    ("runtime", 5),
+    ("wire", 2),
+    ("store", 3),
+    ("admin", 3),
+    ("persist", 3),
+    ("command", 4),
+    ("shard", 5),
+    ("script", 5),
+    ("replica", 5),
+    ("runtime", 6),
 ];
 
 /// A file that is longer has a second noun in it.

@@ -1,4 +1,4 @@
-//! Layer 2: what the operator sees and steers.
+//! Layer 3: what the operator sees and steers.
 pub mod facts;
 pub mod gauges;
 pub mod info;

@@ -312,11 +312,7 @@ impl Ctx<'_> {
 pub fn answer(text: Text<'_>, reply: &mut Reply<'_>) {
     match text {
         Text::Flat(flat) => reply.bulk(flat),
-        Text::Rope(rope) => {
-            reply.bulk_head(rope.len());
-            rope.shared_chunks(0..rope.len()).for_each(|chunk| reply.bulk_shared(chunk));
-            reply.bulk_end();
-        }
+        Text::Rope(rope) => reply.bulk_rope(rope, 0..rope.len()),
     }
 }
 

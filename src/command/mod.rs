@@ -1,4 +1,4 @@
-//! Layer 3: what a command is, and the table of all of them.
+//! Layer 4: what a command is, and the table of all of them.
 //!
 //! One row says everything about a command. Dispatch, arity, COMMAND and its subcommands, HELP, ACL categories, the refusals of
 //! the gate, statistics, journalling, routing and COMMANDS.md are read from it; nothing is said twice. Rows stand at the top of

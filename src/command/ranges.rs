@@ -61,11 +61,7 @@ fn getrange(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
     let range = clip(start, end, text.len());
     match text {
         Text::Flat(flat) => reply.bulk(&flat[range]),
-        Text::Rope(rope) => {
-            reply.bulk_head(range.len());
-            rope.shared_chunks(range).for_each(|chunk| reply.bulk_shared(chunk));
-            reply.bulk_end();
-        }
+        Text::Rope(rope) => reply.bulk_rope(rope, range),
     }
     Ok(())
 }

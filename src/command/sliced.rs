@@ -10,7 +10,7 @@ use crate::store::keyspace::Graveyard;
 use crate::types::Progress;
 use crate::types::dict::Cursor;
 use crate::wire::fault::Fault;
-use crate::wire::output::{Output, Splice};
+use crate::wire::output::{Output, Shared, Splice};
 use crate::wire::reply::{Dialect, Reply};
 use crate::wire::request::Args;
 
@@ -46,7 +46,7 @@ pub const ROWS: &[Command] = &[Command {
 /// never copied, and a piece never moves, since growing one would touch fresh pages by the hundred in one step.
 #[derive(Debug, Default)]
 pub struct Pieces {
-    done: Vec<Splice>,
+    done: Vec<Shared>,
     current: Output,
 }
 
@@ -72,16 +72,16 @@ impl Pieces {
         let bytes = Bytes::from(bytes);
         let mut from = 0;
         for Splice { at, value } in shared {
-            self.done.push(Splice { at: 0, value: bytes.slice(from..at) });
-            self.done.push(Splice { at: 0, value });
+            self.done.push(Shared::Piece(bytes.slice(from..at)));
+            self.done.push(value);
             from = at;
         }
-        self.done.push(Splice { at: 0, value: bytes.slice(from..) });
+        self.done.push(Shared::Piece(bytes.slice(from..)));
     }
 
     /// Puts all of it into the reply.
     pub fn pour(&mut self, reply: &mut Reply<'_>) {
-        self.done.drain(..).for_each(|piece| reply.bulk_shared(piece.value));
+        self.done.drain(..).for_each(|piece| reply.shared(piece));
         reply.append(std::mem::take(&mut self.current));
     }
 }

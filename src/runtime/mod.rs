@@ -1,4 +1,4 @@
-//! Layer 5, the driver: the only folder that names glommio, io_uring, core_affinity, that reads a clock, starts a thread,
+//! Layer 6, the driver: the only folder that names glommio, io_uring, core_affinity, that reads a clock, starts a thread,
 //! touches a socket or a file. Everything below it takes bytes and time as arguments.
 #![expect(clippy::disallowed_methods, reason = "this is the layer that may start threads, read clocks and wait")]
 

@@ -665,7 +665,7 @@ struct Gather {
 
 impl Sending {
     fn new(token: Token, socket: Socket, output: Output) -> Self {
-        let total = output.bytes.len() + output.shared.iter().map(|splice| splice.value.len()).sum::<usize>();
+        let total = output.len();
         Self { token, socket, sent: 0, total, output, gather: None }
     }
 
@@ -689,26 +689,33 @@ impl Sending {
     }
 }
 
-/// The pieces of `output` in the order they go out, without the first `skip` bytes.
+/// The first pieces of `output` in the order they go out, without `skip` bytes.
 fn gather(output: &Output, skip: usize) -> Vec<libc::iovec> {
     let mut parts = Vec::with_capacity((output.shared.len() * 2 + 1).min(PARTS_MAX));
     let mut skip = skip;
-    let mut add = |piece: &[u8]| {
-        let gone = skip.min(piece.len());
-        skip -= gone;
-        let piece = &piece[gone..];
-        if !piece.is_empty() && parts.len() < PARTS_MAX {
-            parts.push(libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() });
-        }
-    };
     let mut from = 0;
     for splice in &output.shared {
-        add(&output.bytes[from..splice.at]);
-        add(&splice.value);
+        if parts.len() >= PARTS_MAX {
+            return parts;
+        }
+        let (text, len) = (&output.bytes[from..splice.at], splice.value.len());
+        parts.extend(text.get(skip..).filter(|text| !text.is_empty()).map(part));
+        skip = skip.saturating_sub(text.len());
+        if skip < len {
+            let room = PARTS_MAX - parts.len();
+            parts.extend(splice.value.pieces(skip).take(room).map(part));
+        }
+        skip = skip.saturating_sub(len);
         from = splice.at;
     }
-    add(&output.bytes[from..]);
+    if parts.len() < PARTS_MAX {
+        parts.extend(output.bytes[from..].get(skip..).filter(|text| !text.is_empty()).map(part));
+    }
     parts
+}
+
+fn part(piece: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() }
 }
 
 /// The provided buffers: a ring of entries shared with the kernel, and the memory they point to.

@@ -8,7 +8,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::ring::{Event, RecvEnd, Ring, RingSizes, SendName, Token};
-use crate::wire::output::{Output, Splice};
+use crate::types::rope::Rope;
+use crate::wire::output::{Output, Shared, Splice};
 
 const TOKEN: Token = Token { conn: 5, generation: 9 };
 
@@ -33,13 +34,16 @@ fn tcp_pair() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
-/// Ten megabytes: text with a shared piece in its middle and one at its end.
+/// Ten megabytes: text with a shared piece in its middle and a rope at its end.
 fn large_output() -> (Output, Vec<u8>) {
     let text: Vec<u8> = (0..4 << 20).map(|i: u32| (i % 251) as u8).collect();
     let pieces = [vec![b'x'; 3 << 20], vec![b'y'; 3 << 20]];
     let expected = [&text[..1000], &pieces[0], &text[1000..], &pieces[1]].concat();
     let at = [1000, text.len()];
-    let shared = at.into_iter().zip(pieces).map(|(at, piece)| Splice { at, value: piece.into() }).collect();
+    let [piece, end] = pieces;
+    let rope = Shared::Rope(Rope::from(&end[..]), 0..end.len());
+    let shared =
+        at.into_iter().zip([Shared::Piece(piece.into()), rope]).map(|(at, value)| Splice { at, value }).collect();
     (Output { bytes: text, shared }, expected)
 }
 

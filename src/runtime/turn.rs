@@ -396,7 +396,11 @@ impl Lane {
     }
 
     fn send_over(&mut self, send: SendId, number: u32) {
-        self.spares.put(self.ring.take_back(send));
+        let mut output = self.ring.take_back(send);
+        if !output.shared.is_empty() {
+            self.shard.release(&mut output);
+        }
+        self.spares.put(output);
         self.shard.in_flight(ConnId(number), 0);
         let conn = self.conns.at(number).expect("looked up by the caller");
         if conn.send_ended() {

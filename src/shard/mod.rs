@@ -1,4 +1,4 @@
-//! Layer 4: the shard, a plain value that owns a slice of the keyspace and the clients of its lane.
+//! Layer 5: the shard, a plain value that owns a slice of the keyspace and the clients of its lane.
 //!
 //! No I/O, no clock, no thread, nothing `async`. Bytes come in, orders and reply bytes go out:
 //!
@@ -255,7 +255,8 @@ impl Shard {
 
     /// The socket is gone: frees all that the connection had.
     pub fn closed(&mut self, conn: ConnId) {
-        let Some(client) = self.clients.slab.remove(conn.0) else { return };
+        let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
+        self.release(&mut client.output);
         self.unwatch(client.watched);
         if let Some(gathering) = client.gathering {
             self.bury_longs(gathering.into_ropes());
@@ -313,6 +314,11 @@ impl Shard {
         self.stats.net_output_bytes += len as u64;
         self.keep_spare(spare);
         output
+    }
+
+    /// An output has left or never will. What it was the last to hold dies in steps, if it is large.
+    pub fn release(&mut self, output: &mut Output) {
+        self.store.graves.bury_shared(output);
     }
 
     /// How many bytes of the taken output the kernel has not taken yet.

@@ -20,6 +20,8 @@ use crate::base::time::Millis;
 use crate::types::dict::{At, Cursor, Detached, Dict, Spot};
 use crate::types::rope::Rope;
 use crate::types::{Object, Progress};
+use crate::wire::output::{Output, Shared, Splice};
+use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// Values up to this size are freed in place: some nodes, a few microseconds.
@@ -27,6 +29,10 @@ const FREE_AT_ONCE_BYTES: usize = 64 << 10;
 
 /// A piece of a work table is as large as some nodes.
 const CELLS_PIECE_COST: usize = 8;
+
+/// A piece of a reply is some tens of kilobytes, and a few of them are freed in place.
+const PIECE_COST: usize = 4;
+const PIECES_FREED_AT_ONCE: usize = 4;
 
 /// Random picks that may hit a due key before a random key is said not to exist: due keys are few, they leave every turn.
 const RANDOM_TRIES: usize = 64;
@@ -437,6 +443,8 @@ pub struct Graveyard {
     databases: VecDeque<Remains>,
     /// Work tables of jobs that are over.
     cells: Vec<Vec<u32>>,
+    /// Pieces of replies that have left or never will.
+    pieces: Vec<Bytes>,
 }
 
 struct Remains {
@@ -465,6 +473,18 @@ impl Graveyard {
     pub fn bury_cells(&mut self, pieces: Vec<Vec<u32>>) {
         if pieces.len() > 1 {
             self.cells.extend(pieces);
+        }
+    }
+
+    /// Takes what an output held together with others: it may be the last to do so.
+    pub fn bury_shared(&mut self, output: &mut Output) {
+        let few = output.shared.len() <= PIECES_FREED_AT_ONCE;
+        for Splice { value, .. } in output.shared.drain(..) {
+            match value {
+                Shared::Rope(rope, _) if rope.is_alone() => self.bury_object(Object::Rope(rope)),
+                Shared::Piece(piece) if !few => self.pieces.push(piece),
+                Shared::Rope(..) | Shared::Piece(_) => {}
+            }
         }
     }
 
@@ -498,6 +518,8 @@ impl Graveyard {
                         }
                     });
                 }
+            } else if self.pieces.pop().is_some() {
+                budget = budget.saturating_sub(PIECE_COST);
             } else if self.cells.pop().is_some() {
                 budget = budget.saturating_sub(CELLS_PIECE_COST);
             } else {
@@ -508,7 +530,7 @@ impl Graveyard {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.databases.is_empty() && self.cells.is_empty()
+        self.objects.is_empty() && self.databases.is_empty() && self.cells.is_empty() && self.pieces.is_empty()
     }
 }
 
@@ -529,6 +551,25 @@ mod tests {
         Grow(u8),
         Pass(u64),
         Clear,
+    }
+
+    #[test]
+    fn what_an_output_held_last_dies_in_steps() {
+        let long = vec![b'x'; 64 << 20];
+        let (rope, held) = (Rope::from(&long[..]), Rope::from(&long[..]));
+        let piece = || Splice { at: 0, value: Shared::Piece(long[..70_000].to_vec().into()) };
+        let splice = |rope| Splice { at: 0, value: Shared::Rope(rope, 0..long.len()) };
+        let mut graves = Graveyard::default();
+        let release = |graves: &mut Graveyard, shared| graves.bury_shared(&mut Output { bytes: Vec::new(), shared });
+        release(&mut graves, vec![splice(held.clone()), piece()]);
+        assert!(graves.is_empty(), "another holds the rope, and one piece is little");
+        assert!(held.equals(&long));
+        release(&mut graves, std::iter::once(splice(rope)).chain((0..1000).map(|_| piece())).collect());
+        let mut steps = 0;
+        while graves.step(limits::FREE_NODES_PER_TURN) == Progress::More {
+            steps += 1;
+        }
+        assert!(graves.is_empty() && steps > 4096 / limits::FREE_NODES_PER_TURN, "{steps}");
     }
 
     fn any_step() -> impl Strategy<Value = Step> {

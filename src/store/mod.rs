@@ -1,4 +1,4 @@
-//! Layer 2: everything one shard holds. No I/O; the time is an argument.
+//! Layer 3: everything one shard holds. No I/O; the time is an argument.
 
 mod change;
 pub mod entry;

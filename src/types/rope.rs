@@ -67,6 +67,11 @@ impl Rope {
         self.len() == 0
     }
 
+    /// Whether no clone holds the same root.
+    pub fn is_alone(&self) -> bool {
+        self.0.is_unique()
+    }
+
     pub fn append(&mut self, bytes: &[u8]) {
         Arc::make_mut(&mut self.0).append(bytes);
     }

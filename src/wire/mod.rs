@@ -1,4 +1,4 @@
-//! Layer 1: protocols, sans-IO. Bytes in, a request out; values in, bytes out.
+//! Layer 2: protocols, sans-IO. Bytes in, a request out; values in, bytes out.
 pub mod fault;
 pub mod output;
 pub mod reply;

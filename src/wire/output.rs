@@ -6,9 +6,14 @@
 //! ```
 //!
 //! Small replies are copied into `bytes`. A large value is not: it is shared with the keyspace and spliced in at its place when
-//! the driver scatters the output over one send.
+//! the driver scatters the output over its sends. A rope is shared as a whole, so that a reply of a gigabyte is written in the time of one of
+//! twenty kilobytes.
+
+use std::ops::Range;
 
 use bytes::Bytes;
+
+use crate::types::rope::Rope;
 
 /// A connection's unsent replies, in order.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +27,37 @@ pub struct Output {
 #[derive(Clone, Debug)]
 pub struct Splice {
     pub at: usize,
-    pub value: Bytes,
+    pub value: Shared,
+}
+
+/// What an output holds together with others.
+#[derive(Clone, Debug)]
+pub enum Shared {
+    Piece(Bytes),
+    /// A part of a rope.
+    Rope(Rope, Range<usize>),
+}
+
+impl Shared {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Piece(bytes) => bytes.len(),
+            Self::Rope(_, range) => range.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All but its first `skip` bytes, in pieces that stay where they are while this lives.
+    pub fn pieces(&self, skip: usize) -> impl Iterator<Item = &[u8]> {
+        let (piece, rope) = match self {
+            Self::Piece(bytes) => (bytes.get(skip..), None),
+            Self::Rope(rope, range) => (None, Some(rope.chunks((range.start + skip).min(range.end)..range.end))),
+        };
+        piece.into_iter().chain(rope.into_iter().flatten()).filter(|piece| !piece.is_empty())
+    }
 }
 
 /// A place in an output to return to when a handler fails half way.
@@ -42,7 +77,7 @@ impl Output {
         self.bytes.len() + self.shared.iter().map(|splice| splice.value.len()).sum::<usize>()
     }
 
-    pub fn push_shared(&mut self, value: Bytes) {
+    pub fn push_shared(&mut self, value: Shared) {
         self.shared.push(Splice { at: self.bytes.len(), value });
     }
 
@@ -88,10 +123,28 @@ impl Output {
         let mut from = 0;
         for splice in &self.shared {
             flat.extend_from_slice(&self.bytes[from..splice.at]);
-            flat.extend_from_slice(&splice.value);
+            splice.value.pieces(0).for_each(|piece| flat.extend_from_slice(piece));
             from = splice.at;
         }
         flat.extend_from_slice(&self.bytes[from..]);
         flat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_can_be_taken_up_anywhere() {
+        let bytes: Vec<u8> = (0..70_000_u32).map(|i| (i % 251) as u8).collect();
+        for value in [Shared::Piece(bytes[5..].to_vec().into()), Shared::Rope(Rope::from(&bytes[..]), 5..bytes.len())] {
+            assert_eq!(value.len(), bytes.len() - 5);
+            for skip in [0, 1, 16_379, 16_380, 40_000, value.len() - 1, value.len(), value.len() + 1] {
+                let rest: Vec<&[u8]> = value.pieces(skip).collect();
+                assert_eq!(rest.concat(), &bytes[(5 + skip).min(bytes.len())..]);
+                assert!(rest.iter().all(|piece| !piece.is_empty()));
+            }
+        }
     }
 }

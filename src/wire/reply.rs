@@ -1,10 +1,13 @@
 //! The reply writer. Handlers say *what* they answer; how RESP2 and RESP3 spell it is decided here and nowhere else.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::fault::Fault;
-use super::output::{Mark, Output, Splice};
+use super::output::{Mark, Output, Shared, Splice};
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, format_u64};
+use crate::types::rope::Rope;
 
 /// How a connection wants its replies written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,8 +105,27 @@ impl<'o> Reply<'o> {
         if piece.len() < SHARE_BYTES_MIN {
             self.raw(&piece);
         } else {
-            self.out.push_shared(piece);
+            self.out.push_shared(Shared::Piece(piece));
         }
+    }
+
+    /// What another output has shared already.
+    pub fn shared(&mut self, piece: Shared) {
+        match piece {
+            Shared::Piece(bytes) => self.bulk_shared(bytes),
+            rope @ Shared::Rope(..) => self.out.push_shared(rope),
+        }
+    }
+
+    /// A part of a rope, which lies inside it: shared as a whole, whatever its length.
+    pub fn bulk_rope(&mut self, rope: &Rope, range: Range<usize>) {
+        self.bulk_head(range.len());
+        if range.len() < SHARE_BYTES_MIN {
+            rope.read_into(range, &mut self.out.bytes);
+        } else {
+            self.out.push_shared(Shared::Rope(rope.clone(), range));
+        }
+        self.bulk_end();
     }
 
     pub fn bulk_end(&mut self) {
