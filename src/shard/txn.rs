@@ -22,11 +22,11 @@
 
 use std::collections::VecDeque;
 
+use super::Shard;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::steps::Step;
 use super::visit::{Addressee, Behind, Claimant, GuestJob};
-use super::Shard;
 use crate::admin::facts::LaneFacts;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;

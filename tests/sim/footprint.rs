@@ -54,9 +54,8 @@ impl Footprint {
             }
             Self::Everything(access) => Self::Everything(*access),
             Self::Mixed(keys) => {
-                let writes_here = |((_, key), access): &(Place, Access)| {
-                    *access == Access::Write && owner(key, lanes) == lane
-                };
+                let writes_here =
+                    |((_, key), access): &(Place, Access)| *access == Access::Write && owner(key, lanes) == lane;
                 Self::Everything(if keys.iter().any(writes_here) { Access::Write } else { Access::Read })
             }
         }

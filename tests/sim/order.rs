@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use corelane::base::time::Millis;
 
-use super::frames;
 use super::footprint::{self, Access, Footprint, Place, is_loose};
+use super::frames;
 use super::log::{CallId, Log, Moment};
 
 /// A request, or a lane's part of a WATCH, with the place it has in the order.
