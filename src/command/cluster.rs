@@ -103,9 +103,9 @@ const CHILDREN: &[Command] = &[
     },
     Command {
         name: "cluster|keyslot",
-        syntax: "CLUSTER KEYSLOT key",
+        syntax: "CLUSTER KEYSLOT string",
         arity: 3,
-        complexity: "O(N) where N is the number of bytes in the key",
+        complexity: "O(N) where N is the length of the key",
         summary: "Answers the slot of a key, or of its hash tag.",
         run: Run::Keys(key_slot),
         ..CHILD
