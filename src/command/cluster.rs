@@ -103,9 +103,9 @@ const CHILDREN: &[Command] = &[
     },
     Command {
         name: "cluster|keyslot",
-        syntax: "CLUSTER KEYSLOT key",
+        syntax: "CLUSTER KEYSLOT string",
         arity: 3,
-        complexity: "O(N) where N is the number of bytes in the key",
+        complexity: "O(N) where N is the length of the key",
         summary: "Answers the slot of a key, or of its hash tag.",
         run: Run::Keys(key_slot),
         ..CHILD
@@ -206,7 +206,7 @@ fn accepted(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 
 fn slots(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let nodes = cluster(desk)?;
-    reply.array(nodes.len());
+    reply.array(nodes.count());
     for node in nodes.all() {
         reply.array(3);
         slot_range(&node, reply);
@@ -226,7 +226,7 @@ fn slot_range(node: &Node, reply: &mut Reply<'_>) {
 
 fn shards(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let nodes = cluster(desk)?;
-    reply.array(nodes.len());
+    reply.array(nodes.count());
     for node in nodes.all() {
         reply.map(2);
         reply.text("slots");
@@ -270,7 +270,7 @@ fn epoch(lane: ShardId) -> u16 {
 }
 
 fn info(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let (count, mine) = (cluster(desk)?.len(), epoch(ShardId(desk.identity.lane)));
+    let (count, mine) = (cluster(desk)?.count(), epoch(ShardId(desk.identity.lane)));
     let text = format!(
         "cluster_state:ok\r\ncluster_slots_assigned:{SLOTS}\r\ncluster_slots_ok:{SLOTS}\r\ncluster_slots_pfail:0\r\n\
          cluster_slots_fail:0\r\ncluster_known_nodes:{count}\r\ncluster_size:{count}\r\ncluster_current_epoch:{count}\r\n\

@@ -136,8 +136,8 @@ const CLIENT: &[Command] = &[
     },
     Command {
         name: "client|kill",
-        syntax: "CLIENT KILL <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] [USER username] [ADDR ip:port] \
-                 [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE maxage]>",
+        syntax: "CLIENT KILL <ip:port | ID client-id | TYPE type | USER username | ADDR ip:port | LADDR ip:port | SKIPME yes-or-no | \
+                 MAXAGE seconds> [filter value ...]",
         arity: -3,
         flags: BASE.and(Flags::ADMIN),
         since: "2.4.0",

@@ -60,7 +60,7 @@ impl<'s> Nodes<'s> {
         &self.ip
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         usize::from(self.lanes.count())
     }
 

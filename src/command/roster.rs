@@ -164,7 +164,7 @@ fn describe(client: &Client, desk: &Desk<'_>) -> String {
     let now = desk.now.millis();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let command = client.last_command.map_or("NULL", |id| desk.table.row(id).name);
-    let queued = client.multi.as_ref().map_or("-1".to_owned(), |multi| multi.queue.len().to_string());
+    let queued = client.multi.as_ref().map_or(-1, |multi| i64::try_from(multi.queue.len()).unwrap_or(i64::MAX));
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free={} \
          argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events=r cmd={} user=default redir=-1 \
