@@ -31,12 +31,14 @@ impl Lanes {
         self.0 == 1
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "a slot's share of the lanes is below their number")]
     #[inline]
     pub const fn owner(self, slot: u16) -> ShardId {
         ShardId((slot as u32 * self.0 as u32 / SLOTS as u32) as u16)
     }
 
     /// The first slot of a lane; of the one behind the last, the number of slots.
+    #[expect(clippy::cast_possible_truncation, reason = "at most the number of slots")]
     pub const fn first_slot(self, lane: ShardId) -> u16 {
         (lane.0 as u32 * SLOTS as u32).div_ceil(self.0 as u32) as u16
     }

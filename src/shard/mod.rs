@@ -125,8 +125,10 @@ pub struct Shard {
     begun: Option<Box<dyn Job>>,
 
     /// What is to go to each lane.
+    #[expect(clippy::vec_box, reason = "the ring between lanes takes the box")]
     outboxes: Vec<Box<Parcel>>,
     /// Empty ones.
+    #[expect(clippy::vec_box, reason = "the ring between lanes takes the box")]
     parcels: Vec<Box<Parcel>>,
     /// To whom replies are owed, by ticket, and how many of them each lane owes.
     debts: Slab<pending::Debt>,

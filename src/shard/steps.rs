@@ -223,7 +223,7 @@ impl Shard {
     pub(super) fn advance_stage(&mut self, tx: TxId) {
         let Some(mut step) = self.txn(tx).doing.take() else { return };
         if let Kind::Staged { stage, .. } = &mut step.kind
-            && !step.parts.iter().any(|part| part.errands.len() > 0)
+            && !step.parts.iter().any(|part| !part.errands.is_empty())
         {
             let next = step.parts.iter().flat_map(|part| &part.ran).map(|ran| ran.next).min().flatten();
             if let Some(next) = next {
