@@ -289,9 +289,9 @@ def record(options, rows):
         out.write("| scenario | server | action s | p99 us | p99.9 us | max us | longest turn us | in it | preempted turn us | more |\n")
         out.write("|---|---|--:|--:|--:|--:|--:|---|--:|---|\n")
         for name, server, result in rows:
-            known = {"action_s", "p99_us", "p99.9_us", "max_us", "max_turn_us", "max_turn_what", "max_turn_part_us", "max_turn_preempted_us"}
+            known = {"action_s", "p99_us", "p99.9_us", "max_us", "max_turn_us", "max_turn_what", "max_turn_what_us", "max_turn_preempted_us"}
             more = ", ".join(f"{key} {value}" for key, value in result.items() if key not in known)
-            what = f"{result['max_turn_what']} {result.get('max_turn_part_us', '')}" if "max_turn_what" in result else ""
+            what = f"{result['max_turn_what']} {result.get('max_turn_what_us', '')}" if "max_turn_what" in result else ""
             cells = [name, server, result["action_s"], result["p99_us"], result["p99.9_us"], result["max_us"], result.get("max_turn_us", ""),
                      what, result.get("max_turn_preempted_us", ""), more]
             out.write("| " + " | ".join(str(cell) for cell in cells) + " |\n")

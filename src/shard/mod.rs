@@ -211,6 +211,7 @@ impl Shard {
     /// Once per turn, before anything else. The only source of time.
     #[inline]
     pub fn begin_turn(&mut self, now: Now) {
+        self.stalls.begin_turn(now.mono_ns);
         self.now = now;
         self.at = self.clock();
         self.turn += 1;

@@ -2,8 +2,9 @@
 //!
 //! A turn counts from its clock reading to its last step, the time of its system calls left out. A shared machine's scheduler
 //! may take the core away in the middle of one. So a turn is as long as the processor time that the thread had in it: read after each long
-//! turn, and otherwise often enough that what it had since the last reading is little more than what it had in the turn. Where the
-//! clock on the wall shows more, that was the scheduler, and is kept apart. No turn is lost to a preemption, and none is blamed for one.
+//! turn, and before a turn if the last reading is older than `FRESH_NS`. Read only afterwards, a preempted turn was blamed for the time that
+//! the kernel had taken before it to send megabytes (4 ms). Where the clock on the wall shows more, that was the scheduler, and is kept
+//! apart. No turn is lost to a preemption, and none is blamed for one.
 
 use crate::admin::info::StallFacts;
 
@@ -71,16 +72,24 @@ impl Stalls {
         }
     }
 
+    /// A turn begins.
+    #[inline]
+    pub(super) fn begin_turn(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.asked_ns) > FRESH_NS {
+            (self.cpu_ns, self.asked_ns) = ((self.cpu_time_ns)(), now_ns);
+        }
+    }
+
     /// The turn that began at `began_ns` ends now. If it was long: what held it, and its processor time.
     #[inline]
     pub(super) fn end_turn(&mut self, now_ns: u64, began_ns: u64) -> Option<(&'static str, u64)> {
         let part = std::mem::replace(&mut self.part, NOTHING);
         let turn_ns = now_ns.saturating_sub(began_ns);
-        if turn_ns > WORTH_NS || now_ns.saturating_sub(self.asked_ns) > FRESH_NS {
-            let own_ns = self.judge(now_ns, turn_ns, part);
-            return (own_ns > WORTH_NS).then_some((part.0, own_ns));
+        if turn_ns <= WORTH_NS {
+            return None;
         }
-        None
+        let own_ns = self.judge(now_ns, turn_ns, part);
+        (own_ns > WORTH_NS).then_some((part.0, own_ns))
     }
 
     fn judge(&mut self, now_ns: u64, turn_ns: u64, part: (&'static str, u64)) -> u64 {
@@ -120,6 +129,7 @@ mod tests {
 
     /// A turn from `began_ns` to `now_ns` in which the thread had `cpu_ns`.
     fn turn(stalls: &mut Stalls, began_ns: u64, now_ns: u64, cpu_ns: u64) {
+        stalls.begin_turn(began_ns);
         CPU_NS.set(CPU_NS.get() + cpu_ns);
         let long = stalls.end_turn(now_ns, began_ns);
         assert_eq!(long.map(|(_, own_ns)| own_ns), Some(cpu_ns).filter(|own_ns| *own_ns > WORTH_NS));
@@ -146,5 +156,14 @@ mod tests {
         assert_eq!((stalls.longest.turn_ns, stalls.longest_preempted.turn_ns), (300_000, 8_000_000));
         turn(&mut stalls, 10_000_000, 12_500_000, 2_500_000);
         assert_eq!((stalls.longest.turn_ns, stalls.longest_preempted.turn_ns), (2_500_000, 8_000_000));
+    }
+
+    #[test]
+    fn a_turn_is_not_blamed_for_what_the_kernel_did_before_it() {
+        let mut stalls = Stalls::new(|| CPU_NS.get());
+        turn(&mut stalls, 1_000_000, 1_010_000, 10_000);
+        CPU_NS.set(CPU_NS.get() + 4_000_000);
+        turn(&mut stalls, 5_010_000, 9_010_000, 150_000);
+        assert_eq!((stalls.longest.turn_ns, stalls.longest_preempted.turn_ns), (150_000, 4_000_000));
     }
 }
