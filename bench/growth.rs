@@ -3,6 +3,9 @@
 //! Work is counted against a turn as `shard/execute.rs` does. The same keys are loaded several times under one seed: a turn is the
 //! least of its repetitions, since whatever else the machine did came on top. Splits, doublings of the directory and the SETs that met them count.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+#![expect(clippy::cast_possible_truncation, reason = "an index of a percentile")]
+
 use std::time::Instant;
 
 use corelane::base::hash::HashKey;
