@@ -21,6 +21,7 @@ pub struct Facts<'a> {
     pub now: Now,
     pub clients: usize,
     pub client_memory: usize,
+    pub blocked_clients: usize,
     pub identity: &'a Identity,
     /// Asked on the port of one lane, where the server looks like a cluster.
     pub cluster: bool,
@@ -166,7 +167,7 @@ fn clients(facts: &Facts<'_>, page: &mut Page) {
     page.line("cluster_connections", 0);
     page.line("maxclients", facts.config.maxclients());
     page.line("client_memory", facts.client_memory);
-    page.line("blocked_clients", 0);
+    page.line("blocked_clients", facts.blocked_clients);
     page.line("tracking_clients", 0);
 }
 

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use hashbrown::HashMap;
+
 use super::gathering::Gathering;
 use super::multi::{Multi, WatchedKey};
 use super::order::Order;
@@ -18,6 +20,21 @@ use crate::wire::resp::Parser;
 /// A connection's number within its lane: a slab index, dense, reused after the connection is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId(pub u32);
+
+/// A request that waits for a key, for time or for replicas, at the home of its connection. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockId(pub u64);
+
+/// How a wait ends that nothing came of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// As if its time were over.
+    TimedOut,
+    /// By CLIENT UNBLOCK with ERROR.
+    Error,
+    /// Its connection ends: nobody hears the reply.
+    Gone,
+}
 
 /// Facts of a freshly accepted socket.
 #[derive(Clone, Copy, Debug)]
@@ -211,6 +228,10 @@ pub struct Clients {
     pub config_changed: bool,
     /// Keys that are watched by one client less: their owners are to be told.
     pub unwatched: Vec<WatchedKey>,
+    /// Clients that wait, by CLIENT ID.
+    pub blocked: HashMap<u64, BlockId>,
+    /// Those among them that CLIENT UNBLOCK lets go.
+    pub unblocked: Vec<(BlockId, Parting)>,
     /// CONFIG RESETSTAT was called: whoever else counts begins anew.
     pub stats_reset: bool,
 }

@@ -1,6 +1,6 @@
 //! Commands about the connection itself: PING, HELLO, AUTH, SELECT, CLIENT and their kin.
 
-use super::clients::{Closing, ReplyMode};
+use super::clients::{Closing, Parting, ReplyMode};
 use super::numbers::database;
 use super::{Caller, Command, Desk, Flags, Group, Merge, Merging, Outcome, Over, Part, Policy, Run, merge, roster};
 use crate::base::ascii::{is_word, parse_i64};
@@ -196,6 +196,17 @@ const CLIENT: &[Command] = &[
         since: "2.6.9",
         summary: "Names the connection.",
         run: Run::Session(client_setname),
+        ..ROW
+    },
+    Command {
+        name: "client|unblock",
+        syntax: "CLIENT UNBLOCK client-id [TIMEOUT | ERROR]",
+        arity: -3,
+        flags: BASE.and(Flags::ADMIN),
+        since: "5.0.0",
+        complexity: "O(log N) where N is the number of client connections",
+        summary: "Ends the wait of a client, as if its time were over or with an error; answers whether it waited.",
+        run: Run::Split { over: Over::Nodes, part: Part::Desk(client_unblock), merge: Merging::Several(merge::sum) },
         ..ROW
     },
 ];
@@ -421,5 +432,26 @@ fn client_reply(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> O
     } else {
         return Err(Fault::Syntax);
     }
+    Ok(())
+}
+
+/// On every lane: the client is of one of them.
+fn client_unblock(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let parting = match (args.len(), args.get(3)) {
+        (3, _) => Parting::TimedOut,
+        (4, Some(word)) if is_word(word, "TIMEOUT") => Parting::TimedOut,
+        (4, Some(word)) if is_word(word, "ERROR") => Parting::Error,
+        (4, _) => return Err(Fault::Fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+        _ => {
+            let word = String::from_utf8_lossy(args.at(1));
+            return Err(Fault::text(format!(
+                "ERR unknown subcommand or wrong number of arguments for '{word}'. Try CLIENT HELP."
+            )));
+        }
+    };
+    let id = parse_i64(args.at(2)).ok_or(Fault::NotInteger)?;
+    let block = u64::try_from(id).ok().and_then(|id| desk.clients.blocked.remove(&id));
+    desk.clients.unblocked.extend(block.map(|block| (block, parting)));
+    reply.int(i64::from(block.is_some()));
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! the file of their family, their handlers below them.
 
 pub mod arguments;
+pub mod blocking;
 pub mod caller;
 pub mod clients;
 pub mod cluster;
@@ -231,6 +232,8 @@ pub enum Run {
     Staged(&'static [staged::Stage]),
     /// Work too long for one turn: `start` makes the job whose steps do it.
     Sliced { start: StartFn },
+    /// Served from the first of its keys that can serve it, waiting for one if need be.
+    Blocking(&'static blocking::Blocking),
     /// Needs the shard itself.
     Verb(Verb),
     /// Only its subcommands run.

@@ -176,7 +176,7 @@ fn describe(client: &Client, desk: &Desk<'_>) -> String {
         text(&client.name),
         now.since(client.created) / 1000,
         now.since(client.active) / 1000,
-        flags(client),
+        flags(client, desk),
         client.db,
         queued,
         client.inbound.len(),
@@ -195,9 +195,14 @@ fn describe(client: &Client, desk: &Desk<'_>) -> String {
 }
 
 /// Redis's letters for the state of a connection.
-fn flags(client: &Client) -> String {
-    let letters =
-        [(client.multi.is_some(), 'x'), (client.closing >= Closing::AfterReplies, 'c'), (client.no_evict, 'e')];
+fn flags(client: &Client, desk: &Desk<'_>) -> String {
+    let waits = desk.clients.blocked.contains_key(&client.id);
+    let letters = [
+        (client.multi.is_some(), 'x'),
+        (waits, 'b'),
+        (client.closing >= Closing::AfterReplies, 'c'),
+        (client.no_evict, 'e'),
+    ];
     let flags: String = letters.iter().filter(|(holds, _)| *holds).map(|(_, letter)| letter).collect();
     if flags.is_empty() { "N".into() } else { flags }
 }

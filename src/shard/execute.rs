@@ -9,7 +9,7 @@ use crate::base::time::Millis;
 use crate::command::merge::{self, MergeFn};
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Ctx, Desk, Flags, Log, Merging, Outcome, Part, Run, SessionFn};
-use crate::command::{sliced, staged};
+use crate::command::{blocking, sliced, staged};
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
@@ -116,6 +116,7 @@ impl Shard {
             }
             Run::Session(run) | Run::Split { part: Part::Desk(run), .. } => self.at_desk(caller, run, args, reply),
             Run::Verb(verb) => self.verb(verb, caller, args, reply),
+            Run::Blocking(way) => blocking::serve_now(way, row.keys, &mut self.ctx(caller, first), args, reply),
             Run::Container => Err(Fault::Arity(row.name)),
         }
     }
@@ -147,6 +148,8 @@ impl Shard {
         let outcome = run(&mut desk, args, reply);
         let unwatched = std::mem::take(&mut self.clients.unwatched);
         self.unwatch(unwatched);
+        let unblocked = std::mem::take(&mut self.clients.unblocked);
+        unblocked.into_iter().for_each(|(block, parting)| self.part(block, parting));
         if std::mem::take(&mut self.clients.stats_reset) {
             self.stalls.reset();
         }
@@ -186,6 +189,7 @@ impl Shard {
         }
         if self.store.effects.has_happened() {
             self.store.tell_watchers();
+            self.serve_ready();
         }
     }
 

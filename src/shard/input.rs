@@ -240,6 +240,9 @@ impl Shard {
             if client.quota_left == 0 || self.turn_is_full() {
                 return (at, RunEnd::Quota);
             }
+            if client.waits {
+                return (at, RunEnd::Waits);
+            }
             if lent.output.len() + client.owed.bytes() + client.in_flight > limits::OUTPUT_PAUSE_BYTES {
                 return (at, RunEnd::Stalled);
             }
@@ -425,6 +428,9 @@ impl Shard {
             self.execute(caller, found, args, first, out);
             return Flow::Next;
         }
+        if found.is_some_and(|found| matches!(found.row.run, Run::Blocking(_))) {
+            return self.run_routed(caller, found, args, first, out);
+        }
         self.run_for_session(caller, found, args, first, out)
     }
 
@@ -467,7 +473,7 @@ impl Shard {
             return self.passed(caller);
         }
         let Ok(found) = admitted else {
-            let flow = self.run_one(caller, found, args, first, out);
+            let flow = self.run_for_session(caller, found, args, first, out);
             self.passed(caller);
             return flow;
         };
@@ -477,6 +483,11 @@ impl Shard {
             return Flow::Wait;
         }
         let silent = caller.reply_mode != ReplyMode::On;
+        if let Run::Blocking(way) = found.row.run {
+            self.begin_blocking(caller, found, way, route, args, silent, out);
+            self.note_last(caller, found.id);
+            return self.passed_to_wait(caller);
+        }
         match route {
             Route::Here
                 if self.locks.is_empty()
@@ -505,6 +516,18 @@ impl Shard {
         client.requests = client.requests.wrapping_add(1);
         caller.number = client.requests;
         Flow::Next
+    }
+
+    /// As `passed`, for a request that may wait now: then so does all behind it.
+    fn passed_to_wait(&mut self, caller: &mut Caller) -> Flow {
+        let flow = self.passed(caller);
+        match self.clients.get_mut(caller.conn) {
+            Some(client) if client.owed.is_barred() => {
+                client.waits = true;
+                Flow::Stop
+            }
+            _ => flow,
+        }
     }
 
     /// A request of a connection that is queueing: whether that was all.

@@ -157,6 +157,26 @@ impl<T> Locks<T> {
         claim
     }
 
+    /// As `claim`, of one key, ahead of all who wait for it; for whoever has waited longer than they, and will let go of the key whatever
+    /// others hold.
+    pub(super) fn claim_ahead(&mut self, key: KeyHash, what: T) {
+        let keys = vec![(key, Mode::Exclusive)];
+        let claim = self.insert(Scope::Keys(keys.clone()), what);
+        if self.whole_exclusive || self.whole_shared > 0 {
+            return self.gate.push_front(claim);
+        }
+        let queue = self.keys.entry(key).or_default();
+        let at_once = queue.claims.is_empty();
+        queue.claims.insert(queue.held, (claim, Mode::Exclusive));
+        queue.held += usize::from(at_once);
+        self.count(&keys, true);
+        if at_once {
+            self.granted.push_back(claim);
+        } else {
+            self.claims.get_mut(claim.0).expect("just inserted").missing = 1;
+        }
+    }
+
     /// A claim that has been granted; each comes out once.
     pub(super) fn next_granted(&mut self) -> Option<ClaimId> {
         self.granted.pop_front()
@@ -300,6 +320,38 @@ mod tests {
                 .prop_map(|keys| Scope::of(keys.into_iter().map(|(hash, mode)| (KeyHash(hash), mode)))),
             1 => mode().prop_map(Scope::Whole),
         ]
+    }
+
+    #[test]
+    fn who_claims_ahead_overtakes_those_who_wait_and_nobody_who_holds() {
+        let key = |mode| Scope::of([(KeyHash(1), mode)]);
+        let mut locks = Locks::default();
+        let holds = locks.try_claim(key(Mode::Shared), "holds").expect("free");
+        locks.claim(key(Mode::Exclusive), "waits");
+        locks.claim(Scope::Whole(Mode::Exclusive), "wants all");
+        locks.claim_ahead(KeyHash(1), "ahead");
+        locks.claim_ahead(KeyHash(2), "free");
+        let mut order = Vec::new();
+        let free = locks.next_granted().expect("nobody holds this one");
+        order.push(locks.release(free));
+        assert!(locks.next_granted().is_none());
+        locks.release(holds);
+        let mut all = None;
+        while let Some(claim) = locks.next_granted() {
+            order.push(*locks.what(claim));
+            if order.last() == Some(&"wants all") {
+                locks.claim_ahead(KeyHash(1), "after all");
+                all = Some(claim);
+                break;
+            }
+            locks.release(claim);
+        }
+        assert!(locks.next_granted().is_none());
+        locks.release(all.expect("all in turn"));
+        let last = locks.next_granted().expect("nobody holds anything");
+        order.push(locks.release(last));
+        assert_eq!(order, ["free", "ahead", "waits", "wants all", "after all"]);
+        assert!(locks.is_empty() && locks.keys.is_empty());
     }
 
     proptest! {

@@ -16,10 +16,12 @@
 
 use std::ops::Range;
 
+use super::locks::ClaimId;
 use super::txn::{Order, Report};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::command::Caller;
+use crate::command::clients::BlockId;
 use crate::command::table::CommandId;
 use crate::wire::output::{Output, Splice};
 use crate::wire::request::{Args, Span};
@@ -63,6 +65,24 @@ pub(super) enum Message {
     Report {
         tx: TxId,
         report: Box<Report>,
+    },
+    /// A key that this request waits for was written: may it be served? The claim on the key is held until the `Answer`.
+    May {
+        block: BlockId,
+        claim: ClaimId,
+    },
+    Answer {
+        claim: ClaimId,
+        taken: bool,
+    },
+    /// The reply to a request that waited and was taken.
+    Served {
+        block: BlockId,
+        piece: Piece,
+    },
+    /// This request of the sender waits no more.
+    Forget {
+        block: BlockId,
     },
 }
 

@@ -18,6 +18,7 @@
 //! and output limits. The runtime drives it with sockets, the tests with arrays.
 
 mod admit;
+mod blocking;
 mod execute;
 mod foresight;
 mod gather;
@@ -33,6 +34,7 @@ mod sweep;
 mod txn;
 mod verbs;
 mod visit;
+mod waiters;
 
 use std::collections::VecDeque;
 
@@ -54,7 +56,7 @@ use crate::base::limits;
 use crate::base::slab::Slab;
 use crate::base::time::{Millis, Now};
 use crate::command::Table;
-use crate::command::clients::{Client, Clients, Closing};
+use crate::command::clients::{Client, Clients, Closing, Parting};
 use crate::command::sliced::Job;
 use crate::config::Config;
 use crate::store::incoming::Incoming;
@@ -146,6 +148,9 @@ pub struct Shard {
     txns: Slab<txn::Txn>,
     own_reports: VecDeque<(message::TxId, txn::Report)>,
     guest_jobs: VecDeque<visit::GuestJob>,
+    /// Requests of this lane's connections that wait, and those of anybody that wait for keys of this lane.
+    blocks: blocking::Blocks,
+    waiting: waiters::Waiting,
     /// Where the next requests of a parcel will look.
     spots: Vec<(u8, Spot, KeyHash)>,
 
@@ -201,6 +206,8 @@ impl Shard {
             txns: Slab::default(),
             own_reports: VecDeque::new(),
             guest_jobs: VecDeque::new(),
+            blocks: blocking::Blocks::default(),
+            waiting: waiters::Waiting::default(),
             spots: Vec::new(),
             history: setup.trace.then(Vec::new),
             stopwatch: setup.stopwatch,
@@ -252,6 +259,11 @@ impl Shard {
     /// The peer sends no more. What it has sent is run and answered, then the connection ends.
     pub fn eof(&mut self, conn: ConnId) {
         let Some(client) = self.clients.get(conn) else { return };
+        if let Some(block) = self.clients.blocked.get(&client.id) {
+            // Nobody would hear what comes of it, and what it took would be lost.
+            self.part(*block, Parting::Gone);
+            return self.hang_up(conn);
+        }
         let waits = client.queued || client.waits || client.stalled_since.is_some();
         self.clients.close(conn, if waits { Closing::AfterInput } else { Closing::AfterFlush });
     }
@@ -260,6 +272,9 @@ impl Shard {
     pub fn closed(&mut self, conn: ConnId) {
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
         self.release(&mut client.output);
+        if let Some(block) = self.clients.blocked.get(&client.id) {
+            self.part(*block, Parting::Gone);
+        }
         self.unwatch(client.watched);
         if let Some(gathering) = client.gathering {
             self.bury_longs(gathering.into_ropes());
@@ -271,7 +286,11 @@ impl Shard {
 
     /// Whether peers owe this shard answers, or it owes them some: then its lane may not end yet.
     pub fn awaits_answers(&self) -> bool {
-        !self.debts.is_empty() || !self.txns.is_empty() || !self.guests.is_empty() || !self.guest_jobs.is_empty()
+        !self.debts.is_empty()
+            || !self.txns.is_empty()
+            || !self.guests.is_empty()
+            || !self.guest_jobs.is_empty()
+            || self.waiting.has_asked()
     }
 
     /// Nothing is under way: no reply owed, no key held, nothing to tell another lane.
@@ -283,6 +302,9 @@ impl Shard {
             && self.txns.is_empty()
             && self.own_reports.is_empty()
             && self.guest_jobs.is_empty()
+            && self.blocks.is_empty()
+            && self.waiting.is_empty()
+            && self.store.waiters.is_empty()
             && self.backlog.is_empty()
             && self.outboxes.iter().all(|outbox| outbox.is_empty())
     }
@@ -338,6 +360,7 @@ impl Shard {
     /// Background work within its budget; when it wants to be called again, in nanoseconds of the monotonic clock.
     pub fn tick(&mut self) -> Option<u64> {
         self.step_guest_jobs();
+        let waits = self.end_overdue_waits();
         let store = self.tick_store();
         let sweep = self.sweep_clients();
         let long = self.stalls.end_turn((self.stopwatch)(), self.now.mono_ns);
@@ -345,7 +368,7 @@ impl Shard {
             self.stats.latency.note(Slow::Turn, what, own_ns, self.now.unix_us);
         }
         let linger = self.end_lingering();
-        [store, sweep, linger].into_iter().flatten().min()
+        [store, sweep, waits, linger].into_iter().flatten().min()
     }
 
     /// Expires and frees; timed only when there is something to do.

@@ -18,14 +18,14 @@ impl Shard {
             stalls: self.stalls.facts(),
             clients: self.clients.slab.len(),
             client_memory: self.clients.slab.iter().map(|(_, client)| client.memory()).sum(),
-            blocked_clients: 0,
+            blocked_clients: self.clients.blocked.len(),
         }
     }
 
     /// INFO with the sections that `args` name.
     pub(super) fn write_info(&self, lanes: Vec<LaneFacts>, args: Args<'_>, cluster: bool, reply: &mut Reply<'_>) {
         let sections: Vec<&[u8]> = args.from(1).iter().collect();
-        let LaneFacts { stats, gauges, store, stalls, clients, client_memory, .. } = LaneFacts::sum(lanes);
+        let LaneFacts { stats, gauges, store, stalls, clients, client_memory, blocked_clients } = LaneFacts::sum(lanes);
         let facts = Facts {
             config: &self.config,
             stats: &stats,
@@ -36,6 +36,7 @@ impl Shard {
             now: self.now,
             clients,
             client_memory,
+            blocked_clients,
             identity: &self.identity,
             cluster,
             redis_version: REDIS_VERSION,

@@ -32,12 +32,14 @@ impl Shard {
             return Route::Here;
         }
         match row.run {
-            Run::Keys(_) | Run::Sliced { .. } | Run::Split { over: Over::Keys, .. } | Run::Staged(_) => {
-                match (row.keys.first, caller.shard_port) {
-                    (0, true) => Route::Here,
-                    _ => self.owner_of_keys(row, args, first),
-                }
-            }
+            Run::Keys(_)
+            | Run::Sliced { .. }
+            | Run::Split { over: Over::Keys, .. }
+            | Run::Staged(_)
+            | Run::Blocking(_) => match (row.keys.first, caller.shard_port) {
+                (0, true) => Route::Here,
+                _ => self.owner_of_keys(row, args, first),
+            },
             Run::Split { part: Part::Keys(_) | Part::Sliced(_), merge: Merging::Several(_), .. }
                 if caller.shard_port =>
             {

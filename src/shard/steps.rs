@@ -3,17 +3,20 @@
 //! ```text
 //!  MSET           [Split: lane 0 | lane 1]
 //!  RENAME         [Staged: lane 0 take] -> [lane 1 put]
+//!  BGETDEL        [Try: lane 0 serve] -> [lane 1 serve] -> [lane 0 enrol | lane 1 enrol]
 //!  EXEC           [Batch: commands of one lane each] [Split] [Batch] ...      in the order of the queue
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::Shard;
+use super::blocking::given_up;
 use super::message::TxId;
 use super::txn::{Errand, Ran, What, fault_reply};
 use crate::admin::facts::LaneFacts;
 use crate::base::lanes::ShardId;
 use crate::command::Caller;
+use crate::command::clients::BlockId;
 use crate::command::merge::Merging;
 use crate::command::staged::{Cargo, Flow, On, Stage};
 use crate::command::table::CommandId;
@@ -52,6 +55,9 @@ enum Kind {
         stage: usize,
         cargo: Cargo,
     },
+    /// A command that may wait: one owner of keys after the other tries to serve it; if none could, all of them enrol it as `block`, or
+    /// it gives up.
+    Try { command: CommandId, caller: Caller, request: Request, block: Option<BlockId>, enrols: bool },
     /// WATCH.
     Watch,
     /// INFO, of which sections.
@@ -124,6 +130,7 @@ impl Step {
     pub(super) fn is_last(&self) -> bool {
         match &self.kind {
             Kind::Staged { stages, stage, .. } => stage + 1 == stages.len(),
+            Kind::Try { enrols, .. } => *enrols,
             _ => true,
         }
     }
@@ -212,6 +219,44 @@ impl Shard {
         errands.into_iter().for_each(|(lane, errand)| step.part(lane).errands.push(errand));
     }
 
+    pub(super) fn tries(
+        &mut self,
+        caller: &Caller,
+        command: CommandId,
+        args: Args<'_>,
+        block: Option<BlockId>,
+    ) -> Step {
+        let kind = Kind::Try { command, caller: *caller, request: args.into(), block, enrols: false };
+        let mut step = Step { parts: Vec::new(), kind };
+        self.try_from(&mut step, usize::from(self.table.row(command).keys.first));
+        step
+    }
+
+    /// Lets the owner of the key at this word try next; after the last key all owners enrol the request.
+    fn try_from(&self, step: &mut Step, word: usize) {
+        let Kind::Try { command, caller, request, block, enrols } = &mut step.kind else { return };
+        let (row, args) = (self.table.row(*command), request.args());
+        let errand = |what| Errand {
+            caller: *caller,
+            command: *command,
+            first: self.first_of(row, args),
+            request: request.clone(),
+            what,
+        };
+        let owners = || row.keys.positions(args.len()).map(|i| self.owner_of(args.at(i)));
+        let errands: Vec<(ShardId, Errand)> = match (args.get(word), *block) {
+            (Some(key), _) => vec![(self.owner_of(key), errand(What::Serve(word)))],
+            (None, None) => Vec::new(),
+            (None, Some(block)) => {
+                *enrols = true;
+                let owners: BTreeSet<ShardId> = owners().collect();
+                owners.into_iter().map(|lane| (lane, errand(What::Enrol(block)))).collect()
+            }
+        };
+        step.parts.clear();
+        errands.into_iter().for_each(|(lane, errand)| step.part(lane).errands.push(errand));
+    }
+
     pub(super) fn owner_of(&self, key: &[u8]) -> ShardId {
         self.lanes.owner(self.store.hash_key.key(key).slot())
     }
@@ -219,16 +264,20 @@ impl Shard {
 
 /// Running and ending them.
 impl Shard {
-    /// Of a staged command whose lanes have all been heard: the next stage, if it is not over.
-    pub(super) fn advance_stage(&mut self, tx: TxId) {
+    /// Of a command that goes from lane to lane and whose lanes have all been heard: the next stage or key, if it is not over.
+    pub(super) fn advance(&mut self, tx: TxId) {
         let Some(mut step) = self.txn(tx).doing.take() else { return };
-        if let Kind::Staged { stage, .. } = &mut step.kind
-            && !step.parts.iter().any(|part| !part.errands.is_empty())
+        let next = step.parts.iter().flat_map(|part| &part.ran).map(|ran| ran.next).min().flatten();
+        if let Some(next) = next
+            && !step.has_errands()
         {
-            let next = step.parts.iter().flat_map(|part| &part.ran).map(|ran| ran.next).min().flatten();
-            if let Some(next) = next {
-                *stage = next;
-                self.enter_stage(&mut step);
+            match &mut step.kind {
+                Kind::Staged { stage, .. } => {
+                    *stage = next;
+                    self.enter_stage(&mut step);
+                }
+                Kind::Try { .. } => self.try_from(&mut step, next),
+                _ => {}
             }
         }
         self.txn(tx).doing = Some(step);
@@ -304,6 +353,17 @@ impl Shard {
                 let mut ran = parts.into_iter().flat_map(|part| part.ran);
                 let reply = ran.find(|ran| ran.next.is_none()).map(|ran| ran.reply).unwrap_or_default();
                 self.txn(tx).replies.push(reply);
+            }
+            Kind::Try { command, block, enrols, .. } => {
+                let served = parts.into_iter().flat_map(|part| part.ran).find(|ran| ran.next.is_none());
+                if block.is_none() {
+                    self.stats.count_call(command.0);
+                }
+                if !enrols {
+                    let gave_up = || given_up(self.table.row(command), &caller);
+                    let reply = served.map_or_else(gave_up, |ran| ran.reply);
+                    self.txn(tx).replies.push(reply);
+                }
             }
             Kind::Facts { command, request } => {
                 self.stats.count_call(command.0);

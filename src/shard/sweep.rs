@@ -36,7 +36,7 @@ impl Shard {
         let now = self.now.millis();
         let Some(client) = self.clients.get(conn) else { return };
         let idle_ms = self.config.timeout_s().unsigned_abs() * 1000;
-        if idle_ms > 0 && now.since(client.active) > idle_ms && client.unsent() == 0 {
+        if idle_ms > 0 && now.since(client.active) > idle_ms && client.unsent() == 0 && client.owed.is_empty() {
             self.stats.idle_closed += 1;
             self.clients.close(conn, Closing::Now);
         } else if client.stalled_since.is_some_and(|since| now.since(since) > limits::OUTPUT_STALL_MS) {

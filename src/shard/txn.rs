@@ -32,9 +32,11 @@ use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::base::time::Millis;
 use crate::command::Caller;
+use crate::command::clients::BlockId;
 use crate::command::multi::WatchedKey;
 use crate::command::staged::Cargo;
 use crate::command::table::CommandId;
+use crate::store::waiters::WaiterId;
 use crate::store::watchers::Since;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
@@ -64,6 +66,10 @@ pub(super) enum What {
     Facts,
     /// Notes the keys as watched.
     Watch,
+    /// Serves it from the first key that can, from this word of the request on.
+    Serve(usize),
+    /// Waits for this lane's keys.
+    Enrol(BlockId),
 }
 
 /// What a home wants of a participant.
@@ -131,7 +137,7 @@ pub(super) enum Report {
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) reply: Output,
-    /// For a stage: the next one, or none if the command is over.
+    /// For a stage: the next one, or none if the command is over. For a command that may wait: the next key, none if it was served.
     pub(super) next: Option<usize>,
     pub(super) facts: Option<Box<LaneFacts>>,
     pub(super) watched: Vec<WatchedKey>,
@@ -198,6 +204,8 @@ pub(super) enum Form {
     Bare,
     /// EXEC: an array of all.
     Array,
+    /// The one reply, or none: then it waits.
+    Blocking(BlockId),
 }
 
 /// A transaction's share of this lane, on the participant's side.
@@ -404,8 +412,11 @@ impl Shard {
         // What one lane found decided it: what others have looked at is of no moment.
         let why = if self.txn(tx).is_stale { Why::Retry } else { Why::Over };
         self.release_all(tx, why);
-        let Txn { caller, ticket, shares, fault, .. } = self.txns.remove(tx.number).expect("just looked at");
+        let Txn { caller, ticket, shares, fault, form, .. } = self.txns.remove(tx.number).expect("just looked at");
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
+        if let Form::Blocking(block) = form {
+            self.blocks.remove(block);
+        }
         let mut reply = Output::default();
         match fault {
             Some(fault) => self.refuse(&fault, &mut Reply::new(&mut reply, caller.dialect)),
@@ -496,15 +507,19 @@ impl Shard {
         step.hear(from, ran, cargo);
         // Work that was sent along with its claim leaves ours to be done; a staged command may have a further stage.
         if txn.waiting == 0 {
-            self.advance_stage(tx);
+            self.advance(tx);
             self.run_steps(tx);
         }
     }
 
     fn finish(&mut self, tx: TxId) {
         self.release_all(tx, Why::Over);
-        let Txn { caller, ticket, shares, replies, form, .. } = self.txns.remove(tx.number).expect("just looked at");
+        let Txn { caller, ticket, shares, mut replies, form, .. } =
+            self.txns.remove(tx.number).expect("just looked at");
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
+        if let Form::Blocking(block) = form {
+            return self.conclude_block(block, replies.pop());
+        }
         self.pay(ticket, |out| {
             if form == Form::Array {
                 Reply::new(out, caller.dialect).array(replies.len());
@@ -683,6 +698,11 @@ impl Shard {
                 &mut reply,
             ),
             What::Stage(from) => next = self.run_stages_here(errand, from, cargo, &mut reply),
+            What::Serve(from) => next = self.serve_errand(errand, from, &mut reply),
+            What::Enrol(block) => {
+                let waiter = WaiterId { home: errand.caller.home, block: block.0 };
+                self.enrol(waiter, &errand.caller, errand.command, errand.request.clone());
+            }
             What::Facts => facts = Some(Box::new(self.lane_facts())),
             What::Watch => {
                 watched = self.watch_here(errand.caller.db, errand.request.args());

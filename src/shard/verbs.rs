@@ -9,13 +9,14 @@
 use std::collections::VecDeque;
 
 use super::locks::Scope;
-use super::message::Message;
+use super::message::{Message, Ticket};
 use super::route::{Route, mode};
 use super::steps::Step;
 use super::txn::{Errand, Form, Share, What};
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
+use crate::command::clients::BlockId;
 use crate::command::connection::selected;
 use crate::command::multi::{Multi, Queued, WatchedKey};
 use crate::command::owed::{Barrier, Where};
@@ -115,6 +116,8 @@ impl Shard {
             return Ok(());
         }
         reply.array(multi.queue.len());
+        // Who waits sees it all at once.
+        self.waiting.hold_back();
         let mut caller = Caller { queues: false, ..*caller };
         for Queued { command, request } in multi.queue {
             let found = self.table.found(command);
@@ -124,6 +127,8 @@ impl Shard {
                 caller = Caller::of(self.me, caller.conn, client);
             }
         }
+        self.waiting.go_on();
+        self.serve_ready();
         Ok(())
     }
 
@@ -153,7 +158,7 @@ impl Shard {
     fn is_simple(&self, caller: &Caller, queued: &Queued) -> bool {
         let (row, args) = (self.table.row(queued.command), queued.request.args());
         let ends_at_once = match row.run {
-            Run::Keys(_) | Run::Session(_) | Run::Verb(_) => true,
+            Run::Keys(_) | Run::Session(_) | Run::Verb(_) | Run::Blocking(_) => true,
             Run::Split { part, .. } => !matches!(part, Part::Sliced(_)),
             Run::Staged(_) => row.is_write(),
             Run::Sliced { .. } | Run::Container => false,
@@ -221,6 +226,7 @@ impl Shard {
                 self.hold_keys(plan, row, args);
                 let step = match run {
                     Run::Staged(_) => self.staged(&caller, command, args),
+                    Run::Blocking(_) => self.tries(&caller, command, args, None),
                     _ => self.split_by_keys(&caller, command, args),
                 };
                 plan.steps.push_back(step);
@@ -286,6 +292,22 @@ impl Shard {
         let ticket = self.owe(caller, Where::Several, barrier, silent, out);
         let grows = found.row.flags.has(Flags::DENYOOM);
         self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Bare, grows);
+    }
+
+    /// A command that may wait, where its keys are not all here and free.
+    pub(super) fn begin_tries(
+        &mut self,
+        caller: &Caller,
+        found: Found,
+        args: Args<'_>,
+        ticket: Ticket,
+        block: BlockId,
+    ) {
+        let mut plan = Plan::of(*caller);
+        self.hold_keys(&mut plan, found.row, args);
+        plan.steps.push_back(self.tries(caller, found.id, args, Some(block)));
+        let grows = found.row.flags.has(Flags::DENYOOM);
+        self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Blocking(block), grows);
     }
 
     /// Notes keys of this lane as watched.

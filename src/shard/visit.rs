@@ -22,6 +22,7 @@ use crate::base::limits;
 use crate::command::Caller;
 use crate::command::sliced::Job;
 use crate::command::table::CommandId;
+use crate::store::waiters::{Place, WaiterId};
 use crate::types::Progress;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
@@ -34,6 +35,10 @@ pub(super) enum Claimant {
     Request(Box<Parked>),
     /// A transaction's share.
     Guest(TxId),
+    /// A request that waited and runs now.
+    Running,
+    /// Those who wait until this key is written.
+    Waiters(Place),
 }
 
 /// A request that waits.
@@ -114,6 +119,15 @@ impl Shard {
             Message::Unwatch { keys } => keys.iter().for_each(|(db, key)| self.store.unwatch(*db, *key)),
             Message::Order { tx, order } => self.obey(tx, *order),
             Message::Report { tx, report } => self.hear(tx, from, *report),
+            Message::May { block, claim } => {
+                let taken = self.take_block(block);
+                self.outboxes[from.index()].messages.push(Message::Answer { claim, taken });
+            }
+            Message::Answer { claim, taken } => self.hear_answer(claim, taken),
+            Message::Served { block, piece } => self.redeem(block, |out| parcel.unpack(piece, out)),
+            Message::Forget { block } => {
+                self.forget_waiter(WaiterId { home: from, block: block.0 });
+            }
         }
     }
 
@@ -215,9 +229,13 @@ impl Shard {
                         let tx = *tx;
                         self.guest_granted(tx, claim);
                     }
+                    Claimant::Waiters(_) => self.serve_waiters(claim),
+                    Claimant::Running => unreachable!("granted before it ran"),
                 }
             } else if let Some((tx, report)) = self.own_reports.pop_front() {
                 self.hear(tx, self.me, report);
+            } else if self.store.waiters.has_ready() {
+                self.serve_ready();
             } else {
                 return;
             }
@@ -225,9 +243,12 @@ impl Shard {
     }
 
     fn run_parked(&mut self, claim: ClaimId) {
-        let Claimant::Request(parked) = self.locks.release(claim) else { unreachable!("the caller has looked") };
+        // Held to its end: what it writes is for those who wait for the key, before it is for the next claim.
+        let claimant = std::mem::replace(self.locks.what(claim), Claimant::Running);
+        let Claimant::Request(parked) = claimant else { unreachable!("the caller has looked") };
         let Parked { caller, ticket, command, first, request } = *parked;
         self.run_visit(ticket, &caller, command, request.args(), first);
+        self.locks.release(claim);
         self.go_on_behind((caller.home, caller.conn));
     }
 

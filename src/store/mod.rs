@@ -8,6 +8,7 @@ pub mod incoming;
 pub mod journal;
 pub mod keyspace;
 pub mod text;
+pub mod waiters;
 pub mod watchers;
 
 use crate::base::hash::{HashKey, KeyHash};
@@ -22,6 +23,7 @@ use event::Event;
 use incoming::Incoming;
 use journal::{Effects, Happened};
 use keyspace::{Graveyard, Keyspace};
+use waiters::{Place, WaiterId, Waiters};
 use watchers::{Version, Watchers};
 
 /// A key and its place in the keyspace.
@@ -61,6 +63,7 @@ pub struct Store {
     /// Long words of the running request.
     pub incoming: Incoming,
     pub watchers: Watchers,
+    pub waiters: Waiters,
     pub counters: Counters,
     /// The most that `bytes_used` was when somebody looked.
     pub bytes_peak: usize,
@@ -80,6 +83,7 @@ impl Store {
             effects: Effects::default(),
             incoming: Incoming::default(),
             watchers: Watchers::default(),
+            waiters: Waiters::default(),
             counters: Counters::default(),
             bytes_peak: 0,
             rng: Rng::new(seed[0] ^ seed[1].rotate_left(32) ^ u64::from(lane)),
@@ -134,20 +138,41 @@ impl Store {
 
     pub fn unwatch(&mut self, db: u8, key: KeyHash) {
         self.watchers.unwatch(db, key);
-        if self.watchers.is_empty() {
+        self.ignore_if_nobody_listens();
+    }
+
+    /// A request waits for a key from now on.
+    pub fn enrol(&mut self, waiter: WaiterId, place: Place, word: usize) {
+        self.effects.listening = true;
+        self.waiters.enrol(waiter, place, word);
+    }
+
+    pub fn forget(&mut self, waiter: WaiterId) {
+        self.waiters.forget(waiter);
+        self.ignore_if_nobody_listens();
+    }
+
+    fn ignore_if_nobody_listens(&mut self) {
+        if self.watchers.is_empty() && self.waiters.is_empty() {
             self.effects.ignore();
         }
     }
 
-    /// Tells the watchers what happened since the last call.
+    /// Tells those who watch or wait what happened since the last call.
     pub fn tell_watchers(&mut self) {
         let happened = self.effects.take_happened();
         for what in happened.iter() {
             match what {
                 // What expired is seen by its absence.
                 Happened::Key { event: Event::KEYMISS | Event::EXPIRED, .. } => {}
-                Happened::Key { db, key, .. } => self.watchers.touched(db, key.hash),
-                Happened::Database { db } => self.watchers.swept(db),
+                Happened::Key { db, key, .. } => {
+                    self.watchers.touched(db, key.hash);
+                    self.waiters.touched(db, key.bytes);
+                }
+                Happened::Database { db } => {
+                    self.watchers.swept(db);
+                    self.waiters.swept(db);
+                }
             }
         }
         self.effects.reuse(happened);

@@ -118,7 +118,12 @@ fn run_case(port: u16, case: &Case, dialect: Dialect) -> Result<(), String> {
                     switch(&mut client, dialect);
                     client
                 });
-                run_call(client, args, expected).map_err(|why| format!("line {line}: {why}"))?;
+                client.send(args);
+                hear(client, args, expected).map_err(|why| format!("line {line}: {why}"))?;
+            }
+            Step::Hear { line, conn, expected } => {
+                let client = conns.get_mut(conn).ok_or_else(|| format!("line {line}: nothing was asked"))?;
+                hear(client, &[], expected).map_err(|why| format!("line {line}: {why}"))?;
             }
         }
     }
@@ -132,8 +137,7 @@ fn switch(client: &mut Client, dialect: Dialect) {
     }
 }
 
-fn run_call(client: &mut Client, args: &[Vec<u8>], expected: &Expected) -> Result<(), String> {
-    client.send(args);
+fn hear(client: &mut Client, args: &[Vec<u8>], expected: &Expected) -> Result<(), String> {
     match expected {
         Expected::Nothing => Ok(()),
         Expected::Reply(pattern) => check_reply(client, args, pattern),

@@ -14,6 +14,7 @@
 //! +OK                                 the expected reply, until the next command (pattern.rs has the notation)
 //! (none)                              no reply at all (seen when the next reply is the wrong one)
 //! (closed)                            the server closes this connection
+//! b<                                  a further reply on connection b, to what had none yet
 //! ~ 20                                wait so many milliseconds
 //! # a remark                          on a line of its own
 //! ```
@@ -39,6 +40,7 @@ pub(crate) enum Mark {
 
 pub(crate) enum Step {
     Call { line: usize, conn: String, args: Vec<Vec<u8>>, expected: Expected },
+    Hear { line: usize, conn: String, expected: Expected },
     Wait { millis: u64 },
 }
 
@@ -67,7 +69,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Case>, String> {
         } else if let Some(millis) = line.strip_prefix("~ ") {
             case.steps.push(Step::Wait { millis: millis.parse().map_err(|_| at("milliseconds".into()))? });
         } else {
-            let (conn, words) = split_call(line).ok_or_else(|| at(format!("neither command nor mark: {line}")))?;
+            let heard = split_hear(line);
+            let (conn, words) = heard
+                .map(|conn| (conn, ""))
+                .or_else(|| split_call(line))
+                .ok_or_else(|| at(format!("neither command nor mark: {line}")))?;
             let args = parse_args(words).map_err(at)?;
             let mut reply = String::new();
             while let Some((_, line)) = lines.next_if(|(_, line)| belongs_to_reply(line)) {
@@ -75,7 +81,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Case>, String> {
                 reply.push('\n');
             }
             let expected = parse_expected(reply.trim()).map_err(at)?;
-            case.steps.push(Step::Call { line: number, conn: conn.into(), args, expected });
+            let conn = conn.into();
+            case.steps.push(match heard {
+                Some(_) => Step::Hear { line: number, conn, expected },
+                None => Step::Call { line: number, conn, args, expected },
+            });
         }
     }
     Ok(cases)
@@ -83,13 +93,19 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Case>, String> {
 
 fn belongs_to_reply(line: &str) -> bool {
     let other = line.is_empty() || ["== ", "@ ", "~ ", "# "].iter().any(|start| line.starts_with(start));
-    !other && split_call(line).is_none()
+    !other && split_call(line).is_none() && split_hear(line).is_none()
 }
 
 /// `b> GET k` is connection `b` and `GET k`.
 fn split_call(line: &str) -> Option<(&str, &str)> {
     let (conn, words) = line.split_once("> ")?;
     conn.bytes().all(|b| b.is_ascii_lowercase()).then_some((conn, words))
+}
+
+/// `b<` is connection `b`.
+fn split_hear(line: &str) -> Option<&str> {
+    let conn = line.strip_suffix('<')?;
+    conn.bytes().all(|b| b.is_ascii_lowercase()).then_some(conn)
 }
 
 fn parse_mark(mark: &str) -> Result<Mark, String> {

@@ -1,6 +1,7 @@
 //! The shard driven with arrays instead of sockets: what holds for bytes in and bytes out, without a kernel between.
 
 mod allocations;
+mod blocking;
 mod effects;
 mod foresight;
 mod gather;

@@ -15,6 +15,7 @@ use super::session::Session;
 /// Rows that are never asked for, and why.
 pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("auth", "no password is set: its one answer is in the compat cases"),
+    ("bgetdel", WAITS),
     ("client|help", HELP),
     ("client|info", FACTS),
     ("client|kill", OTHERS),
@@ -48,6 +49,7 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("shutdown", "it ends the run"),
     ("time", FACTS),
     ("wait", OTHERS),
+    ("wait", WAITS),
 ];
 
 /// Groups of which no row is asked for.
@@ -57,6 +59,7 @@ pub(crate) const GROUPS_LEFT_OUT: &[(Group, &str)] =
 const HELP: &str = "a constant text";
 const FACTS: &str = "it tells facts of a lane or its clients, which differ between one lane and several";
 const OTHERS: &str = "it concerns other connections: tests of its own";
+const WAITS: &str = "it may wait, which the oracle cannot judge yet: tests/shard/blocking.rs does";
 const ROWS_ONLY: &str = "it reads the table of rows and nothing else";
 
 /// Rows whose words are never garbled: the client must know what they do to its session.

@@ -1,0 +1,353 @@
+//! Requests that wait, at the home of their connection.
+//!
+//! ```text
+//!  BLPOP a b 5   all keys here and free     serve a? serve b? ----------------> served
+//!                                             | neither: enrolled here
+//!                else: a transaction         holding a and b, their owners try in turn; if none can, each enrols it: then the
+//!                  Looking                   intents are given back, so that no write slips between looking and waiting
+//!                     v
+//!                  Waiting  --the time is over, CLIENT UNBLOCK, the connection ends--> its reply; the owners forget it
+//!                     v   a key was written: its owner asks, the first who asks is told to serve it
+//!                  Taken    --Served--> its reply; the other owners forget it
+//! ```
+//!
+//! Everything about a wait that must happen once is decided here, so that a value is taken for a client only while that client wants it.
+//! The rest is at the owners: `waiters.rs`.
+
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
+
+use super::message::{Message, Ticket};
+use super::route::Route;
+use super::{ConnId, Shard};
+use crate::base::lanes::ShardId;
+use crate::command::blocking::{Blocking, Patience, Served};
+use crate::command::clients::{BlockId, Closing, Inbound, Parting};
+use crate::command::owed::{Barrier, Where};
+use crate::command::table::{CommandId, Found};
+use crate::command::{Caller, Command, Run};
+use crate::store::waiters::WaiterId;
+use crate::wire::fault::Fault;
+use crate::wire::output::Output;
+use crate::wire::reply::Reply;
+use crate::wire::request::Args;
+
+const UNBLOCKED: Fault = Fault::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its keys are being looked at, by a transaction: that must be over before the wait can end.
+    Looking,
+    Waiting,
+    /// An owner serves it.
+    Taken,
+}
+
+#[derive(Debug)]
+struct Blocked {
+    caller: Caller,
+    ticket: Ticket,
+    command: CommandId,
+    /// Nanoseconds of the monotonic clock.
+    deadline_ns: Option<u64>,
+    /// The owners of its keys.
+    lanes: BTreeSet<ShardId>,
+    state: State,
+}
+
+/// The requests of this lane's connections that wait: one of each connection at most.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    all: HashMap<BlockId, Blocked>,
+    deadlines: BTreeSet<(u64, BlockId)>,
+    last: u64,
+}
+
+impl Blocks {
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    fn insert(&mut self, blocked: Blocked) -> BlockId {
+        self.last += 1;
+        self.all.insert(BlockId(self.last), blocked);
+        BlockId(self.last)
+    }
+
+    pub(super) fn remove(&mut self, block: BlockId) -> Option<(Caller, Ticket)> {
+        self.take_out(block).map(|blocked| (blocked.caller, blocked.ticket))
+    }
+
+    fn take_out(&mut self, block: BlockId) -> Option<Blocked> {
+        let blocked = self.all.remove(&block)?;
+        self.forget_deadline(block, &blocked);
+        Some(blocked)
+    }
+
+    fn forget_deadline(&mut self, block: BlockId, blocked: &Blocked) {
+        if let Some(deadline) = blocked.deadline_ns {
+            self.deadlines.remove(&(deadline, block));
+        }
+    }
+
+    fn overdue(&self, now_ns: u64) -> Option<BlockId> {
+        self.deadlines.first().filter(|(deadline, _)| *deadline <= now_ns).map(|(_, block)| *block)
+    }
+}
+
+impl Shard {
+    /// Runs a request that may wait. `out` holds the replies before it.
+    #[expect(clippy::too_many_arguments, reason = "a request, its connection and its row")]
+    pub(super) fn begin_blocking(
+        &mut self,
+        caller: &Caller,
+        found: Found,
+        way: &'static Blocking,
+        route: Route,
+        args: Args<'_>,
+        silent: bool,
+        out: &mut Output,
+    ) {
+        let mark = out.mark();
+        let patience = self.afford(found).and_then(|()| (way.patience)(args, self.at));
+        let patience = match patience {
+            Ok(patience) => patience,
+            Err(fault) => {
+                return self.answer_at_once(silent, out, |shard, out| shard.fail(found.id, &fault, caller, out));
+            }
+        };
+        self.stats.count_call(found.id.0);
+        let keyless = found.row.keys.first == 0;
+        let here = keyless || route == Route::Here && !self.must_wait_here(caller, found.id, args);
+        if here && self.serve_from(caller, found.id, args, usize::from(found.row.keys.first), out).is_none() {
+            if silent {
+                out.truncate(mark);
+            }
+            return;
+        }
+        if patience == Patience::None {
+            return self.answer_at_once(silent, out, |_, out| (way.give_up)(&mut Reply::new(out, caller.dialect)));
+        }
+        let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
+        let block = self.open_block(caller, found, args, ticket, patience);
+        if here {
+            let waiter = WaiterId { home: self.me, block: block.0 };
+            self.enrol(waiter, caller, found.id, args.into());
+            self.begin_waiting(block);
+        } else {
+            self.begin_tries(caller, found, args, ticket, block);
+        }
+    }
+
+    fn must_wait_here(&self, caller: &Caller, command: CommandId, args: Args<'_>) -> bool {
+        let first = self.first_of(self.table.row(command), args);
+        !self.locks.is_empty() && self.must_wait(caller, command, args, first)
+    }
+
+    fn answer_at_once(&mut self, silent: bool, out: &mut Output, write: impl FnOnce(&mut Self, &mut Output)) {
+        let mark = out.mark();
+        write(self, out);
+        if silent {
+            out.truncate(mark);
+        }
+    }
+
+    fn fail(&mut self, command: CommandId, fault: &Fault, caller: &Caller, out: &mut Output) {
+        self.stats.commands[usize::from(command.0)].failed += 1;
+        self.refuse(fault, &mut Reply::new(out, caller.dialect));
+    }
+
+    fn open_block(
+        &mut self,
+        caller: &Caller,
+        found: Found,
+        args: Args<'_>,
+        ticket: Ticket,
+        patience: Patience,
+    ) -> BlockId {
+        let after = |millis: u64| self.now.mono_ns.saturating_add(millis.saturating_mul(1_000_000));
+        let deadline_ns = match patience {
+            Patience::Millis(millis) => Some(after(millis)),
+            Patience::Forever | Patience::None => None,
+        };
+        let lanes = found.row.keys.positions(args.len()).map(|i| self.owner_of(args.at(i))).collect();
+        let state = State::Looking;
+        self.blocks.insert(Blocked { caller: *caller, ticket, command: found.id, deadline_ns, lanes, state })
+    }
+
+    /// Tries the keys from this word of the request on, as far as they are this lane's. The word at which others must go on, beyond the
+    /// last one if there is none; `None`: it was served, or failed, which is an answer too.
+    pub(super) fn serve_from(
+        &mut self,
+        caller: &Caller,
+        command: CommandId,
+        args: Args<'_>,
+        from: usize,
+        out: &mut Output,
+    ) -> Option<usize> {
+        let row = self.table.row(command);
+        for word in row.keys.positions(args.len()).filter(|word| *word >= from) {
+            if self.owner_of(args.at(word)) != self.me {
+                return Some(word);
+            }
+            if self.serve_word(caller, command, args, word, out) == Served::Yes {
+                return None;
+            }
+        }
+        Some(args.len())
+    }
+
+    /// Tries one key.
+    pub(super) fn serve_word(
+        &mut self,
+        caller: &Caller,
+        command: CommandId,
+        args: Args<'_>,
+        word: usize,
+        out: &mut Output,
+    ) -> Served {
+        let row = self.table.row(command);
+        let mark = out.mark();
+        self.remember(caller, row);
+        let first = self.first_of(row, args);
+        let served =
+            (way_of(row).serve)(&mut self.ctx(caller, first), args, word, &mut Reply::new(out, caller.dialect));
+        match served {
+            Ok(served) => {
+                self.state_effect(caller, row, args);
+                served
+            }
+            Err(fault) => {
+                out.truncate(mark);
+                self.store.effects.abandon();
+                self.fail(command, &fault, caller, out);
+                Served::Yes
+            }
+        }
+    }
+
+    /// The transaction that looked at the keys is over: its reply, or none if the request is to wait.
+    pub(super) fn conclude_block(&mut self, block: BlockId, reply: Option<Output>) {
+        match reply {
+            Some(reply) => {
+                let (_, ticket) = self.blocks.remove(block).expect("it is enrolled nowhere, so nobody has taken it");
+                self.pay(ticket, |out| out.append(reply));
+            }
+            None => self.begin_waiting(block),
+        }
+    }
+
+    /// It is enrolled everywhere, unless it was taken already.
+    fn begin_waiting(&mut self, block: BlockId) {
+        let Some(blocked) = self.blocks.all.get_mut(&block) else { return };
+        if blocked.state != State::Looking {
+            return;
+        }
+        blocked.state = State::Waiting;
+        let (conn, client, deadline) = (blocked.caller.conn, blocked.caller.client, blocked.deadline_ns);
+        if !self.is_open(conn, client) || self.draining {
+            self.part(block, Parting::Gone);
+            if self.clients.get(conn).is_some_and(|other| other.id == client) {
+                self.hang_up(conn);
+            }
+            return;
+        }
+        self.clients.blocked.insert(client, block);
+        self.blocks.deadlines.extend(deadline.map(|deadline| (deadline, block)));
+    }
+
+    fn is_open(&self, conn: ConnId, client: u64) -> bool {
+        self.clients.get(conn).is_some_and(|other| other.id == client && other.closing == Closing::No)
+    }
+
+    /// Ends a connection whose wait was cut short: what it was sent before leaves, what stands behind the wait is not run.
+    pub(super) fn hang_up(&mut self, conn: ConnId) {
+        if let Some(client) = self.clients.get_mut(conn) {
+            client.inbound = Inbound::default();
+        }
+        self.clients.close(conn, Closing::AfterFlush);
+    }
+
+    /// Whether an owner may serve it: the first that asks, while its client is there. From then on nothing else ends the wait.
+    pub(super) fn take_block(&mut self, block: BlockId) -> bool {
+        let Some(blocked) = self.blocks.all.get(&block) else { return false };
+        let (conn, client) = (blocked.caller.conn, blocked.caller.client);
+        if blocked.state == State::Taken || !self.is_open(conn, client) {
+            return false;
+        }
+        self.clients.blocked.remove(&client);
+        let blocked = self.blocks.all.get_mut(&block).expect("just looked at");
+        blocked.state = State::Taken;
+        if let Some(deadline) = blocked.deadline_ns {
+            self.blocks.deadlines.remove(&(deadline, block));
+        }
+        true
+    }
+
+    /// It was served: the reply, which may find its connection gone.
+    pub(super) fn redeem(&mut self, block: BlockId, write: impl FnOnce(&mut Output)) {
+        let blocked = self.blocks.take_out(block).expect("whoever is taken is served once");
+        assert_eq!(blocked.state, State::Taken, "only an owner that was told so serves");
+        self.forget_everywhere(block, &blocked.lanes);
+        self.pay(blocked.ticket, write);
+    }
+
+    /// Ends a wait that nothing came of.
+    pub(super) fn part(&mut self, block: BlockId, parting: Parting) {
+        let blocked = self.blocks.take_out(block).expect("only who waits is let go");
+        assert_eq!(blocked.state, State::Waiting, "only who waits is let go");
+        let Blocked { caller, ticket, command, lanes, .. } = blocked;
+        self.clients.blocked.remove(&caller.client);
+        self.forget_everywhere(block, &lanes);
+        let reply = match parting {
+            Parting::TimedOut => given_up(self.table.row(command), &caller),
+            Parting::Error => {
+                let mut reply = Output::default();
+                self.refuse(&UNBLOCKED, &mut Reply::new(&mut reply, caller.dialect));
+                reply
+            }
+            Parting::Gone => Output::default(),
+        };
+        self.pay(ticket, |out| out.append(reply));
+    }
+
+    fn forget_everywhere(&mut self, block: BlockId, lanes: &BTreeSet<ShardId>) {
+        for lane in lanes {
+            if *lane == self.me {
+                self.forget_waiter(WaiterId { home: self.me, block: block.0 });
+            } else {
+                self.outboxes[lane.index()].messages.push(Message::Forget { block });
+            }
+        }
+    }
+
+    /// Lets go whose time is over; when the next one's is, in nanoseconds of the monotonic clock.
+    #[inline]
+    pub(super) fn end_overdue_waits(&mut self) -> Option<u64> {
+        if self.blocks.deadlines.is_empty() {
+            return None;
+        }
+        self.end_overdue()
+    }
+
+    #[cold]
+    fn end_overdue(&mut self) -> Option<u64> {
+        while let Some(block) = self.blocks.overdue(self.now.mono_ns) {
+            self.part(block, Parting::TimedOut);
+        }
+        self.blocks.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+}
+
+/// The reply of a request that nothing came of.
+pub(super) fn given_up(row: &'static Command, caller: &Caller) -> Output {
+    let mut reply = Output::default();
+    (way_of(row).give_up)(&mut Reply::new(&mut reply, caller.dialect));
+    reply
+}
+
+pub(super) fn way_of(row: &'static Command) -> &'static Blocking {
+    let Run::Blocking(way) = row.run else { unreachable!("only rows that may wait do") };
+    way
+}

@@ -1,0 +1,184 @@
+//! Requests that wait for keys of this lane, whoever's they are.
+//!
+//! ```text
+//!  SET a 1 --> ready: a --> claim a, exclusively --> the first in a's queue --- May? --->  its home
+//!                                                     serve it, if it was taken <- Answer -
+//!                                                     the reply ------------- Served --->
+//!                             release a <-- nothing left in a, or nobody who waits for it
+//! ```
+//!
+//! The key is held from the write on, ahead of all who claimed it meanwhile, so that nobody takes in between what the first in the queue has a right to, and while its home is
+//! asked: whoever was let go must not be served, and what was taken must reach somebody. Homes answer at once and hold nothing for it.
+//! The time is that of the question, lest the key expire before the answer. A waiter whose home is here is served before the next request
+//! runs, as in Redis; inside EXEC, after it.
+
+use hashbrown::HashMap;
+
+use super::Shard;
+use super::blocking::way_of;
+use super::locks::{ClaimId, Mode, Scope};
+use super::message::Message;
+use super::txn::Errand;
+use super::visit::Claimant;
+use crate::base::time::Millis;
+use crate::command::Caller;
+use crate::command::blocking::Served;
+use crate::command::clients::BlockId;
+use crate::command::table::CommandId;
+use crate::store::waiters::{Place, WaiterId};
+use crate::wire::output::Output;
+use crate::wire::request::Request;
+
+/// What a waiter asked for.
+#[derive(Debug)]
+struct Wish {
+    caller: Caller,
+    command: CommandId,
+    request: Request,
+}
+
+/// A home is asked whether its request still waits.
+#[derive(Debug)]
+struct Asked {
+    waiter: WaiterId,
+    word: usize,
+    at: Millis,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    wishes: HashMap<WaiterId, Box<Wish>>,
+    /// By the claim that holds the key meanwhile.
+    asked: HashMap<ClaimId, Asked>,
+    /// Commands under way at whose end those who wait are served.
+    held_back: u32,
+}
+
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.wishes.is_empty() && self.asked.is_empty()
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// Nobody is served until `go_on`.
+    pub(super) fn hold_back(&mut self) {
+        self.held_back += 1;
+    }
+
+    pub(super) fn go_on(&mut self) {
+        self.held_back -= 1;
+    }
+}
+
+impl Shard {
+    /// A request waits for those of its keys that are this lane's.
+    pub(super) fn enrol(&mut self, waiter: WaiterId, caller: &Caller, command: CommandId, request: Request) {
+        let (row, args) = (self.table.row(command), request.args());
+        self.remember(caller, row);
+        for word in row.keys.positions(args.len()) {
+            let key = args.at(word);
+            if self.owner_of(key) == self.me {
+                self.store.enrol(waiter, Place { db: caller.db, key: key.into() }, word);
+            }
+        }
+        self.waiting.wishes.insert(waiter, Box::new(Wish { caller: *caller, command, request }));
+    }
+
+    /// An errand that tries the keys from a word on: see [`Self::serve_from`].
+    pub(super) fn serve_errand(&mut self, errand: &Errand, from: usize, out: &mut Output) -> Option<usize> {
+        self.serve_from(&errand.caller, errand.command, errand.request.args(), from, out)
+    }
+
+    pub(super) fn forget_waiter(&mut self, waiter: WaiterId) {
+        self.take_waiter(waiter);
+    }
+
+    fn take_waiter(&mut self, waiter: WaiterId) -> Option<Box<Wish>> {
+        let wish = self.waiting.wishes.remove(&waiter)?;
+        self.store.forget(waiter);
+        Some(wish)
+    }
+
+    /// Serves those who wait for keys that were written; where a key is held, as soon as it is free.
+    #[cold]
+    pub(super) fn serve_ready(&mut self) {
+        if self.waiting.held_back > 0 {
+            return;
+        }
+        while let Some(place) = self.store.waiters.next_ready() {
+            if self.first_to_serve(&place, self.clock()).is_none() {
+                continue;
+            }
+            let key = self.store.hash_key.key(&place.key);
+            match self.locks.try_claim(Scope::of([(key, Mode::Exclusive)]), Claimant::Waiters(place)) {
+                Ok(claim) => self.serve_waiters(claim),
+                Err(claimant) => self.locks.claim_ahead(key, claimant),
+            }
+        }
+    }
+
+    /// The key is held: serves one waiter after the other while there is something to serve from. Ends early when a home must be asked.
+    pub(super) fn serve_waiters(&mut self, claim: ClaimId) {
+        let Claimant::Waiters(place) = self.locks.what(claim) else { unreachable!("the caller has looked") };
+        let place = place.clone();
+        let at = self.clock();
+        loop {
+            self.store.waiters.seen(&place);
+            let Some((waiter, word)) = self.first_to_serve(&place, at) else { break };
+            let block = BlockId(waiter.block);
+            if waiter.home != self.me {
+                self.waiting.asked.insert(claim, Asked { waiter, word, at });
+                return self.outboxes[waiter.home.index()].messages.push(Message::May { block, claim });
+            }
+            if self.take_block(block) {
+                let reply = self.serve_waiter(waiter, word, at);
+                self.redeem(block, |out| out.append(reply));
+            } else {
+                self.forget_waiter(waiter);
+            }
+        }
+        self.locks.release(claim);
+    }
+
+    /// The first in the queue of a key that waits for what it holds.
+    fn first_to_serve(&self, place: &Place, at: Millis) -> Option<(WaiterId, usize)> {
+        let hash = self.store.hash_key.key(&place.key);
+        let kind = self.store.db(place.db).find(&place.key, hash, at)?.kind();
+        let awaits = |waiter: &WaiterId| {
+            let wish = self.waiting.wishes.get(waiter).expect("who stands in a queue has a wish");
+            way_of(self.table.row(wish.command)).awaits
+        };
+        self.store.waiters.of(place).find(|(waiter, _)| awaits(waiter) == kind)
+    }
+
+    /// A home has said whether the request that was asked for may be served.
+    pub(super) fn hear_answer(&mut self, claim: ClaimId, taken: bool) {
+        let Asked { waiter, word, at } = self.waiting.asked.remove(&claim).expect("an answer follows a question");
+        if taken {
+            let reply = self.serve_waiter(waiter, word, at);
+            let outbox = &mut self.outboxes[waiter.home.index()];
+            let piece = outbox.pack_reply(&reply);
+            outbox.messages.push(Message::Served { block: BlockId(waiter.block), piece });
+        } else {
+            self.forget_waiter(waiter);
+        }
+        self.serve_waiters(claim);
+    }
+
+    fn serve_waiter(&mut self, waiter: WaiterId, word: usize, at: Millis) -> Output {
+        let wish = self.take_waiter(waiter).expect("who was taken is forgotten by nobody else");
+        let Wish { caller, command, request } = *wish;
+        let mut out = Output::default();
+        let before = std::mem::replace(&mut self.at, at);
+        self.waiting.hold_back();
+        let served = self.serve_word(&caller, command, request.args(), word, &mut out);
+        assert_eq!(served, Served::Yes, "the key is held and has what was awaited");
+        self.waiting.go_on();
+        self.at = before;
+        self.ran += 1;
+        out
+    }
+}
