@@ -56,6 +56,8 @@ pub enum ReplyMode {
     Off,
     /// The reply of the next command is left out.
     SkipNext,
+    /// That of the command that runs now is, unless it is CLIENT REPLY ON.
+    Skipping,
 }
 
 /// How far the end of a connection has come.

@@ -242,7 +242,10 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let watched = std::mem::take(&mut client.watched);
     client.dialect = Dialect::Resp2;
     client.db = 0;
-    client.reply_mode = ReplyMode::On;
+    // What is being skipped stays so.
+    if client.reply_mode == ReplyMode::Off {
+        client.reply_mode = ReplyMode::On;
+    }
     client.no_evict = false;
     client.authenticated = open;
     desk.clients.unwatched.extend(watched);

@@ -631,18 +631,22 @@ impl Shard {
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         client.last_command = found.map(|found| self.table.innermost(found, args).id).or(client.last_command);
         if skipped {
-            client.reply_mode = ReplyMode::On;
+            client.reply_mode = ReplyMode::Skipping;
         }
         let mark = out.mark();
         self.execute(caller, found, args, first, out);
         let begun = self.begun.take();
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
-        if skipped || client.reply_mode == ReplyMode::Off {
+        let silent = skipped && client.reply_mode != ReplyMode::On || client.reply_mode == ReplyMode::Off;
+        if silent {
             out.truncate(mark);
+        }
+        if client.reply_mode == ReplyMode::Skipping {
+            client.reply_mode = ReplyMode::On;
         }
         *caller = Caller::of(self.me, caller.conn, client);
         client.job = begun;
-        client.job_is_silent = client.job.is_some() && (skipped || client.reply_mode == ReplyMode::Off);
+        client.job_is_silent = client.job.is_some() && silent;
         if client.closing < Closing::AfterReplies && client.job.is_none() { Flow::Next } else { Flow::Stop }
     }
 

@@ -359,6 +359,8 @@ fn client_reply_off_and_skip_byte_for_byte() {
     let mut client = server.client();
     client.raw(b"CLIENT REPLY OFF\r\nPING\r\nNOSUCH\r\nCLIENT REPLY ON\r\nCLIENT REPLY SKIP\r\nPING\r\nECHO after\r\n");
     client.expect_raw(b"+OK\r\n$5\r\nafter\r\n");
+    client.raw(b"CLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\nECHO again\r\n");
+    client.expect_raw(b"+OK\r\n$5\r\nagain\r\n");
 }
 
 #[test]
