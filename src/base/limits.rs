@@ -13,6 +13,10 @@ pub const INLINE_BYTES_MAX: usize = 64 << 10;
 pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 << 10;
 
+/// Before AUTH, so much may wait unsent, and so much unrun: some replies that refuse, one request of the size above.
+pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 16 << 10;
+pub const UNAUTHENTICATED_INPUT_BYTES_MAX: usize = 1 << 20;
+
 /// Most databases: their numbers are bytes.
 pub const DATABASES_MAX: usize = 256;
 

@@ -30,11 +30,14 @@ pub fn keys(syntax: &str) -> (u8, i8, u8) {
     let narrow = |at: usize| u8::try_from(at).expect("a syntax line has some words");
     let is_key = |part: &Part<'_>| matches!(part, Part::Word(word) if KEY_WORDS.contains(word));
     let Some(first) = parts.iter().position(is_key) else { return (0, 0, 0) };
-    for part in &parts[first..] {
+    for (at, part) in parts.iter().enumerate().skip(first) {
         let Part::Optional(inner) = part else { continue };
         let words: Vec<&str> = inner.split(' ').collect();
         if KEY_WORDS.contains(&words[0]) && words.last() == Some(&"...") {
-            return (narrow(first), -1, narrow(words.len() - 1));
+            // What is not repeated may follow: the timeout of a command that waits.
+            let behind = parts[at + 1..].iter().filter(|part| matches!(part, Part::Word(_))).count();
+            let last = -1 - i8::try_from(behind).expect("a syntax line has some words");
+            return (narrow(first), last, narrow(words.len() - 1));
         }
     }
     let last = parts.iter().take_while(|part| matches!(part, Part::Word(_))).count();
@@ -123,6 +126,7 @@ mod tests {
             ("DEL key [key ...]", -2, (1, -1, 1)),
             ("MSET key value [key value ...]", -3, (1, -1, 2)),
             ("RENAME key newkey", 3, (1, 2, 1)),
+            ("BLPOP key [key ...] timeout", -3, (1, -2, 1)),
             ("LMOVE source destination <LEFT | RIGHT> <LEFT | RIGHT>", 5, (1, 2, 1)),
             ("PING [message]", -1, (0, 0, 0)),
             ("CONFIG GET parameter [parameter ...]", -3, (0, 0, 0)),

@@ -384,7 +384,10 @@ fn live(
     // Before glommio makes its own rings: what the kernel refuses is then known by name, with its remedy.
     let ring = Ring::new(birth.sizes)?;
     let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(GLOMMIO_IO_BYTES).make();
-    let executor = executor.map_err(|error: GlommioError<()>| BootError::Executor(error.to_string()))?;
+    let executor = executor.map_err(|error: GlommioError<()>| match error {
+        GlommioError::IoError(error) if error.raw_os_error() == Some(libc::ENOMEM) => BootError::RingMemory(error),
+        other => BootError::Executor(other.to_string()),
+    })?;
     executor.run(async move {
         // The executor's first park is slow by tens of milliseconds: have it over before anybody can connect.
         glommio::timer::sleep(Duration::from_millis(1)).await;

@@ -15,7 +15,7 @@ pub(super) fn eventfd() -> io::Result<File> {
     }
 }
 
-/// Blocks SIGTERM and SIGINT for this thread and all it starts, and turns them into a readable descriptor.
+/// Blocks SIGTERM and SIGINT for this thread and all it starts, and turns them into a readable descriptor; ignores SIGHUP.
 pub(super) fn signalfd() -> io::Result<File> {
     // SAFETY: the set is initialised by sigemptyset before use; a non-negative result is a new descriptor of ours alone.
     unsafe {
@@ -23,6 +23,8 @@ pub(super) fn signalfd() -> io::Result<File> {
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGTERM);
         libc::sigaddset(&raw mut set, libc::SIGINT);
+        // A terminal that closes is no reason to end, as in Redis.
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
         let refused = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
         if refused != 0 {
             return Err(io::Error::from_raw_os_error(refused));

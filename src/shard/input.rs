@@ -19,6 +19,7 @@ use super::message::Message;
 use super::pending::put_tail;
 use super::route::{Route, is_barrier};
 use super::{ConnId, Shard, ShardId};
+use crate::base::ascii::is_word;
 use crate::base::hash::KeyHash;
 use crate::base::limits;
 use crate::command::clients::{Client, Closing, ReplyMode};
@@ -627,6 +628,10 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) -> Flow {
+        if found.is_none() && is_http(args.at(0)) {
+            self.clients.close(caller.conn, Closing::Now);
+            return Flow::Stop;
+        }
         let skipped = caller.reply_mode == ReplyMode::SkipNext;
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         client.last_command = found.map(|found| self.table.innermost(found, args).id).or(client.last_command);
@@ -710,7 +715,10 @@ impl Shard {
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
         // A word that is arriving is bounded by `proto-max-bulk-len` already.
         let waiting = client.inbound.len() + client.gathering.as_ref().map_or(0, |gathering| gathering.done.bytes());
-        if waiting as u64 > self.config.client_query_buffer_limit_bytes() {
+        let proven = self.config.client_query_buffer_limit_bytes();
+        let most =
+            if client.authenticated { proven } else { proven.min(limits::UNAUTHENTICATED_INPUT_BYTES_MAX as u64) };
+        if waiting as u64 > most {
             self.stats.input_limit_closed += 1;
             self.clients.close(conn, Closing::Now);
         } else if (client.queued || client.waits) && waiting > limits::BACKLOG_BYTES_MAX && !client.reading_stopped {
@@ -722,6 +730,11 @@ impl Shard {
             self.clients.orders.push_back(super::Order::Read(conn));
         }
     }
+}
+
+/// Whether a browser speaks: a page must not send commands to a server that its user can reach. Redis closes such connections too.
+fn is_http(word: &[u8]) -> bool {
+    is_word(word, "POST") || is_word(word, "HOST:")
 }
 
 /// Whether a command is about the connection or the server, not about keys: then it never waits for any.

@@ -3,7 +3,7 @@
 use super::{ConnId, Shard};
 use crate::base::limits;
 use crate::base::time::Millis;
-use crate::command::clients::Closing;
+use crate::command::clients::{Client, Closing};
 
 /// How far the round over all connections has come.
 #[derive(Debug, Default)]
@@ -48,6 +48,11 @@ impl Shard {
 
     /// `client-output-buffer-limit normal`: closed at once above the hard limit, after so many seconds above the soft one.
     pub(super) fn check_output_limit(&mut self, conn: ConnId) {
+        let unproven =
+            |client: &Client| !client.authenticated && client.unsent() > limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX;
+        if self.clients.get(conn).is_some_and(unproven) {
+            return self.cut_off(conn);
+        }
         let limit = self.config.output_limit_normal();
         if limit.hard_bytes == 0 && limit.soft_bytes == 0 {
             return;

@@ -391,3 +391,14 @@ fn ten_thousand_arguments_in_one_command() {
     assert!(reply.items().iter().enumerate().all(|(i, value)| *value == Value::bulk(&format!("value{i}"))));
     assert_eq!(reply.items().len(), 10_000);
 }
+
+#[test]
+fn a_browser_is_hung_up_on() {
+    let server = Server::start(&[]);
+    for request in [&b"POST / HTTP/1.1\r\nHost: x\r\n\r\nSET page 1\r\n"[..], b"Host: x\r\nSET page 1\r\n"] {
+        let mut client = server.client();
+        client.raw(request);
+        client.expect_closed();
+    }
+    assert_eq!(server.client().words("GET page"), Value::Null);
+}
