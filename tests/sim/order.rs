@@ -123,7 +123,8 @@ impl Graph {
             if node.last != *moment && log.call(call).is("exec") && frames::is_null(&log.call(call).reply) {
                 continue;
             }
-            node.last = node.last.max(*moment);
+            // Lanes are gone through one after the other, not in the order of time.
+            (node.first, node.last) = (node.first.min(*moment), node.last.max(*moment));
             let footprint = node.footprint.on_lane(lane, log.runs.len());
             conflicts.add(self, id, footprint);
             by_client.insert(call, id);
