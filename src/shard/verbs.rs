@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::locks::Scope;
+use super::locks::{Mode, Scope};
 use super::message::{Message, Ticket};
 use super::route::{Route, mode};
 use super::steps::Step;
@@ -149,7 +149,7 @@ impl Shard {
         let Some(multi) = client.multi.as_ref().filter(|multi| !multi.is_broken) else { return true };
         let caller = Caller::of(self.me, conn, client);
         let here = |hash: KeyHash| self.lanes.owner(hash.slot()) == self.me;
-        let free = |hash: KeyHash| !self.locks.blocks(hash, super::locks::Mode::Shared);
+        let free = |hash: KeyHash| !self.locks.blocks(hash, Mode::Shared);
         client.watched.iter().all(|key| here(key.hash) && free(key.hash))
             && multi.queue.iter().all(|queued| self.is_simple(&caller, queued))
             && (self.locks.is_empty() || self.has_no_holders(&multi.queue))
@@ -186,7 +186,7 @@ impl Shard {
         let mut plan = Plan::of(Caller { queues: false, ..*caller });
         for key in self.take_watched(caller.conn) {
             let share = plan.share(self.lanes.owner(key.hash.slot()));
-            share.hold([(key.hash, super::locks::Mode::Shared)]);
+            share.hold([(key.hash, Mode::Shared)]);
             share.watched.push(key);
         }
         for queued in multi.queue {

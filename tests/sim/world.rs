@@ -305,7 +305,7 @@ impl World {
     }
 
     fn feed_one(&mut self, at: usize, i: usize, len: usize) {
-        let earliest = self.lanes.iter().map(|lane| lane.now.millis()).min().unwrap_or_default();
+        let earliest = self.earliest();
         let moment = &mut self.moment;
         let bytes = self.clients[i].send(
             len,
@@ -393,7 +393,7 @@ impl World {
     }
 
     fn read(&mut self, i: usize, bytes: &[u8]) -> Result<(), String> {
-        let latest = self.lanes.iter().map(|lane| lane.now.millis()).max().unwrap_or_default();
+        let latest = self.latest();
         let id = self.log.clients[i].id;
         let mut replies = self.clients[i].receive(bytes).map_err(|why| format!("client {id}: {why}"))?;
         self.plan.tamper.replies(&mut replies, &mut self.rng);
@@ -457,6 +457,10 @@ impl World {
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.lanes.iter().map(|lane| &lane.shard)
+    }
+
+    fn earliest(&self) -> Millis {
+        self.lanes.iter().map(|lane| lane.now.millis()).min().unwrap_or_default()
     }
 
     /// The latest clock of any lane.
