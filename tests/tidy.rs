@@ -76,14 +76,14 @@ const LAYERS: &[(&str, u32)] = &[
     ("types", 1),
     ("config", 1),
     ("wire", 2),
-    ("store", 3),
-    ("admin", 3),
     ("persist", 3),
-    ("command", 4),
-    ("shard", 5),
-    ("script", 5),
-    ("replica", 5),
-    ("runtime", 6),
+    ("store", 4),
+    ("admin", 4),
+    ("command", 5),
+    ("shard", 6),
+    ("script", 6),
+    ("replica", 6),
+    ("runtime", 7),
 ];
 
 /// A file that is longer has a second noun in it.

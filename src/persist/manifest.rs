@@ -1,0 +1,227 @@
+//! The manifest: which files together hold the keyspace, in the order in which they are read.
+//!
+//! ```text
+//!  corelane-journal 1
+//!  base 4 id 91834519 lanes 2
+//!  log  3 id 18231123 lanes 2 ends 8123 9916        sealed: what is behind these positions was undone by a recovery
+//!  log  5 id 77812301 lanes 2                       goes on into the next one without an end of its own, or is being written
+//!  sum 1f00ab12
+//! ```
+//!
+//! A *volume* is one file per lane: `journal.<number>.<base|log>.<lane>`. A base holds a keyspace, a log what happened to it. The manifest is
+//! replaced as a whole, by renaming, so that there is always exactly one truth; files it does not name are leftovers of something that did
+//! not come to its end, and are deleted. The id is drawn at random and stands in each block: no client can put into a value what would
+//! look like one.
+
+use std::fmt::Write;
+
+use super::Position;
+use super::block::Origin;
+
+const TITLE: &str = "corelane-journal";
+const VERSION: u32 = 1;
+
+/// What the manifest is called, and what it is called while it is written.
+pub const NAME: &str = "journal.manifest";
+pub const TEMPORARY_NAME: &str = "journal.manifest.new";
+
+/// Most lanes a volume can have: a bound for whoever reads a broken manifest.
+const LANES_MAX: u16 = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Base,
+    Log,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Log => "log",
+        }
+    }
+}
+
+/// One file per lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    pub kind: Kind,
+    pub number: u32,
+    pub id: u32,
+    pub lanes: u16,
+    /// Where each lane's stream ends, if that was decided.
+    pub ends: Option<Vec<Position>>,
+}
+
+impl Volume {
+    pub fn file_name(&self, lane: u16) -> String {
+        format!("journal.{}.{}.{lane}", self.number, self.kind.word())
+    }
+
+    pub fn origin(&self, lane: u16) -> Origin {
+        Origin { volume: self.id, lane, lanes: self.lanes }
+    }
+}
+
+/// All volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    pub volumes: Vec<Volume>,
+}
+
+/// Why a manifest cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadManifest {
+    /// Counted from one; 0 if it is about the whole.
+    pub line: usize,
+    pub what: String,
+}
+
+impl Manifest {
+    /// The number of the next volume.
+    pub fn next_number(&self) -> u32 {
+        self.volumes.iter().map(|volume| volume.number).max().map_or(1, |last| last + 1)
+    }
+
+    /// Whether it names a file of this name.
+    pub fn names(&self, file: &str) -> bool {
+        self.volumes.iter().any(|volume| (0..volume.lanes).any(|lane| volume.file_name(lane) == file))
+    }
+
+    /// Whether a file of this name is of our making, whatever volume it was of.
+    pub fn is_ours(file: &str) -> bool {
+        let mut parts = file.split('.');
+        let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u32>().is_ok());
+        parts.next() == Some("journal")
+            && is_number(parts.next())
+            && matches!(parts.next(), Some("base" | "log"))
+            && is_number(parts.next())
+            && parts.next().is_none()
+    }
+
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{TITLE} {VERSION}\n");
+        for Volume { kind, number, id, lanes, ends } in &self.volumes {
+            let _ = write!(text, "{} {number} id {id} lanes {lanes}", kind.word());
+            if let Some(ends) = ends {
+                text.push_str(" ends");
+                ends.iter().for_each(|end| {
+                    let _ = write!(text, " {end}");
+                });
+            }
+            text.push('\n');
+        }
+        let sum = crc32c::crc32c(text.as_bytes());
+        let _ = writeln!(text, "sum {sum:08x}");
+        text
+    }
+
+    pub fn parse(text: &str) -> Result<Self, BadManifest> {
+        let whole = |what: &str| BadManifest { line: 0, what: what.to_owned() };
+        let body_len = text.trim_end_matches('\n').rfind('\n').ok_or_else(|| whole("it is cut short"))? + 1;
+        let (body, sum) = text.split_at(body_len);
+        let mut lines = (1..).zip(body.lines());
+        let title = lines.next().map_or("", |(_, line)| line);
+        match title.strip_prefix(TITLE).map(|version| version.trim().parse::<u32>()) {
+            Some(Ok(VERSION)) => {}
+            Some(Ok(newer)) => return Err(whole(&format!("it is of version {newer}, this server reads {VERSION}"))),
+            _ => return Err(whole("it is no manifest of a journal")),
+        }
+        let expected = format!("sum {:08x}\n", crc32c::crc32c(body.as_bytes()));
+        if sum != expected {
+            return Err(whole("its checksum is wrong"));
+        }
+        let volumes = lines.map(|(number, line)| volume(line).map_err(|what| BadManifest { line: number, what }));
+        Ok(Self { volumes: volumes.collect::<Result<_, _>>()? })
+    }
+}
+
+fn volume(line: &str) -> Result<Volume, String> {
+    let mut words = line.split_ascii_whitespace();
+    let kind = match words.next() {
+        Some("base") => Kind::Base,
+        Some("log") => Kind::Log,
+        other => return Err(format!("a volume is a base or a log, not '{}'", other.unwrap_or_default())),
+    };
+    let number = number(&mut words, "a number")?;
+    expect(&mut words, "id")?;
+    let id = self::number(&mut words, "an id")?;
+    expect(&mut words, "lanes")?;
+    let lanes = self::number(&mut words, "a number of lanes")?;
+    if !(1..=LANES_MAX).contains(&lanes) {
+        return Err(format!("{lanes} lanes are out of range"));
+    }
+    let ends = match words.next() {
+        None => None,
+        Some("ends") => {
+            let ends: Vec<Position> = (0..lanes)
+                .map(|_| self::number(&mut words, "an end for each lane").map(Position))
+                .collect::<Result<_, _>>()?;
+            Some(ends)
+        }
+        Some(other) => return Err(format!("'{other}' is unknown")),
+    };
+    match words.next() {
+        None => Ok(Volume { kind, number, id, lanes, ends }),
+        Some(other) => Err(format!("'{other}' is unknown")),
+    }
+}
+
+fn expect<'w>(words: &mut impl Iterator<Item = &'w str>, word: &str) -> Result<(), String> {
+    match words.next() {
+        Some(found) if found == word => Ok(()),
+        _ => Err(format!("'{word}' is missing")),
+    }
+}
+
+fn number<'w, N: std::str::FromStr>(words: &mut impl Iterator<Item = &'w str>, what: &str) -> Result<N, String> {
+    words.next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("{what} is missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let ends = Some(vec![Position(8123), Position(0)]);
+        let base = Volume { kind: Kind::Base, number: 4, id: u32::MAX, lanes: 1, ends: None };
+        let log = Volume { kind: Kind::Log, number: 3, id: 7, lanes: 2, ends };
+        Manifest { volumes: vec![base, log] }
+    }
+
+    #[test]
+    fn it_says_what_it_was_told() {
+        let manifest = manifest();
+        assert_eq!(Manifest::parse(&manifest.to_text()), Ok(manifest.clone()));
+        assert_eq!(Manifest::parse(&Manifest::default().to_text()), Ok(Manifest::default()));
+        assert_eq!(manifest.next_number(), 5);
+        assert!(manifest.names("journal.3.log.1") && !manifest.names("journal.3.log.2"));
+        assert!(
+            Manifest::is_ours("journal.9.base.0") && !Manifest::is_ours(NAME) && !Manifest::is_ours("journal.9.x.0")
+        );
+    }
+
+    #[test]
+    fn every_change_of_a_byte_is_refused() {
+        let text = manifest().to_text().into_bytes();
+        for at in 0..text.len() {
+            for byte in [b'0', b'1', b'x', b' ', b'\n'] {
+                let mut changed = text.clone();
+                changed[at] = byte;
+                if changed != text
+                    && let Ok(changed) = std::str::from_utf8(&changed)
+                {
+                    assert!(Manifest::parse(changed).is_err(), "byte {at} as {byte}");
+                }
+            }
+            assert!(Manifest::parse(std::str::from_utf8(&text[..at]).unwrap()).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        let bad = Manifest::parse("corelane-journal 2\nsum 0\n").unwrap_err();
+        assert!(bad.what.contains("version 2"), "{bad:?}");
+    }
+}

@@ -1,0 +1,297 @@
+//! Records: the effects of commands, in the order in which they happened on a lane.
+//!
+//! ```text
+//!  effect   [len 6][kind 1][db 1] *3\r\n$3\r\nSET\r\n...              one command
+//!  group    [len 6][kind 1][ 0  ] effect effect ...                  all of them or none
+//!  share    [len 6][kind 1][ 0  ] [home 2][lanes n 2][number 8][lane 2] x n   effect effect ...
+//!                                                                    a lane's part of a command over several lanes
+//!  end      [len 6][kind 1][ 0  ]                                    the stream goes on in the next volume, or the server left in order
+//! ```
+//!
+//! Lengths are of what follows the eight bytes, little-endian. An effect's body is the request as a client would send it, made
+//! deterministic: whoever repeats it gets the same.
+
+use crate::wire::request::{Args, Span};
+use crate::wire::resp::{Bounds, Parser, Step};
+
+/// What stands before each record.
+pub const HEAD_BYTES: usize = 8;
+
+const LEN_BYTES: usize = 6;
+
+/// Longest body a head can tell.
+const BODY_MAX: u64 = 1 << (8 * LEN_BYTES);
+
+/// Kinds, as the byte in the file.
+const EFFECT: u8 = 1;
+const GROUP: u8 = 2;
+const SHARE: u8 = 3;
+const END: u8 = 4;
+
+/// A command over several lanes, told apart from all others of its volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Transaction {
+    /// The lane it was asked of.
+    pub home: u16,
+    /// Its number there.
+    pub number: u64,
+}
+
+/// One record, borrowed from the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'r> {
+    Effects(Effects<'r>),
+    Share(Transaction, Lanes<'r>, Effects<'r>),
+    End,
+}
+
+/// Effects one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effects<'r> {
+    bytes: &'r [u8],
+}
+
+/// The lanes of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes<'r> {
+    bytes: &'r [u8],
+}
+
+impl Lanes<'_> {
+    pub fn iter(&self) -> impl Iterator<Item = u16> {
+        self.bytes.as_chunks().0.iter().map(|lane| u16::from_le_bytes(*lane))
+    }
+}
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRecord {
+    Kind(u8),
+    /// A share, or an effect in a group, is longer than what holds it.
+    Short,
+    /// An effect is not one whole request.
+    Request,
+}
+
+impl BadRecord {
+    pub fn words(self) -> String {
+        match self {
+            Self::Kind(kind) => format!("a record of unknown kind {kind}"),
+            Self::Short => "a record that is shorter than what it holds".to_owned(),
+            Self::Request => "an effect that is not one whole request".to_owned(),
+        }
+    }
+}
+
+/// Appends an effect.
+pub fn put_effect<'w>(out: &mut Vec<u8>, db: u8, words: impl ExactSizeIterator<Item = &'w [u8]>) {
+    let at = begin(out);
+    put_number(out, b'*', words.len());
+    for word in words {
+        put_number(out, b'$', word.len());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+    end(out, at, EFFECT, db);
+}
+
+/// Appends effects that count together, which were put into `effects`.
+pub fn put_group(out: &mut Vec<u8>, effects: &[u8]) {
+    let at = begin(out);
+    out.extend_from_slice(effects);
+    end(out, at, GROUP, 0);
+}
+
+/// Appends a lane's part of a transaction, which may be that it changed nothing here.
+pub fn put_share(out: &mut Vec<u8>, of: Transaction, lanes: impl ExactSizeIterator<Item = u16>, effects: &[u8]) {
+    let at = begin(out);
+    let count = u16::try_from(lanes.len()).expect("lanes have numbers of 16 bits");
+    out.extend_from_slice(&of.home.to_le_bytes());
+    out.extend_from_slice(&count.to_le_bytes());
+    out.extend_from_slice(&of.number.to_le_bytes());
+    lanes.for_each(|lane| out.extend_from_slice(&lane.to_le_bytes()));
+    out.extend_from_slice(effects);
+    end(out, at, SHARE, 0);
+}
+
+/// Appends the end of the stream.
+pub fn put_end(out: &mut Vec<u8>) {
+    let at = begin(out);
+    end(out, at, END, 0);
+}
+
+fn begin(out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(&[0; HEAD_BYTES]);
+    out.len()
+}
+
+fn end(out: &mut [u8], at: usize, kind: u8, db: u8) {
+    let len = (out.len() - at) as u64;
+    assert!(len < BODY_MAX, "a record fits in memory");
+    out[at - HEAD_BYTES..at - HEAD_BYTES + LEN_BYTES].copy_from_slice(&len.to_le_bytes()[..LEN_BYTES]);
+    out[at - 2] = kind;
+    out[at - 1] = db;
+}
+
+fn put_number(out: &mut Vec<u8>, sign: u8, number: usize) {
+    out.push(sign);
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut left = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(left % 10).expect("one digit");
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Bytes of the body that follows this head.
+pub fn body_len(head: [u8; HEAD_BYTES]) -> u64 {
+    u64::from_le_bytes(head) & (BODY_MAX - 1)
+}
+
+/// The record whose head and whole body this is.
+pub fn parse(bytes: &[u8]) -> Result<Record<'_>, BadRecord> {
+    let (head, body) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(BadRecord::Short)?;
+    if body_len(*head) != body.len() as u64 {
+        return Err(BadRecord::Short);
+    }
+    let record = match head[LEN_BYTES] {
+        EFFECT => Record::Effects(Effects { bytes }),
+        GROUP => Record::Effects(Effects { bytes: body }),
+        SHARE => share(body)?,
+        END if body.is_empty() => Record::End,
+        kind => return Err(BadRecord::Kind(kind)),
+    };
+    Ok(record)
+}
+
+fn share(body: &[u8]) -> Result<Record<'_>, BadRecord> {
+    let (home, rest) = body.split_first_chunk().ok_or(BadRecord::Short)?;
+    let (count, rest) = rest.split_first_chunk().ok_or(BadRecord::Short)?;
+    let (number, rest) = rest.split_first_chunk().ok_or(BadRecord::Short)?;
+    let lanes_len = 2 * usize::from(u16::from_le_bytes(*count));
+    let (lanes, effects) = rest.split_at_checked(lanes_len).ok_or(BadRecord::Short)?;
+    let of = Transaction { home: u16::from_le_bytes(*home), number: u64::from_le_bytes(*number) };
+    Ok(Record::Share(of, Lanes { bytes: lanes }, Effects { bytes: effects }))
+}
+
+impl<'r> Effects<'r> {
+    /// Effects that were put one after the other.
+    pub fn new(bytes: &'r [u8]) -> Self {
+        Self { bytes }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Calls `each` with the database and the words of every effect. `spans` is scratch.
+    pub fn each(&self, spans: &mut Vec<Span>, mut each: impl FnMut(u8, Args<'_>)) -> Result<(), BadRecord> {
+        let mut rest = self.bytes;
+        while let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>() {
+            if head[LEN_BYTES] != EFFECT {
+                return Err(BadRecord::Kind(head[LEN_BYTES]));
+            }
+            let len = usize::try_from(body_len(*head)).map_err(|_| BadRecord::Short)?;
+            let (body, next) = after.split_at_checked(len).ok_or(BadRecord::Short)?;
+            spans.clear();
+            each(head[LEN_BYTES + 1], request(body, spans)?);
+            rest = next;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(BadRecord::Short) }
+    }
+}
+
+/// A body is one request of the protocol, and nothing else.
+fn request<'r>(body: &'r [u8], spans: &'r mut Vec<Span>) -> Result<Args<'r>, BadRecord> {
+    let bounds = Bounds { args_max: usize::MAX, bulk_bytes_max: u32::MAX as usize, trusted: true };
+    if body.first() != Some(&b'*') || body.len() >= u32::MAX as usize {
+        return Err(BadRecord::Request);
+    }
+    match Parser::default().next(body, 0, spans, &bounds) {
+        Step::Request { end } if end == body.len() => Ok(Args::new(body, spans)),
+        _ => Err(BadRecord::Request),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn effects_of(effects: Effects<'_>) -> Vec<(u8, Vec<Vec<u8>>)> {
+        let (mut found, mut spans) = (Vec::new(), Vec::new());
+        let each = |db, args: Args<'_>| found.push((db, args.iter().map(<[u8]>::to_vec).collect()));
+        effects.each(&mut spans, each).expect("what was put is found");
+        found
+    }
+
+    fn words(text: &str) -> Vec<Vec<u8>> {
+        text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    }
+
+    fn put(out: &mut Vec<u8>, db: u8, text: &str) {
+        put_effect(out, db, words(text).iter().map(Vec::as_slice));
+    }
+
+    #[test]
+    fn what_is_put_is_found() {
+        let (mut one, mut both) = (Vec::new(), Vec::new());
+        put(&mut one, 3, "SET k v");
+        let Ok(Record::Effects(effects)) = parse(&one) else { panic!("an effect") };
+        assert_eq!(effects_of(effects), [(3, words("SET k v"))]);
+
+        put(&mut both, 0, "DEL k");
+        put(&mut both, 15, "INCR n");
+        let expected = [(0, words("DEL k")), (15, words("INCR n"))];
+        let mut group = Vec::new();
+        put_group(&mut group, &both);
+        let Ok(Record::Effects(effects)) = parse(&group) else { panic!("a group") };
+        assert_eq!(effects_of(effects), expected);
+
+        let of = Transaction { home: 2, number: 1 << 50 };
+        let mut share = Vec::new();
+        put_share(&mut share, of, [0, 2, 300].into_iter(), &both);
+        let Ok(Record::Share(found, lanes, effects)) = parse(&share) else { panic!("a share") };
+        assert_eq!((found, lanes.iter().collect::<Vec<_>>()), (of, vec![0, 2, 300]));
+        assert_eq!(effects_of(effects), expected);
+
+        let mut end = Vec::new();
+        put_end(&mut end);
+        assert_eq!(parse(&end), Ok(Record::End));
+    }
+
+    #[test]
+    fn an_effect_is_one_whole_request() {
+        for body in ["", "PING\r\n", "*1\r\n$4\r\nPING\r\nx", "*1\r\n$4\r\nPIN", "*0\r\n", "*-1\r\n"] {
+            let mut bytes = Vec::new();
+            let at = begin(&mut bytes);
+            bytes.extend_from_slice(body.as_bytes());
+            end(&mut bytes, at, EFFECT, 0);
+            let Ok(Record::Effects(effects)) = parse(&bytes) else { panic!("looked at when it is run") };
+            assert_eq!(effects.each(&mut Vec::new(), |_, _| ()), Err(BadRecord::Request), "{body:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_record_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..80), kind in 0..6_u8) {
+            let mut framed = Vec::new();
+            let at = begin(&mut framed);
+            framed.extend_from_slice(&bytes);
+            end(&mut framed, at, kind, 0);
+            for bytes in [&bytes, &framed] {
+                if let Ok(Record::Effects(effects) | Record::Share(_, _, effects)) = parse(bytes) {
+                    let _ = effects.each(&mut Vec::new(), |_, args| assert!(!args.is_empty()));
+                }
+            }
+        }
+    }
+}
