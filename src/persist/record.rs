@@ -150,6 +150,15 @@ fn put_number(out: &mut Vec<u8>, sign: u8, number: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Sets the database of effects that were put one after the other.
+pub fn set_db(effects: &mut [u8], db: u8) {
+    let mut at = 0;
+    while let Some(head) = effects.get_mut(at..at + HEAD_BYTES).and_then(|head| head.first_chunk_mut::<HEAD_BYTES>()) {
+        head[HEAD_BYTES - 1] = db;
+        at += HEAD_BYTES + usize::try_from(body_len(*head)).expect("it is in memory");
+    }
+}
+
 /// Bytes of the body that follows this head.
 pub fn body_len(head: [u8; HEAD_BYTES]) -> u64 {
     u64::from_le_bytes(head) & (BODY_MAX - 1)
@@ -195,11 +204,17 @@ impl<'r> Effects<'r> {
     pub fn each(&self, spans: &mut Vec<Span>, mut each: impl FnMut(u8, Args<'_>)) -> Result<(), BadRecord> {
         let mut rest = self.bytes;
         while let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>() {
-            if head[LEN_BYTES] != EFFECT {
-                return Err(BadRecord::Kind(head[LEN_BYTES]));
-            }
             let len = usize::try_from(body_len(*head)).map_err(|_| BadRecord::Short)?;
             let (body, next) = after.split_at_checked(len).ok_or(BadRecord::Short)?;
+            match head[LEN_BYTES] {
+                EFFECT => {}
+                // What counts together within what counts together: all of it does.
+                GROUP => {
+                    rest = after;
+                    continue;
+                }
+                kind => return Err(BadRecord::Kind(kind)),
+            }
             spans.clear();
             each(head[LEN_BYTES + 1], request(body, spans)?);
             rest = next;
@@ -251,10 +266,13 @@ mod tests {
         put(&mut both, 0, "DEL k");
         put(&mut both, 15, "INCR n");
         let expected = [(0, words("DEL k")), (15, words("INCR n"))];
-        let mut group = Vec::new();
+        let (mut group, mut outer) = (Vec::new(), Vec::new());
         put_group(&mut group, &both);
+        put_group(&mut outer, &[&group[..], &one].concat());
         let Ok(Record::Effects(effects)) = parse(&group) else { panic!("a group") };
         assert_eq!(effects_of(effects), expected);
+        let Ok(Record::Effects(effects)) = parse(&outer) else { panic!("a group") };
+        assert_eq!(effects_of(effects)[2..], [(3, words("SET k v"))]);
 
         let of = Transaction { home: 2, number: 1 << 50 };
         let mut share = Vec::new();

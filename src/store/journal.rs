@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  handler --> happened(db, event, key) --> counted;  while `listening`: Happenings --> take_happened
-//!         \--> state(words)             --> stated --commit--> committed effects    --> take         while `recording`
+//!         \--> state(words)             --> stated --commit--> records              --> take         while `recording`
 //!                                           (or the request itself, for rows of Log::Verbatim)
 //! ```
 //!
@@ -13,14 +13,8 @@
 use super::Key;
 use super::event::Event;
 use crate::base::hash::KeyHash;
-use crate::wire::request::{Args, Request};
-
-/// One effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effect {
-    pub db: u8,
-    pub request: Request,
-}
+use crate::persist::record;
+use crate::wire::request::Args;
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +58,11 @@ pub struct Effects {
     dirty: u64,
     /// Changes since the server began.
     pub changes: u64,
-    stated: Vec<Request>,
-    committed: Vec<Effect>,
+    /// Effects of the running command, which do not say their database yet, and how many.
+    stated: Vec<u8>,
+    stated_count: usize,
+    /// Of the commands that are over, in order.
+    records: Vec<u8>,
     happened: Happenings,
     /// A second copy of what happens, for whoever looks on from outside; the first belongs to the shard, which takes it at once.
     witnessed: Option<Happenings>,
@@ -120,15 +117,15 @@ impl Effects {
         self.changes += 1;
         self.also(db, Event::EXPIRED, key);
         if self.recording {
-            let request = [b"DEL", key.bytes].into_iter().collect();
-            self.committed.push(Effect { db, request });
+            record::put_effect(&mut self.records, db, [&b"DEL"[..], key.bytes].into_iter());
         }
     }
 
     /// States an effect instead of the request itself.
     pub fn state(&mut self, words: &[&[u8]]) {
         if self.recording {
-            self.stated.push(words.iter().copied().collect());
+            record::put_effect(&mut self.stated, 0, words.iter().copied());
+            self.stated_count += 1;
         }
     }
 
@@ -146,24 +143,57 @@ impl Effects {
     }
 
     fn record(&mut self, db: u8, verbatim: Option<Args<'_>>) {
-        if self.stated.is_empty()
-            && let Some(args) = verbatim
-        {
-            self.stated.push(args.iter().collect());
+        match (self.stated_count, verbatim) {
+            (0, Some(args)) => record::put_effect(&mut self.records, db, args.iter()),
+            (0, None) => {}
+            (1, _) => {
+                record::set_db(&mut self.stated, db);
+                self.records.extend_from_slice(&self.stated);
+            }
+            (_, _) => {
+                record::set_db(&mut self.stated, db);
+                record::put_group(&mut self.records, &self.stated);
+            }
         }
-        self.committed.extend(self.stated.drain(..).map(|request| Effect { db, request }));
+        self.forget_stated();
+    }
+
+    fn forget_stated(&mut self) {
+        self.stated.clear();
+        self.stated_count = 0;
     }
 
     /// The command failed and changed nothing.
     pub fn abandon(&mut self) {
         debug_assert_eq!(self.dirty, 0, "a command that fails has changed nothing");
         self.dirty = 0;
-        self.stated.clear();
+        self.forget_stated();
     }
 
-    /// Takes what has been committed.
-    pub fn take(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.committed)
+    /// Bytes of records since they were last taken.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The records since they were last taken (`persist::record`).
+    pub fn records(&self) -> &[u8] {
+        &self.records
+    }
+
+    /// Forgets the records; their memory is used again.
+    pub fn clear(&mut self) {
+        self.records.clear();
+    }
+
+    /// Takes the records since there were so many bytes of them.
+    pub fn split_off(&mut self, at: usize) -> Vec<u8> {
+        self.records.split_off(at)
     }
 
     /// Whether something happened since the last call of [`Self::take_happened`]; never while nobody listens.
@@ -212,6 +242,7 @@ impl Happenings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::request::Request;
 
     const fn key(bytes: &[u8]) -> Key<'_> {
         Key { bytes, hash: KeyHash(7) }
@@ -249,7 +280,31 @@ mod tests {
         effects.expired(1, key(b"k"));
         effects.happened(1, Event::INCRBY, key(b"k"));
         effects.commit(1, Some(request.args()));
-        let del = [&b"DEL"[..], b"k"].into_iter().collect();
-        assert_eq!(effects.take(), [Effect { db: 1, request: del }, Effect { db: 1, request }]);
+        let mut expected = Vec::new();
+        record::put_effect(&mut expected, 1, [&b"DEL"[..], b"k"].into_iter());
+        record::put_effect(&mut expected, 1, request.args().iter());
+        assert_eq!(effects.records(), expected);
+    }
+
+    #[test]
+    fn what_one_command_states_counts_together() {
+        let mut effects = Effects { recording: true, ..Effects::default() };
+        let set_both = |effects: &mut Effects| {
+            effects.state(&[b"SET", b"k", b"v"]);
+            effects.state(&[b"DEL", b"l"]);
+            effects.happened(2, Event::SET, key(b"k"));
+        };
+        set_both(&mut effects);
+        effects.commit(2, None);
+        let (mut both, mut expected) = (Vec::new(), Vec::new());
+        record::put_effect(&mut both, 2, [&b"SET"[..], b"k", b"v"].into_iter());
+        record::put_effect(&mut both, 2, [&b"DEL"[..], b"l"].into_iter());
+        record::put_group(&mut expected, &both);
+        assert_eq!(effects.records(), expected);
+        effects.state(&[b"DEL", b"l"]);
+        effects.abandon();
+        set_both(&mut effects);
+        effects.commit(2, None);
+        assert_eq!(effects.split_off(expected.len()), expected, "what failed has left nothing");
     }
 }

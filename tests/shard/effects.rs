@@ -11,12 +11,14 @@ use crate::compat::FAMILIES;
 use crate::compat::script::{Step, parse};
 use corelane::base::time::{Millis, Now};
 use corelane::command::{Command, Table};
+use corelane::persist::record::{self, Record};
 use corelane::shard::ConnId;
 use corelane::store::entry::{EntryRef, Kind, ValueRef};
 use corelane::store::journal::Happened;
 use corelane::store::{Key, Store};
 use corelane::types::Object;
 use corelane::types::dict::Cursor;
+use corelane::wire::request::{Args, Span};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +63,16 @@ fn contents(entry: EntryRef<'_>) -> Vec<Vec<u8>> {
             });
             fields.into_iter().flat_map(|(field, value)| [field, value]).collect()
         }
+    }
+}
+
+/// The effects in records that were written one after the other.
+fn each_effect(mut records: &[u8], spans: &mut Vec<Span>, mut each: impl FnMut(u8, Args<'_>)) {
+    while let Some(head) = records.first_chunk() {
+        let len = record::HEAD_BYTES + usize::try_from(record::body_len(*head)).unwrap();
+        let Ok(Record::Effects(effects)) = record::parse(&records[..len]) else { panic!("effects of one lane") };
+        effects.each(spans, &mut each).unwrap();
+        records = &records[len..];
     }
 }
 
@@ -175,9 +187,12 @@ impl Pair {
             );
             assert!(!reply.starts_with(b"-"), "{}: refused, yet something happened", shown());
         }
-        let effects = self.driver.shard.effects().take();
-        for effect in &effects {
-            self.replay(effect.db, &effect.request.args().iter().collect::<Vec<_>>());
+        let records = self.driver.shard.effects().split_off(0);
+        let (mut effects, mut spans) = (Vec::new(), Vec::new());
+        let repeat = |db, args: Args<'_>| effects.push((db, args.iter().map(<[u8]>::to_vec).collect::<Vec<_>>()));
+        each_effect(&records, &mut spans, repeat);
+        for (db, words) in &effects {
+            self.replay(*db, &words.iter().map(Vec::as_slice).collect::<Vec<_>>());
         }
         if before != &after {
             assert!(!effects.is_empty(), "{}: changed the keyspace and left no effect", shown());
