@@ -51,6 +51,12 @@ pub const MOVED_PER_REQUEST: u32 = 8;
 /// Requests that a lane may have under way on another: what a turn may send, some turns of it.
 pub const TICKETS_PER_PEER: usize = 4096;
 
+/// Bytes of journal that may wait for the disk before connections that write are held up: some seconds of a slow disk.
+pub const JOURNAL_BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of one write of the journal: summing and copying them takes some tens of microseconds.
+pub const JOURNAL_WRITE_BYTES_MAX: usize = 512 << 10;
+
 /// Bytes that may wait to go to another lane before connections that want it are held up.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 

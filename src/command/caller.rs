@@ -45,6 +45,8 @@ pub struct Caller {
     pub loopback: bool,
     /// It came by the port of this lane alone.
     pub shard_port: bool,
+    /// Its replies leave when what they show is on the disk.
+    pub fsyncs: bool,
 }
 
 impl Caller {
@@ -61,6 +63,25 @@ impl Caller {
             queues: client.multi.is_some(),
             loopback: client.loopback,
             shard_port: client.shard_port,
+            fsyncs: client.fsyncs,
+        }
+    }
+
+    /// Nobody: whoever repeats a journal on this lane.
+    pub fn nobody(home: ShardId, db: u8) -> Self {
+        Self {
+            client: 0,
+            number: 0,
+            conn: ConnId(u32::MAX),
+            home,
+            db,
+            dialect: Dialect::Resp2,
+            authenticated: true,
+            reply_mode: ReplyMode::On,
+            queues: false,
+            loopback: true,
+            shard_port: false,
+            fsyncs: false,
         }
     }
 }

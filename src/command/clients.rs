@@ -13,6 +13,7 @@ use super::sliced::Job;
 use super::table::CommandId;
 use crate::base::slab::Slab;
 use crate::base::time::Millis;
+use crate::config::Fsync;
 use crate::wire::output::Output;
 use crate::wire::reply::Dialect;
 use crate::wire::resp::Parser;
@@ -58,6 +59,27 @@ pub enum ReplyMode {
     SkipNext,
     /// That of the command that runs now is, unless it is CLIENT REPLY ON.
     Skipping,
+}
+
+/// CLIENT DURABILITY: whether a client waits for the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// As `appendfsync` says.
+    #[default]
+    Default,
+    Never,
+    Fsync,
+}
+
+impl Durability {
+    /// Whether replies wait for the disk, under this `appendfsync`.
+    pub fn fsyncs(self, fsync: Option<Fsync>) -> bool {
+        match (self, fsync) {
+            (_, None) | (Self::Never, _) => false,
+            (Self::Fsync, Some(_)) => true,
+            (Self::Default, Some(fsync)) => fsync == Fsync::Always,
+        }
+    }
 }
 
 /// How far the end of a connection has come.
@@ -115,6 +137,9 @@ pub struct Client {
     pub shard_port: bool,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
+    pub durability: Durability,
+    /// What follows from that and `appendfsync`: its replies leave when what they show is on the disk.
+    pub fsyncs: bool,
     /// Requests that were run; wraps.
     pub requests: u32,
     /// What MULTI has queued, while it does.
@@ -172,6 +197,8 @@ impl Client {
             loopback: opening.peer.ip().to_canonical().is_loopback(),
             shard_port: opening.shard_port,
             no_evict: false,
+            durability: Durability::Default,
+            fsyncs: false,
             requests: 0,
             multi: None,
             watched: Vec::new(),
@@ -228,6 +255,8 @@ pub struct Clients {
     pub last_id: u64,
     /// An option was set: whoever keeps a copy of one reads it again.
     pub config_changed: bool,
+    /// CLIENT DURABILITY was called.
+    pub durability_changed: bool,
     /// Keys that are watched by one client less: their owners are to be told.
     pub unwatched: Vec<WatchedKey>,
     /// Clients that wait, by CLIENT ID.

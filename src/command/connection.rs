@@ -1,6 +1,6 @@
 //! Commands about the connection itself: PING, HELLO, AUTH, SELECT, CLIENT and their kin.
 
-use super::clients::{Closing, Parting, ReplyMode};
+use super::clients::{Closing, Durability, Parting, ReplyMode};
 use super::numbers::database;
 use super::{Caller, Command, Desk, Flags, Group, Merge, Merging, Outcome, Over, Part, Policy, Run, merge, roster};
 use crate::base::ascii::{is_word, parse_i64};
@@ -93,6 +93,16 @@ pub const ROWS: &[Command] = &[
 ];
 
 const CLIENT: &[Command] = &[
+    Command {
+        name: "client|durability",
+        syntax: "CLIENT DURABILITY <DEFAULT | NONE | FSYNC>",
+        arity: 3,
+        flags: BASE,
+        since: "7.2.0",
+        summary: "Whether replies to this connection wait until what they show is on the disk.",
+        run: Run::Session(client_durability),
+        ..ROW
+    },
     Command {
         name: "client|getname",
         syntax: "CLIENT GETNAME",
@@ -247,7 +257,9 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         client.reply_mode = ReplyMode::On;
     }
     client.no_evict = false;
+    client.durability = Durability::Default;
     client.authenticated = open;
+    desk.clients.durability_changed = true;
     desk.clients.unwatched.extend(watched);
     reply.set_dialect(Dialect::Resp2);
     reply.simple("RESET");
@@ -416,6 +428,22 @@ fn client_no_evict(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
         word if is_word(word, "OFF") => false,
         _ => return Err(Fault::Syntax),
     };
+    reply.ok();
+    Ok(())
+}
+
+fn client_durability(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let durability = match args.at(2) {
+        word if is_word(word, "DEFAULT") => Durability::Default,
+        word if is_word(word, "NONE") => Durability::Never,
+        word if is_word(word, "FSYNC") => Durability::Fsync,
+        _ => return Err(Fault::Syntax),
+    };
+    if durability == Durability::Fsync && desk.config.journal_fsync().is_none() {
+        return Err(Fault::Fixed("ERR CLIENT DURABILITY FSYNC cannot be used when appendonly is disabled."));
+    }
+    desk.client().durability = durability;
+    desk.clients.durability_changed = true;
     reply.ok();
     Ok(())
 }

@@ -29,6 +29,8 @@ pub enum Where {
     Lane(ShardId),
     /// On several lanes. Nothing of its connection that writes runs beside it.
     Several,
+    /// Nowhere: it has run, and what follows the place waits for the disk.
+    Disk,
 }
 
 /// Whether later requests wait for this one.
@@ -48,6 +50,8 @@ pub struct Owed {
     lane: Option<ShardId>,
     /// Commands over several lanes among them.
     several: usize,
+    /// Requests that have not been answered; what waits for the disk has been.
+    under_way: usize,
     /// Later requests wait until nothing is owed.
     barrier: bool,
     bytes: usize,
@@ -74,13 +78,19 @@ impl Owed {
         self.barrier
     }
 
+    /// Whether any request has not been answered. Replies may still wait for the disk if not.
+    #[inline]
+    pub fn is_under_way(&self) -> bool {
+        self.under_way > 0
+    }
+
     pub fn has_several(&self) -> bool {
         self.several > 0
     }
 
     /// Whether something is under way on a lane other than this one.
     pub fn is_elsewhere_than(&self, lane: ShardId) -> bool {
-        !self.slots.is_empty() && self.lane != Some(lane)
+        self.is_under_way() && self.lane != Some(lane)
     }
 
     /// Where replies go that follow what is owed last.
@@ -92,11 +102,13 @@ impl Owed {
     /// Opens a place for a reply that others owe; its number.
     pub fn open(&mut self, place: Where, barrier: Barrier, silent: bool) -> u64 {
         self.lane = match (place, self.lane) {
-            (Where::Lane(lane), _) if self.slots.is_empty() => Some(lane),
+            (Where::Disk, lane) => lane,
+            (Where::Lane(lane), _) if !self.is_under_way() => Some(lane),
             (Where::Lane(lane), Some(same)) if lane == same => Some(lane),
             _ => None,
         };
         self.several += usize::from(place == Where::Several);
+        self.under_way += usize::from(place != Where::Disk);
         self.barrier |= barrier == Barrier::Yes;
         self.slots.push_back(Slot { silent, ..Slot::default() });
         self.first + self.slots.len() as u64 - 1
@@ -116,6 +128,11 @@ impl Owed {
         write: impl FnOnce(&mut Output),
     ) {
         self.several -= usize::from(place == Where::Several);
+        self.under_way -= usize::from(place != Where::Disk);
+        if self.under_way == 0 {
+            self.lane = None;
+            self.barrier = false;
+        }
         let at = usize::try_from(number - self.first).expect("no more slots than fit in memory");
         let slot = &mut self.slots[at];
         assert!(slot.reply.is_none(), "a reply is owed once");
@@ -134,10 +151,6 @@ impl Owed {
         self.shift(output, spares);
         while self.slots.front().is_some_and(|slot| slot.reply.is_some()) {
             self.shift(output, spares);
-        }
-        if self.slots.is_empty() {
-            self.lane = None;
-            self.barrier = false;
         }
     }
 
@@ -191,6 +204,9 @@ mod tests {
         owed.pay(first, HERE, &mut output, &mut spares, say("a"));
         assert_eq!(output.bytes, b"abcd");
         assert!(owed.is_empty() && owed.tail().is_none() && owed.bytes() == 0);
+        let gate = owed.open(Where::Disk, Barrier::No, false);
+        assert!(!owed.is_under_way() && !owed.is_empty());
+        owed.pay(gate, Where::Disk, &mut output, &mut spares, |_| ());
         let next = owed.open(Where::Several, Barrier::Yes, false);
         assert!(owed.is_barred() && owed.has_several());
         owed.pay(next, Where::Several, &mut output, &mut spares, say("e"));

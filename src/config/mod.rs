@@ -58,6 +58,16 @@ pub enum PipelineOrder {
     Relaxed,
 }
 
+/// `appendfsync`: when the journal is synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before the reply to a write leaves.
+    Always,
+    EverySecond,
+    /// The kernel writes back when it likes.
+    Never,
+}
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Start {
@@ -159,6 +169,8 @@ plain! {
     tcp_keepalive_s: i64 = "tcp-keepalive" as Integer;
     protected_mode: bool = "protected-mode" as Bool;
     daemonize: bool = "daemonize" as Bool;
+    appendonly: bool = "appendonly" as Bool;
+    aof_load_truncated: bool = "aof-load-truncated" as Bool;
     disable_thp: bool = "disable-thp" as Bool;
     databases: i64 = "databases" as Integer;
     maxclients: i64 = "maxclients" as Integer;
@@ -190,6 +202,7 @@ texts! {
     pidfile: &[u8] = "pidfile" as Text;
     logfile: &[u8] = "logfile" as Text;
     dir: &[u8] = "dir" as Text;
+    appenddirname: &[u8] = "appenddirname" as Text;
     cluster_announce_ip: &[u8] = "cluster-announce-ip" as Text;
 }
 
@@ -253,6 +266,15 @@ impl Config {
             "strict" => PipelineOrder::Strict,
             _ => PipelineOrder::Relaxed,
         }
+    }
+
+    /// When the journal is synced; `None`: there is none.
+    pub fn journal_fsync(&self) -> Option<Fsync> {
+        self.appendonly().then(|| match self.choice(const { index("appendfsync") }) {
+            "always" => Fsync::Always,
+            "everysec" => Fsync::EverySecond,
+            _ => Fsync::Never,
+        })
     }
 
     pub fn supervised(&self) -> &'static str {

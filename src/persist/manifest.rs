@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  corelane-journal 1
-//!  base 4 id 91834519 lanes 2
-//!  log  3 id 18231123 lanes 2 ends 8123 9916        sealed: what is behind these positions was undone by a recovery
-//!  log  5 id 77812301 lanes 2                       goes on into the next one without an end of its own, or is being written
+//!  base 4 id 91834519 lanes 2 from 0 0
+//!  log 3 id 18231123 lanes 2 from 410 388 to 8123 9916        sealed: what is behind these positions was undone by a recovery
+//!  log 5 id 77812301 lanes 2 from 8123 9916                   ends where it says so itself, or is being written
 //!  sum 1f00ab12
 //! ```
 //!
@@ -49,18 +49,23 @@ pub struct Volume {
     pub kind: Kind,
     pub number: u32,
     pub id: u32,
-    pub lanes: u16,
+    /// Where each lane's stream begins in it.
+    pub from: Vec<Position>,
     /// Where each lane's stream ends, if that was decided.
-    pub ends: Option<Vec<Position>>,
+    pub to: Option<Vec<Position>>,
 }
 
 impl Volume {
+    pub fn lanes(&self) -> u16 {
+        u16::try_from(self.from.len()).expect("lanes have numbers of 16 bits")
+    }
+
     pub fn file_name(&self, lane: u16) -> String {
         format!("journal.{}.{}.{lane}", self.number, self.kind.word())
     }
 
     pub fn origin(&self, lane: u16) -> Origin {
-        Origin { volume: self.id, lane, lanes: self.lanes }
+        Origin { volume: self.id, lane, lanes: self.lanes() }
     }
 }
 
@@ -86,7 +91,7 @@ impl Manifest {
 
     /// Whether it names a file of this name.
     pub fn names(&self, file: &str) -> bool {
-        self.volumes.iter().any(|volume| (0..volume.lanes).any(|lane| volume.file_name(lane) == file))
+        self.volumes.iter().any(|volume| (0..volume.lanes()).any(|lane| volume.file_name(lane) == file))
     }
 
     /// Whether a file of this name is of our making, whatever volume it was of.
@@ -102,13 +107,12 @@ impl Manifest {
 
     pub fn to_text(&self) -> String {
         let mut text = format!("{TITLE} {VERSION}\n");
-        for Volume { kind, number, id, lanes, ends } in &self.volumes {
-            let _ = write!(text, "{} {number} id {id} lanes {lanes}", kind.word());
-            if let Some(ends) = ends {
-                text.push_str(" ends");
-                ends.iter().for_each(|end| {
-                    let _ = write!(text, " {end}");
-                });
+        for Volume { kind, number, id, from, to } in &self.volumes {
+            let _ = write!(text, "{} {number} id {id} lanes {}", kind.word(), from.len());
+            for (word, positions) in [("from", Some(from)), ("to", to.as_ref())] {
+                let Some(positions) = positions else { continue };
+                let _ = write!(text, " {word}");
+                positions.iter().for_each(|position| _ = write!(text, " {position}"));
             }
             text.push('\n');
         }
@@ -152,20 +156,21 @@ fn volume(line: &str) -> Result<Volume, String> {
     if !(1..=LANES_MAX).contains(&lanes) {
         return Err(format!("{lanes} lanes are out of range"));
     }
-    let ends = match words.next() {
+    expect(&mut words, "from")?;
+    let from = positions(&mut words, lanes)?;
+    let to = match words.next() {
         None => None,
-        Some("ends") => {
-            let ends: Vec<Position> = (0..lanes)
-                .map(|_| self::number(&mut words, "an end for each lane").map(Position))
-                .collect::<Result<_, _>>()?;
-            Some(ends)
-        }
+        Some("to") => Some(positions(&mut words, lanes)?),
         Some(other) => return Err(format!("'{other}' is unknown")),
     };
     match words.next() {
-        None => Ok(Volume { kind, number, id, lanes, ends }),
+        None => Ok(Volume { kind, number, id, from, to }),
         Some(other) => Err(format!("'{other}' is unknown")),
     }
+}
+
+fn positions<'w>(words: &mut impl Iterator<Item = &'w str>, lanes: u16) -> Result<Vec<Position>, String> {
+    (0..lanes).map(|_| number(words, "a position for each lane").map(Position)).collect()
 }
 
 fn expect<'w>(words: &mut impl Iterator<Item = &'w str>, word: &str) -> Result<(), String> {
@@ -184,9 +189,9 @@ mod tests {
     use super::*;
 
     fn manifest() -> Manifest {
-        let ends = Some(vec![Position(8123), Position(0)]);
-        let base = Volume { kind: Kind::Base, number: 4, id: u32::MAX, lanes: 1, ends: None };
-        let log = Volume { kind: Kind::Log, number: 3, id: 7, lanes: 2, ends };
+        let two = |one, other| vec![Position(one), Position(other)];
+        let base = Volume { kind: Kind::Base, number: 4, id: u32::MAX, from: vec![Position(0)], to: None };
+        let log = Volume { kind: Kind::Log, number: 3, id: 7, from: two(410, 0), to: Some(two(8123, 0)) };
         Manifest { volumes: vec![base, log] }
     }
 

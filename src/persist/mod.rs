@@ -26,6 +26,9 @@ use std::fmt;
 pub struct Position(pub u64);
 
 impl Position {
+    /// Behind everything.
+    pub const MAX: Self = Self(u64::MAX);
+
     #[must_use]
     pub fn after(self, bytes: usize) -> Self {
         Self(self.0 + bytes as u64)

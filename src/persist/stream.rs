@@ -87,6 +87,11 @@ impl Reader {
         }
     }
 
+    /// What the blocks so far knew to be durable everywhere.
+    pub fn firm(&self) -> Position {
+        self.firm
+    }
+
     /// The next bytes of the file. Calls `each` with every record that became whole.
     pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Found<'_>)) -> Result<(), Damage> {
         self.bytes.extend_from_slice(bytes);

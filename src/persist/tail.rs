@@ -53,7 +53,7 @@ impl Tail {
 
     /// Bytes that are not taken.
     pub fn backlog(&self) -> usize {
-        self.chunks.iter().map(Vec::len).sum()
+        usize::try_from(self.end.0 - self.taken.0).expect("it is in memory")
     }
 
     /// Appends records.

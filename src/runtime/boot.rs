@@ -25,12 +25,15 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
 
+use super::archive::{Archive, LaneFiles, Wish};
 use super::census::Census;
 use super::clock::Clock;
 use super::cpus;
 use super::departure::{Departure, departures};
+use super::disk::Disk;
 use super::doorbell::{Doorbell, doorbells};
 use super::keepalive::Keepalive;
+use super::loader::{Loader, Together};
 use super::log::{Level, say};
 use super::mesh::{Mesh, mesh};
 use super::ports::{Door, Ports};
@@ -39,6 +42,8 @@ use super::spin::{Poll, Spin};
 use super::stop::Stopper;
 use super::sys;
 use super::turn::{Lane, Outfit, Post};
+use crate::persist::Position;
+use crate::persist::block::Origin;
 use crate::shard::{Shard, ShardId};
 
 /// glommio registers this much for file I/O per lane; lanes leave files to the keeper.
@@ -77,6 +82,16 @@ pub struct Settings {
     pub connections_max: usize,
     pub poll: Poll,
     pub pidfile: Option<PathBuf>,
+    /// Where the journal is, if one is kept.
+    pub journal: Option<JournalSettings>,
+}
+
+/// The journal's directory.
+#[derive(Clone, Debug)]
+pub struct JournalSettings {
+    pub dir: PathBuf,
+    /// Whether the torn end that a crash leaves is cut off, or refused.
+    pub load_truncated: bool,
 }
 
 /// Why the server did not start (or stopped): one line that says what to do.
@@ -94,6 +109,7 @@ pub enum BootError {
     NoAddress,
     Executor(String),
     Pidfile { path: PathBuf, error: io::Error },
+    Journal(String),
     Failed { what: &'static str, error: io::Error },
 }
 
@@ -149,6 +165,7 @@ impl fmt::Display for BootError {
             Self::Pidfile { path, error } => {
                 write!(f, "cannot write the pidfile {} ({error}): check the directory and its owner", path.display())
             }
+            Self::Journal(line) => f.write_str(line),
             Self::Failed { what, error } => write!(f, "{what} failed: {error}"),
         }
     }
@@ -167,15 +184,26 @@ impl From<RingRefusal> for BootError {
     }
 }
 
+/// Which lane a shard is made for, and where its journal goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub lane: ShardId,
+    pub stream: Option<Stream>,
+}
+
+/// A lane's part of the journal.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    pub origin: Origin,
+    pub start: Position,
+}
+
 /// Serves until SIGTERM, SIGINT or a shard's `Order::Stop`. In effect from here on: the two signals are blocked, a panic in any
 /// thread ends the process.
 ///
 /// # Errors
 /// Each [`BootError`], before the first connection; after that only what breaks a lane's ring.
-pub fn boot(
-    settings: Settings,
-    make_shard: impl Fn(ShardId) -> Shard + Send + Sync + 'static,
-) -> Result<(), BootError> {
+pub fn boot(settings: Settings, make_shard: impl Fn(Place) -> Shard + Send + Sync + 'static) -> Result<(), BootError> {
     let signals = sys::signalfd().map_err(|error| BootError::Failed { what: "making a signalfd", error })?;
     abort_on_panic();
     let stopper = stopper()?;
@@ -189,7 +217,7 @@ pub fn boot(
 pub fn boot_until(
     settings: Settings,
     stopper: Stopper,
-    make_shard: impl Fn(ShardId) -> Shard + Send + Sync + 'static,
+    make_shard: impl Fn(Place) -> Shard + Send + Sync + 'static,
 ) -> Result<(), BootError> {
     serve(settings, make_shard, stopper, None)
 }
@@ -220,6 +248,8 @@ struct Birth {
     doorbell: Doorbell,
     departure: Departure,
     census: Census,
+    files: Option<LaneFiles>,
+    together: Together,
 }
 
 /// What it is told when all are ready.
@@ -236,7 +266,7 @@ enum Report {
 
 fn serve(
     settings: Settings,
-    make_shard: impl Fn(ShardId) -> Shard + Send + Sync + 'static,
+    make_shard: impl Fn(Place) -> Shard + Send + Sync + 'static,
     stopper: Stopper,
     signals: Option<std::fs::File>,
 ) -> Result<(), BootError> {
@@ -244,8 +274,9 @@ fn serve(
         return Err(BootError::RingMemory(io::Error::from_raw_os_error(libc::ENOMEM)));
     }
     provide_descriptors(&settings);
-    let births = births(&settings, &stopper, signals)?;
+    let mut births = births(&settings, &stopper, signals)?;
     let ports = Ports::bind(&settings)?;
+    let _archive = open_archive(&settings, &mut births)?;
     let make_shard = Arc::new(make_shard);
     let (report, reports) = channel();
     let mut starts = Vec::new();
@@ -295,8 +326,23 @@ fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::F
         doorbell,
         departure,
         census: census.clone(),
+        files: None,
+        together: Together::new(0, 0),
     };
     Ok(cpus.into_iter().zip(0..).zip(shared).map(birth).collect())
+}
+
+/// Opens the journal's directory and hands its files out; it stays locked while what is returned lives.
+fn open_archive(settings: &Settings, births: &mut [Birth]) -> Result<Option<Archive>, BootError> {
+    let Some(JournalSettings { dir, load_truncated }) = settings.journal.clone() else { return Ok(None) };
+    let lanes = u16::try_from(settings.lanes).map_err(|_| BootError::Lanes)?;
+    let mut archive = Archive::open(&Wish { dir, lanes, load_truncated }).map_err(BootError::Journal)?;
+    let bytes = archive.lanes.iter().flat_map(|files| &files.load).map(|part| part.bytes).sum();
+    let together = Together::new(settings.lanes, bytes);
+    for (birth, files) in births.iter_mut().zip(archive.lanes.drain(..)) {
+        (birth.files, birth.together) = (Some(files), together.clone());
+    }
+    Ok(Some(archive))
 }
 
 fn ready(settings: &Settings) -> String {
@@ -357,7 +403,7 @@ fn collect_over(reports: &Receiver<Report>, stopper: &Stopper) -> Result<(), Boo
 
 fn start_lane(
     birth: Birth,
-    make_shard: Arc<impl Fn(ShardId) -> Shard + Send + Sync + 'static>,
+    make_shard: Arc<impl Fn(Place) -> Shard + Send + Sync + 'static>,
     report: Sender<Report>,
     started: Receiver<Go>,
 ) -> Result<(), BootError> {
@@ -374,7 +420,7 @@ fn start_lane(
 /// A lane's life on its own thread.
 fn live(
     birth: Birth,
-    make_shard: &impl Fn(ShardId) -> Shard,
+    make_shard: &impl Fn(Place) -> Shard,
     report: &Sender<Report>,
     started: &Receiver<Go>,
 ) -> Result<(), BootError> {
@@ -392,7 +438,12 @@ fn live(
         // The executor's first park is slow by tens of milliseconds: have it over before anybody can connect.
         glommio::timer::sleep(Duration::from_millis(1)).await;
         let ready = Report::Ready { lane: birth.id, ring: ring.fd() };
-        let shard = make_shard(birth.id);
+        let stream = birth.files.as_ref().map(|files| Stream { origin: files.origin, start: files.start });
+        let shard = make_shard(Place { lane: birth.id, stream });
+        let (disk, loader) = match birth.files {
+            Some(LaneFiles { file, load, .. }) => (Some(Disk::new(file)), Some(Loader::new(load, birth.together))),
+            None => (None, None),
+        };
         if report.send(ready).is_err() {
             return Ok(());
         }
@@ -410,6 +461,8 @@ fn live(
             doorbell,
             departure: birth.departure,
             census: birth.census,
+            disk,
+            loader,
         });
         lane.run(go.doors, birth.signals).map_err(|error| BootError::Failed { what: "a lane's ring", error })
     })

@@ -2,16 +2,19 @@
 //! touches a socket or a file. Everything below it takes bytes and time as arguments.
 #![expect(clippy::disallowed_methods, reason = "this is the layer that may start threads, read clocks and wait")]
 
+mod archive;
 mod boot;
 mod census;
 mod clock;
 mod conn;
 mod cpus;
 mod departure;
+mod disk;
 mod doorbell;
 #[cfg(test)]
 mod doorbell_tests;
 mod keepalive;
+mod loader;
 pub mod log;
 mod mesh;
 mod ports;

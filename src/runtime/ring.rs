@@ -24,6 +24,8 @@
 //! can never be taken for one of its successor.
 #![expect(unsafe_code, reason = "shared memory with the kernel; each block says why it is sound")]
 
+mod writes;
+
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -37,6 +39,8 @@ use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 
 use crate::base::slab::Slab;
 use crate::wire::output::Output;
+use writes::Writing;
+pub(super) use writes::{Durable, WriteId};
 
 /// Submission slots. A turn that needs more enters the kernel once more; 512 of 64 bytes stay in the first-level cache's shadow.
 const SUBMISSIONS: u32 = 512;
@@ -155,6 +159,19 @@ pub(super) enum Event {
         send: SendId,
         token: Token,
     },
+    /// `left`: what the kernel has not taken yet; 0 when the write is complete.
+    Wrote {
+        write: WriteId,
+        left: usize,
+    },
+    WriteFailed {
+        write: WriteId,
+        errno: i32,
+    },
+    /// `errno`: 0 if all is on the disk.
+    Synced {
+        errno: i32,
+    },
     /// A peer's doorbell.
     Rung,
     /// A watched descriptor became readable. One shot.
@@ -173,6 +190,8 @@ mod op {
     pub(super) const RUNG: u64 = 4;
     pub(super) const WATCH: u64 = 5;
     pub(super) const IGNORE: u64 = 6;
+    pub(super) const WRITE: u64 = 7;
+    pub(super) const SYNC: u64 = 8;
 }
 
 const fn word(op: u64, generation: u32, number: u32) -> u64 {
@@ -187,6 +206,7 @@ pub(super) struct Ring {
     uring: IoUring,
     buffers: Buffers,
     sends: Slab<Sending>,
+    writes: Slab<Writing>,
     /// The descriptors in the file table. The kernel reads a place when it takes the submission that fills it.
     files: Box<[RawFd]>,
     /// Receives the kernel holds: while there is one, it may write into `buffers`.
@@ -202,8 +222,8 @@ impl Ring {
         probe(&uring)?;
         let buffers = Buffers::register(&uring, sizes.buffers, sizes.buffer_bytes)?;
         let enter = Enter::register(&uring);
-        let (sends, files) = (Slab::default(), Box::default());
-        let mut ring = Self { uring, buffers, sends, files, receiving: 0, entered: 0, enter };
+        let (sends, writes, files) = (Slab::default(), Slab::default(), Box::default());
+        let mut ring = Self { uring, buffers, sends, writes, files, receiving: 0, entered: 0, enter };
         ring.prove_multishot()?;
         // A table costs memory that the system may refuse; all goes by descriptor then.
         if sizes.files > 0 && ring.uring.submitter().register_files_sparse(sizes.files).is_ok() {
@@ -384,6 +404,8 @@ impl Ring {
             op::ACCEPT => accepted(number, entry.result(), cqueue::more(entry.flags())),
             op::RUNG => Event::Rung,
             op::WATCH => Event::Readable { watch: number },
+            op::WRITE => self.wrote(number, entry.result()),
+            op::SYNC => Event::Synced { errno: (-entry.result()).max(0) },
             _ => Event::Done,
         })
     }
@@ -437,8 +459,8 @@ impl Ring {
 
     #[inline]
     fn push(&mut self, entry: squeue::Entry) {
-        // SAFETY: every entry's memory outlives it: receives use the registered buffers, sends the `Sending` that stays in the
-        // slab until its completion, file updates a place of `files` or a static, everything else only numbers.
+        // SAFETY: every entry's memory outlives it: receives use the registered buffers, sends and writes the `Sending` or
+        // `Writing` that stays in its slab until its completion, file updates a place of `files` or a static, everything else only numbers.
         while unsafe { self.uring.submission().push(&entry) }.is_err() {
             self.submit().expect("a ring that was proven at start takes submissions");
         }
@@ -487,6 +509,9 @@ impl Drop for Ring {
         }
         if !self.sends.is_empty() {
             std::mem::forget(std::mem::take(&mut self.sends));
+        }
+        if !self.writes.is_empty() {
+            std::mem::forget(std::mem::take(&mut self.writes));
         }
     }
 }
@@ -629,6 +654,8 @@ fn probe(uring: &IoUring) -> Result<(), RingRefusal> {
         (opcode::FilesUpdate::CODE, "IORING_OP_FILES_UPDATE", "5.6"),
         (opcode::AsyncCancel2::CODE, "IORING_OP_ASYNC_CANCEL", "5.5"),
         (opcode::MsgRingData::CODE, "IORING_OP_MSG_RING", "5.18"),
+        (opcode::Write::CODE, "IORING_OP_WRITE", "5.6"),
+        (opcode::Fsync::CODE, "IORING_OP_FSYNC", "5.1"),
     ];
     let ops = ops.map(|(code, name, since)| (known.is_supported(code), name, since));
     match features.into_iter().chain(ops).find(|(there, ..)| !there) {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::boot::{Settings, boot};
+use super::boot::{JournalSettings, Settings, Stream, boot};
 use super::clock::Clock;
 use super::cpus;
 use super::keepalive::Keepalive;
@@ -18,7 +18,7 @@ use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
 use crate::config::{Config, Note, Source, Start, help};
-use crate::shard::{Setup, Shard};
+use crate::shard::{Keeping, Setup, Shard};
 
 /// Runs the program with the arguments that follow its name.
 pub fn run(args: &[String]) -> ExitCode {
@@ -59,13 +59,16 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
     tune_memory(&config);
     let identity = identity(&settings, args)?;
     let seed = seed()?;
-    boot(settings, move |id| {
-        let identity = Identity { lane: id.0, ..identity.clone() };
+    boot(settings, move |place| {
+        let identity = Identity { lane: place.lane.0, ..identity.clone() };
+        let fsync = config.journal_fsync();
+        let journal = place.stream.zip(fsync).map(|(Stream { origin, start }, fsync)| Keeping { origin, start, fsync });
         Shard::new(Setup {
             identity,
             config: config.clone(),
             seed,
             trace: false,
+            journal,
             stopwatch: monotonic_ns,
             process: process::read,
             cpu_time_ns: thread_cpu_ns,
@@ -123,6 +126,10 @@ fn settings(config: &Config) -> Result<Settings, String> {
         keepalive: Keepalive::of(config.tcp_keepalive_s()),
         connections_max: config.clients_max(),
         poll: Poll::of(config.poll_us()),
+        journal: config.appendonly().then(|| JournalSettings {
+            dir: PathBuf::from(text(config.appenddirname())),
+            load_truncated: config.aof_load_truncated(),
+        }),
         pidfile: (!pidfile.is_empty()).then(|| PathBuf::from(pidfile)),
     })
 }

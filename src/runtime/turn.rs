@@ -28,8 +28,10 @@ use super::census::Census;
 use super::clock::Clock;
 use super::conn::{Conns, Reading, Settle};
 use super::departure::{Departure, Settled};
+use super::disk::{Disk, Outcome};
 use super::doorbell::Doorbell;
 use super::keepalive::Keepalive;
+use super::loader::{Loader, Progress};
 use super::log::{Level, say};
 use super::mesh::{Drain, Mesh};
 use super::ports::Door;
@@ -37,6 +39,7 @@ use super::ring::{Event, Lease, RecvEnd, Ring, SendId, Token};
 use super::spin::{Poll, Spin, Talker};
 use super::stop::Stopper;
 use super::sys;
+use crate::base::time::Now;
 use crate::shard::{ConnId, Order, Parcel, Shard, ShardId};
 use crate::wire::output::Output;
 use accept::Listener;
@@ -85,6 +88,9 @@ pub(super) struct Outfit {
     pub(super) doorbell: Doorbell,
     pub(super) departure: Departure,
     pub(super) census: Census,
+    /// Where the journal goes, and what it held before.
+    pub(super) disk: Option<Disk>,
+    pub(super) loader: Option<Loader>,
 }
 
 pub(super) struct Lane {
@@ -103,6 +109,8 @@ pub(super) struct Lane {
     doorbell: Doorbell,
     departure: Departure,
     census: Census,
+    disk: Option<Disk>,
+    loader: Option<Loader>,
     /// A peer's ring was full, and there may be more for it.
     held_back: bool,
     /// Lane 0 also hears the process's signals.
@@ -134,6 +142,8 @@ impl Lane {
             doorbell: outfit.doorbell,
             departure: outfit.departure,
             census: outfit.census,
+            disk: outfit.disk,
+            loader: outfit.loader,
             held_back: false,
             signals: None,
             leaving_ns: None,
@@ -168,6 +178,9 @@ impl Lane {
         let now = self.clock.read();
         self.now_ns = now.mono_ns;
         self.shard.begin_turn(now);
+        if self.loader.is_some() {
+            self.load(now);
+        }
         self.shard.run_backlog();
         if self.turns.is_multiple_of(2) {
             self.reap();
@@ -183,6 +196,7 @@ impl Lane {
         if self.shard.take_config_changed() {
             self.follow_config();
         }
+        self.keep_journal();
         self.dispatch();
         let leave_ns = self.leaving_ns.map(|since| since + DRAIN_NS);
         let retry_ns = self.held_back.then_some(self.now_ns + RETRY_NS);
@@ -222,6 +236,44 @@ impl Lane {
         }
     }
 
+    /// Starts the next write of the journal, if it is time for one.
+    #[inline]
+    fn keep_journal(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        let mut bytes = disk.spare();
+        match self.shard.next_write(&mut bytes) {
+            Some(sync) => disk.write(&mut self.ring, bytes, sync),
+            None => disk.put_back(bytes),
+        }
+    }
+
+    /// A write of the journal has come to its end, or one step nearer.
+    fn written(&mut self, step: impl FnOnce(&mut Disk, &mut Ring) -> Outcome) {
+        let disk = self.disk.as_mut().expect("writes are the journal's");
+        match step(disk, &mut self.ring) {
+            Outcome::Pending => {}
+            Outcome::Done => self.shard.write_done(),
+            Outcome::Failed { errno } => {
+                let why = io::Error::from_raw_os_error(errno).to_string();
+                say(Level::Warning, &format!("the journal of lane {} cannot be written any more: {why}", self.id.0));
+                self.shard.write_failed(&why);
+            }
+        }
+    }
+
+    /// Loads a piece of what the journal held; when all lanes have loaded all, commands are served.
+    fn load(&mut self, now: Now) {
+        let Some(loader) = &mut self.loader else { return };
+        match loader.step(&mut self.shard, now) {
+            Ok(Progress::More) => {}
+            Ok(Progress::Done) => self.loader = None,
+            Err(refusal) => {
+                say(Level::Warning, &format!("cannot load the journal: {refusal}"));
+                std::process::exit(1);
+            }
+        }
+    }
+
     /// What the lane keeps of the options: polling from now on, keepalive for connections accepted from now on.
     fn follow_config(&mut self) {
         let config = self.shard.config();
@@ -241,7 +293,7 @@ impl Lane {
 
     /// Submits the turn's work and waits for more, unless there is some already.
     fn rest(&mut self, deadline_ns: Option<u64>) -> io::Result<()> {
-        if self.shard.has_backlog() || self.shard.turn_is_full() {
+        if self.shard.has_backlog() || self.shard.turn_is_full() || self.loader.is_some() {
             return self.ring.submit();
         }
         if self.mesh.has_mail() {
@@ -297,6 +349,11 @@ impl Lane {
                 Event::Sent { send, token, left } => self.sent(send, token, left),
                 Event::ReceiveEnded { token, end } => self.receive_ended(token, end),
                 Event::SendFailed { send, token } => self.send_failed(send, token),
+                Event::Wrote { write, left } => self.written(|disk, ring| disk.wrote(ring, write, left)),
+                Event::WriteFailed { write, errno } => {
+                    self.written(|disk, ring| disk.write_failed(ring, write, errno));
+                }
+                Event::Synced { errno } => self.written(|disk, _| disk.synced(errno)),
                 Event::Accepted { listener, stream, armed } => self.accepted(listener, stream, armed),
                 Event::AcceptEnded { listener, errno } => self.accept_ended(listener, errno),
                 Event::Readable { watch } => self.readable(watch),

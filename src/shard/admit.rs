@@ -41,6 +41,14 @@ impl Shard {
         if !caller.authenticated && !row.flags.has(Flags::NO_AUTH) {
             return Some(Fault::NoAuth);
         }
+        if self.loading.is_some() && !row.flags.has(Flags::LOADING) {
+            return Some(Fault::Fixed("LOADING Corelane is loading the dataset in memory"));
+        }
+        if row.is_write()
+            && let Some(why) = &self.disk_failure
+        {
+            return Some(Fault::text(why.clone()));
+        }
         if caller.shard_port { self.refusal_of_node(caller, row, args) } else { None }
     }
 

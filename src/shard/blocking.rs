@@ -27,6 +27,7 @@ use crate::command::clients::{BlockId, Closing, Inbound, Parting};
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::{CommandId, Found};
 use crate::command::{Caller, Command, Run};
+use crate::persist::Position;
 use crate::store::waiters::WaiterId;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
@@ -216,6 +217,7 @@ impl Shard {
         match served {
             Ok(served) => {
                 self.state_effect(caller, row, args);
+                self.note_durability(caller, row, args, first);
                 served
             }
             Err(fault) => {
@@ -228,11 +230,11 @@ impl Shard {
     }
 
     /// The transaction that looked at the keys is over: its reply, or none if the request is to wait.
-    pub(super) fn conclude_block(&mut self, block: BlockId, reply: Option<Output>) {
+    pub(super) fn conclude_block(&mut self, block: BlockId, reply: Option<Output>, untils: &[(ShardId, Position)]) {
         match reply {
             Some(reply) => {
                 let (_, ticket) = self.blocks.remove(block).expect("it is enrolled nowhere, so nobody has taken it");
-                self.pay(ticket, |out| out.append(reply));
+                self.pay_when_durable(ticket, reply, untils);
             }
             None => self.begin_waiting(block),
         }
@@ -291,6 +293,14 @@ impl Shard {
         assert_eq!(blocked.state, State::Taken, "only an owner that was told so serves");
         self.forget_everywhere(block, &blocked.lanes);
         self.pay(blocked.ticket, write);
+    }
+
+    /// It was served, and what it took may be lost: its connection ends.
+    pub(super) fn lose_block(&mut self, block: BlockId) {
+        let ticket = self.blocks.all.get(&block).expect("whoever is taken is served once").ticket;
+        let conn = self.conn_of(ticket);
+        self.clients.close(conn, Closing::Now);
+        self.redeem(block, |_| ());
     }
 
     /// Ends a wait that nothing came of.

@@ -81,10 +81,11 @@ impl Shard {
                 self.refuse(&fault, &mut reply);
             }
         }
+        self.note_durability(caller, found.row, args, first);
     }
 
     #[inline]
-    fn call(
+    pub(super) fn call(
         &mut self,
         caller: &Caller,
         row: &'static Command,
@@ -150,6 +151,9 @@ impl Shard {
         self.unwatch(unwatched);
         let unblocked = std::mem::take(&mut self.clients.unblocked);
         unblocked.into_iter().for_each(|(block, parting)| self.part(block, parting));
+        if self.clients.config_changed || std::mem::take(&mut self.clients.durability_changed) {
+            self.follow_durability();
+        }
         if std::mem::take(&mut self.clients.stats_reset) {
             self.stalls.reset();
         }

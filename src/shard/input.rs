@@ -15,6 +15,7 @@
 //! request or what exceeds the quota. A stage holds requests of one connection; what waits at the head of other inputs is
 //! foreseen (`foresight.rs`).
 
+use super::durable::withheld::Parting;
 use super::message::Message;
 use super::pending::put_tail;
 use super::route::{Route, is_barrier};
@@ -380,11 +381,13 @@ impl Shard {
         let spans = std::mem::take(&mut self.spans);
         let mut ran = 0;
         let mut plain = self.is_plain(&caller);
+        let mut gate = None;
         for request in &staged {
             let args = match &request.inline {
                 None => Args::new(bytes, &spans[request.spans.clone()]),
                 Some(owned) => owned.args(),
             };
+            let mark = self.keeps_journal().then(|| out.mark());
             let flow = if !self.longs.is_empty() {
                 self.run_long(&mut caller, request.found, args, request.first, out)
             } else if plain {
@@ -397,6 +400,9 @@ impl Shard {
             }
             ran += 1;
             self.ran += 1;
+            if let Some(mark) = mark {
+                self.gate(&caller, mark, &mut gate, out);
+            }
             if flow == Flow::Stop || self.turn_is_full() {
                 break;
             }
@@ -406,13 +412,20 @@ impl Shard {
         }
         self.staged = staged;
         self.spans = spans;
+        if let Some((ticket, until)) = gate {
+            self.withhold(until, Parting::Gate(ticket));
+        }
         ran
     }
 
     /// Whether requests need only be executed: all keys are here, nobody holds any, nothing is queued or noted.
     #[inline]
     fn is_plain(&self, caller: &Caller) -> bool {
-        self.lanes.is_one() && self.locks.is_empty() && !caller.queues && self.history.is_none()
+        self.lanes.is_one()
+            && self.locks.is_empty()
+            && !caller.queues
+            && self.history.is_none()
+            && !self.is_journal_congested()
     }
 
     /// Runs one request here.
@@ -574,14 +587,16 @@ impl Shard {
         let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         let owed = &client.owed;
         let elsewhere = match route {
-            _ if is_verb => !owed.is_empty(),
+            _ if is_verb => owed.is_under_way(),
             Route::Here => owed.is_elsewhere_than(self.me),
             Route::Lane(lane) => owed.is_elsewhere_than(lane),
-            Route::Several => !owed.is_empty(),
+            Route::Several => owed.is_under_way(),
         };
         let relaxed = || self.config.pipeline_order() == PipelineOrder::Relaxed && !is_verb && route != Route::Several;
         let must =
             (elsewhere || owed.has_several()) && (is_barrier(row) || is_verb) && (owed.has_several() || !relaxed());
+        let congested = congested || row.is_write() && self.is_journal_congested();
+        let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         if must {
             client.waits = true;
         } else if congested {

@@ -177,6 +177,11 @@ impl<T> Locks<T> {
         }
     }
 
+    /// What a claim holds.
+    pub(super) fn scope(&self, claim: ClaimId) -> &Scope {
+        &self.claims.get(claim.0).expect("a claim lives until its release").scope
+    }
+
     /// A claim that has been granted; each comes out once.
     pub(super) fn next_granted(&mut self) -> Option<ClaimId> {
         self.granted.pop_front()

@@ -16,6 +16,7 @@
 
 use std::ops::Range;
 
+use super::durable::withheld::Fate;
 use super::locks::ClaimId;
 use super::txn::{Order, Report};
 use crate::base::hash::KeyHash;
@@ -23,6 +24,8 @@ use crate::base::lanes::ShardId;
 use crate::command::Caller;
 use crate::command::clients::BlockId;
 use crate::command::table::CommandId;
+use crate::persist::Position;
+use crate::persist::cut::Share;
 use crate::wire::output::{Output, Splice};
 use crate::wire::request::{Args, Span};
 
@@ -83,6 +86,34 @@ pub(super) enum Message {
     /// This request of the sender waits no more.
     Forget {
         block: BlockId,
+    },
+    /// The sender has brought its part of these commands to the disk.
+    Synced {
+        shares: Box<[Share]>,
+    },
+    /// Up to here all commands over several lanes are durable on all of them.
+    Settled {
+        until: Position,
+    },
+    /// The sender wants to know when the receiver's journal is firm up to there, or up to its end if that comes first.
+    WhenFirm {
+        number: u32,
+        until: Position,
+    },
+    Told {
+        number: u32,
+        fate: Fate,
+    },
+    /// A reply will not come: the disk failed under what it would have shown.
+    Lost {
+        ticket: Ticket,
+    },
+    LostBlock {
+        block: BlockId,
+    },
+    /// The sender's journal can be written no more, in the words for whoever writes.
+    DiskFailed {
+        why: Box<str>,
     },
 }
 

@@ -19,6 +19,7 @@
 
 mod admit;
 mod blocking;
+mod durable;
 mod execute;
 mod foresight;
 mod gather;
@@ -43,6 +44,9 @@ use hashbrown::HashMap;
 pub use crate::base::lanes::ShardId;
 pub use crate::command::clients::{ConnId, Opening};
 pub use crate::command::order::Order;
+pub use durable::Keeping;
+pub use durable::journal::Sync;
+pub use durable::replay::Loading;
 pub use message::Parcel;
 
 use crate::admin::gauges::LaneGauges;
@@ -76,6 +80,8 @@ pub struct Setup {
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
     pub process: fn() -> Process,
+    /// The journal to keep, if any.
+    pub journal: Option<Keeping>,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
 }
@@ -154,6 +160,11 @@ pub struct Shard {
     /// Where the next requests of a parcel will look.
     spots: Vec<(u8, Spot, KeyHash)>,
 
+    durable: Option<Box<durable::Durable>>,
+    /// The journal cannot be written any more, in the words for whoever writes.
+    disk_failure: Option<Box<str>>,
+    loading: Option<Loading>,
+
     history: Option<Vec<Ran>>,
     stopwatch: fn() -> u64,
     process: fn() -> Process,
@@ -168,11 +179,14 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let table = Table::new();
         let (lanes, me) = (Lanes::new(setup.identity.lanes), ShardId(setup.identity.lane));
+        let durable = setup.journal.map(|keeping| Box::new(durable::Durable::new(keeping, lanes, me)));
         let each = || (0..lanes.count()).map(|_| Box::<Parcel>::default()).collect();
+        let mut store = Store::new(setup.config.database_count(), setup.seed, setup.identity.lane);
+        store.effects.recording = durable.is_some();
         Self {
             lanes,
             me,
-            store: Store::new(setup.config.database_count(), setup.seed, setup.identity.lane),
+            store,
             stats: Stats::watching(table.len(), setup.config.latency_monitor_threshold_ms().unsigned_abs()),
             identity: setup.identity,
             config: setup.config,
@@ -209,6 +223,9 @@ impl Shard {
             blocks: blocking::Blocks::default(),
             waiting: waiters::Waiting::default(),
             spots: Vec::new(),
+            durable,
+            disk_failure: None,
+            loading: None,
             history: setup.trace.then(Vec::new),
             stopwatch: setup.stopwatch,
             process: setup.process,
@@ -250,7 +267,9 @@ impl Shard {
             // Client numbers of one lane are congruent to it, so that KILL and UNBLOCK know where to go.
             self.clients.last_id += 1;
             let id = self.clients.last_id * u64::from(self.lanes.count()) + u64::from(self.me.0);
-            return Ok(ConnId(self.clients.slab.insert(Client::new(id, opening, open, self.now.millis()))));
+            let client = Client::new(id, opening, open, self.now.millis());
+            let fsyncs = client.durability.fsyncs(self.config.journal_fsync());
+            return Ok(ConnId(self.clients.slab.insert(Client { fsyncs, ..client })));
         };
         self.stats.rejected_connections += 1;
         Err(refusal)
@@ -291,6 +310,8 @@ impl Shard {
             || !self.guests.is_empty()
             || !self.guest_jobs.is_empty()
             || self.waiting.has_asked()
+            || !self.is_written()
+            || self.durable.as_ref().is_some_and(|durable| !durable.is_quiet())
     }
 
     /// Nothing is under way: no reply owed, no key held, nothing to tell another lane.
@@ -368,7 +389,9 @@ impl Shard {
             self.stats.latency.note(Slow::Turn, what, own_ns, self.now.unix_us);
         }
         let linger = self.end_lingering();
-        [store, sweep, waits, linger].into_iter().flatten().min()
+        self.judge_shares();
+        let journal = self.journal_deadline_ns();
+        [store, sweep, waits, linger, journal].into_iter().flatten().min()
     }
 
     /// Expires and frees; timed only when there is something to do.

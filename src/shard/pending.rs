@@ -42,6 +42,11 @@ impl Shard {
         Ticket(self.debts.insert(Debt { conn: caller.conn, client: caller.client, number, place }))
     }
 
+    /// Whose reply it is.
+    pub(super) fn conn_of(&self, ticket: Ticket) -> ConnId {
+        self.debts.get(ticket.0).expect("a ticket is redeemed once").conn
+    }
+
     /// The reply has come.
     pub(super) fn pay(&mut self, ticket: Ticket, write: impl FnOnce(&mut Output)) {
         let Debt { conn, client: id, number, place } = self.debts.remove(ticket.0).expect("a ticket is redeemed once");
@@ -53,13 +58,17 @@ impl Shard {
         let Client { owed, output, .. } = client;
         owed.pay(number, place, output, &mut self.spares, write);
         self.spares.truncate(limits::SPARE_OUTPUTS_MAX);
-        let is_over = client.owed.is_empty();
+        let (under_way, withheld) = (client.owed.is_under_way(), !client.owed.is_empty());
         let (waits, closing) = (client.waits, client.closing);
-        if !is_over {
-            return self.linger(conn);
+        if withheld {
+            self.linger(conn);
+        } else {
+            self.clients.order_flush(conn);
         }
-        self.clients.order_flush(conn);
-        if closing == Closing::AfterReplies {
+        if under_way {
+            return;
+        }
+        if closing == Closing::AfterReplies && !withheld {
             self.clients.close(conn, Closing::AfterFlush);
         } else if waits {
             self.resume(conn);

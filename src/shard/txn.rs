@@ -23,6 +23,7 @@
 use std::collections::VecDeque;
 
 use super::Shard;
+use super::durable::Signature;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::steps::Step;
@@ -36,6 +37,7 @@ use crate::command::clients::BlockId;
 use crate::command::multi::WatchedKey;
 use crate::command::staged::Cargo;
 use crate::command::table::CommandId;
+use crate::persist::Position;
 use crate::store::waiters::WaiterId;
 use crate::store::watchers::Since;
 use crate::wire::fault::Fault;
@@ -85,6 +87,7 @@ pub(super) enum Order {
         watched: Vec<WatchedKey>,
         now: Millis,
         run: Vec<Errand>,
+        signature: Option<Signature>,
     },
     Run {
         errands: Vec<Errand>,
@@ -114,14 +117,9 @@ pub(super) enum Why {
 #[derive(Debug)]
 pub(super) enum Report {
     /// With the time of the participant, and when the first of the watched keys will be gone by itself.
-    Granted {
-        now: Millis,
-        until: Option<Millis>,
-    },
+    Granted { now: Millis, until: Option<Millis> },
     /// Somebody holds a key. The work that came along goes back.
-    Refused {
-        run: Vec<Errand>,
-    },
+    Refused { run: Vec<Errand> },
     /// A watched key has changed.
     Changed,
     /// There is no memory left for what it may need.
@@ -130,6 +128,8 @@ pub(super) enum Report {
         ran: Vec<Ran>,
         cargo: Cargo,
         now: Millis,
+        /// Up to where the participant's journal must be firm before the reply may leave.
+        until: Position,
     },
 }
 
@@ -195,6 +195,10 @@ pub(super) struct Txn {
     pub(super) now: Millis,
     /// When the first of the watched keys will be gone by itself.
     until: Option<Millis>,
+    /// What it leaves in the journals of several lanes.
+    signature: Option<Signature>,
+    /// Up to where the journals of which lanes must be firm before the reply may leave.
+    untils: Vec<(ShardId, Position)>,
 }
 
 /// How the reply is made of those of the steps.
@@ -223,6 +227,11 @@ pub(super) struct Guest {
     /// The claim was sent with its work.
     at_once: bool,
     grows: bool,
+    signature: Option<Signature>,
+    /// What its errands have left for the journal.
+    effects: Vec<u8>,
+    /// Up to where the journal must be firm before what it showed may be seen.
+    until: Position,
 }
 
 impl Shard {
@@ -236,7 +245,10 @@ impl Shard {
         form: Form,
         grows: bool,
     ) {
+        let signature = self.signature(&shares);
         let number = self.txns.insert(Txn {
+            signature,
+            untils: Vec::new(),
             caller: *caller,
             ticket,
             shares,
@@ -257,6 +269,16 @@ impl Shard {
             return self.run_steps(tx);
         }
         self.try_all(tx);
+    }
+
+    /// What a command leaves in the journals of the lanes that it may change, if these are several.
+    fn signature(&mut self, shares: &[Share]) -> Option<Signature> {
+        self.keeps_journal().then_some(())?;
+        let lanes: Box<[u16]> = shares.iter().filter(|share| share.writes()).map(|share| share.lane.0).collect();
+        if lanes.len() < 2 {
+            return None;
+        }
+        Some(Signature { number: self.next_serial()?, lanes })
     }
 
     pub(super) fn txn(&mut self, tx: TxId) -> &mut Txn {
@@ -289,8 +311,8 @@ impl Shard {
             let wait = !run.is_empty() && own.is_none_or(|own| own < i);
             let (scope, watched) = (share.scope.clone().unwrap_or(Scope::Keys(Vec::new())), share.watched.clone());
             let run = std::mem::take(&mut run);
-            let (caller, grows) = (txn.caller, txn.grows);
-            orders.push((share.lane, Order::Claim { caller, grows, wait, scope, watched, now, run }));
+            let (caller, grows, signature) = (txn.caller, txn.grows, txn.signature.clone());
+            orders.push((share.lane, Order::Claim { caller, grows, wait, scope, watched, now, run, signature }));
         }
         if orders.is_empty() {
             return self.run_steps(tx);
@@ -309,9 +331,9 @@ impl Shard {
         }
         // Looked at only when it is held: others may be in the middle of something.
         let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return Held::Refused };
-        let caller = self.txn(tx).caller;
+        let (caller, signature) = (self.txn(tx).caller, self.txn(tx).signature.clone());
         let has_watched = !watched.is_empty();
-        self.guests.insert(tx, Guest { has_watched, ..Guest::new(caller, Some(claim), now) });
+        self.guests.insert(tx, Guest { has_watched, signature, ..Guest::new(caller, Some(claim), now) });
         if watched.iter().any(|key| self.has_changed(key, now)) {
             self.trace(&caller, now);
             self.txn(tx).is_stale = true;
@@ -324,7 +346,7 @@ impl Shard {
             txn.shares[own].state = Held::Yes;
             return Held::Yes;
         }
-        self.dismiss(tx);
+        self.dismiss(tx, Why::Retry);
         Held::No
     }
 
@@ -347,8 +369,8 @@ impl Shard {
         share.state = Held::Asked;
         let (lane, watched) = (share.lane, share.watched.clone());
         let scope = share.scope.clone().unwrap_or(Scope::Keys(Vec::new()));
-        let (caller, grows) = (txn.caller, txn.grows);
-        self.order(tx, lane, Order::Claim { caller, grows, wait: true, scope, watched, now, run: Vec::new() });
+        let (caller, grows, signature, run) = (txn.caller, txn.grows, txn.signature.clone(), Vec::new());
+        self.order(tx, lane, Order::Claim { caller, grows, wait: true, scope, watched, now, run, signature });
     }
 
     /// A participant's report has come to the home.
@@ -377,8 +399,11 @@ impl Shard {
                 txn.steps.clear();
                 txn.doing = None;
             }
-            Report::Ran { ran, cargo, now } => {
+            Report::Ran { ran, cargo, now, until } => {
                 txn.now = txn.now.max(now);
+                if until > Position::default() {
+                    txn.untils.push((from, until));
+                }
                 // Work that came with its claim has given it back.
                 if txn.phase != Phase::Running {
                     txn.shares[at].state = Held::No;
@@ -514,18 +539,19 @@ impl Shard {
 
     fn finish(&mut self, tx: TxId) {
         self.release_all(tx, Why::Over);
-        let Txn { caller, ticket, shares, mut replies, form, .. } =
-            self.txns.remove(tx.number).expect("just looked at");
+        let txn = self.txns.remove(tx.number).expect("just looked at");
+        let untils = txn.untils();
+        let Txn { caller, ticket, shares, mut replies, form, .. } = txn;
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
         if let Form::Blocking(block) = form {
-            return self.conclude_block(block, replies.pop());
+            return self.conclude_block(block, replies.pop(), &untils);
         }
-        self.pay(ticket, |out| {
-            if form == Form::Array {
-                Reply::new(out, caller.dialect).array(replies.len());
-            }
-            replies.into_iter().for_each(|reply| out.append(reply));
-        });
+        let mut out = Output::default();
+        if form == Form::Array {
+            Reply::new(&mut out, caller.dialect).array(replies.len());
+        }
+        replies.into_iter().for_each(|reply| out.append(reply));
+        self.pay_when_durable(ticket, out, &untils);
     }
 
     /// To a participant, which may be this lane itself.
@@ -549,9 +575,9 @@ impl Shard {
 impl Shard {
     pub(super) fn obey(&mut self, tx: TxId, order: Order) {
         match order {
-            Order::Claim { caller, grows, wait, scope, watched, now, run } => {
+            Order::Claim { caller, grows, wait, scope, watched, now, run, signature } => {
                 let (at_once, errands) = (!run.is_empty(), run.into());
-                let guest = Guest { watched, errands, at_once, grows, ..Guest::new(caller, None, now) };
+                let guest = Guest { watched, errands, at_once, grows, signature, ..Guest::new(caller, None, now) };
                 self.claim_for(tx, wait, scope, guest);
             }
             Order::Run { errands, cargo, now, then } => {
@@ -568,7 +594,7 @@ impl Shard {
                     let (caller, now) = (*caller, *now);
                     self.trace(&caller, now);
                 }
-                self.dismiss(tx);
+                self.dismiss(tx, why);
             }
         }
     }
@@ -606,10 +632,10 @@ impl Shard {
         let (watched, caller) = (std::mem::take(&mut guest.watched), guest.caller);
         if watched.iter().any(|key| self.has_changed(key, now)) {
             self.trace(&caller, now);
-            self.dismiss(tx);
+            self.dismiss(tx, Why::Retry);
             self.report(tx, Report::Changed);
         } else if grows && self.is_full() {
-            self.dismiss(tx);
+            self.dismiss(tx, Why::Retry);
             self.report(tx, Report::Full);
         } else if at_once {
             self.run_guest(tx);
@@ -626,10 +652,12 @@ impl Shard {
             let Some(errand) = guest.errands.pop_front() else { break };
             let (now, mut cargo) = (guest.now, std::mem::take(&mut guest.cargo));
             self.ran += 1;
-            let ran = self.run_errand(&errand, &mut cargo, now);
+            let (ran, effects, until) = self.apart(|shard| shard.run_errand(&errand, &mut cargo, now));
             let guest = self.guests.get_mut(&tx).expect("still here");
             guest.cargo = cargo;
             guest.ran.push(ran);
+            guest.effects.extend(effects);
+            guest.until = guest.until.max(until);
             if let Some(job) = self.begun.take() {
                 let to = Addressee::Guest(tx);
                 self.guest_jobs.push_back(GuestJob { job, caller: errand.caller, command: errand.command, to });
@@ -638,10 +666,12 @@ impl Shard {
         }
         let guest = self.guests.get_mut(&tx).expect("still here");
         let (ran, cargo, now) = (std::mem::take(&mut guest.ran), std::mem::take(&mut guest.cargo), guest.now);
+        // What is not in the journal yet will be when the home asks.
+        let mut until = if guest.effects.is_empty() { guest.until } else { Position::MAX };
         if guest.then == Then::Release {
-            self.dismiss(tx);
+            until = self.dismiss(tx, Why::Over);
         }
-        self.report(tx, Report::Ran { ran, cargo, now });
+        self.report(tx, Report::Ran { ran, cargo, now, until });
     }
 
     /// The job of a guest's errand is over.
@@ -651,12 +681,19 @@ impl Shard {
         self.run_guest(tx);
     }
 
-    /// Gives a share's intents back.
-    fn dismiss(&mut self, tx: TxId) {
-        let guest = self.guests.remove(&tx).expect("dismissed once");
-        if let Some(claim) = guest.claim {
+    /// Gives a share's intents back; first, if it is over, what it did goes into the journal. Up to where that must be firm before what it
+    /// showed may be seen.
+    fn dismiss(&mut self, tx: TxId, why: Why) -> Position {
+        let Guest { claim, signature, effects, until, .. } = self.guests.remove(&tx).expect("dismissed once");
+        let mut until = until;
+        if why == Why::Over && self.keeps_journal() {
+            let scope = claim.map(|claim| self.locks.scope(claim).clone());
+            until = until.max(self.append_guest(tx, signature.as_ref(), &effects, scope));
+        }
+        if let Some(claim) = claim {
             self.locks.release(claim);
         }
+        until
     }
 
     /// When the first of these keys will be gone by itself, which is a change too.
@@ -728,11 +765,39 @@ impl Guest {
             ran: Vec::new(),
             at_once: false,
             grows: false,
+            signature: None,
+            effects: Vec::new(),
+            until: Position::default(),
         }
     }
 }
 
+impl Txn {
+    /// Which journals the reply waits for, and up to where; none unless its client wants that.
+    fn untils(&self) -> Vec<(ShardId, Position)> {
+        if !self.caller.fsyncs {
+            return Vec::new();
+        }
+        let signed = self.signature.iter().flat_map(|signature| &signature.lanes);
+        let signed = signed.map(|lane| (ShardId(*lane), Position::MAX));
+        let mut untils: Vec<(ShardId, Position)> = signed.chain(self.untils.iter().copied()).collect();
+        // Of each lane the furthest.
+        untils.sort_unstable_by_key(|(lane, until)| (*lane, std::cmp::Reverse(*until)));
+        untils.dedup_by_key(|(lane, _)| *lane);
+        untils
+    }
+}
+
 impl Share {
+    /// Whether it may change anything.
+    fn writes(&self) -> bool {
+        match &self.scope {
+            None => false,
+            Some(Scope::Whole(mode)) => *mode == Mode::Exclusive,
+            Some(Scope::Keys(keys)) => keys.iter().any(|(_, mode)| *mode == Mode::Exclusive),
+        }
+    }
+
     pub(super) fn new(lane: ShardId) -> Self {
         Self { lane, scope: None, watched: Vec::new(), state: Held::No }
     }

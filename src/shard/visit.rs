@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 
+use super::durable::withheld::Parting;
 use super::locks::{ClaimId, Scope};
 use super::message::{Message, Parcel, Piece, Ticket, TxId};
 use super::route::mode;
@@ -128,6 +129,13 @@ impl Shard {
             Message::Forget { block } => {
                 self.forget_waiter(WaiterId { home: from, block: block.0 });
             }
+            Message::Synced { shares } => self.hear_shares(from, shares.into()),
+            Message::Settled { until } => self.settle_shares(until),
+            Message::WhenFirm { number, until } => self.tell_when_firm(from, number, until),
+            Message::Told { number, fate } => self.told(number, fate),
+            Message::Lost { ticket } => self.lose(ticket),
+            Message::LostBlock { block } => self.lose_block(block),
+            Message::DiskFailed { why } => self.disk_failed(why),
         }
     }
 
@@ -154,11 +162,11 @@ impl Shard {
 
     fn run_visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
         let found = self.table.found(command);
-        if caller.home == self.me {
+        if caller.home == self.me || caller.fsyncs {
             let mut reply = Output::default();
             self.execute(caller, Some(found), args, first, &mut reply);
             if self.begun.is_none() {
-                self.pay(ticket, |out| out.append(reply));
+                self.answer(Addressee::Ticket(caller.home, ticket), reply);
             }
         } else {
             // The reply is written where it leaves from.
@@ -304,7 +312,15 @@ impl Shard {
     }
 
     fn answer(&mut self, to: Addressee, reply: Output) {
+        let until = self.take_until();
         match to {
+            Addressee::Ticket(home, ticket) if !self.is_firm(until) => {
+                let parting = match home == self.me {
+                    true => Parting::Reply(ticket, reply),
+                    false => Parting::Done(home, ticket, reply),
+                };
+                self.withhold(until, parting);
+            }
             Addressee::Ticket(home, ticket) if home == self.me => self.pay(ticket, |out| out.append(reply)),
             Addressee::Ticket(home, ticket) => {
                 let outbox = &mut self.outboxes[home.index()];

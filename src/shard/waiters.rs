@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 
 use super::Shard;
 use super::blocking::way_of;
+use super::durable::withheld::Parting;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::Message;
 use super::txn::Errand;
@@ -25,6 +26,7 @@ use crate::command::Caller;
 use crate::command::blocking::Served;
 use crate::command::clients::BlockId;
 use crate::command::table::CommandId;
+use crate::persist::Position;
 use crate::store::waiters::{Place, WaiterId};
 use crate::wire::output::Output;
 use crate::wire::request::Request;
@@ -134,8 +136,8 @@ impl Shard {
                 return self.outboxes[waiter.home.index()].messages.push(Message::May { block, claim });
             }
             if self.take_block(block) {
-                let reply = self.serve_waiter(waiter, word, at);
-                self.redeem(block, |out| out.append(reply));
+                let (reply, until) = self.serve_waiter(waiter, word, at);
+                self.withhold(until, Parting::Served(self.me, block, reply));
             } else {
                 self.forget_waiter(waiter);
             }
@@ -158,27 +160,29 @@ impl Shard {
     pub(super) fn hear_answer(&mut self, claim: ClaimId, taken: bool) {
         let Asked { waiter, word, at } = self.waiting.asked.remove(&claim).expect("an answer follows a question");
         if taken {
-            let reply = self.serve_waiter(waiter, word, at);
-            let outbox = &mut self.outboxes[waiter.home.index()];
-            let piece = outbox.pack_reply(&reply);
-            outbox.messages.push(Message::Served { block: BlockId(waiter.block), piece });
+            let (reply, until) = self.serve_waiter(waiter, word, at);
+            self.withhold(until, Parting::Served(waiter.home, BlockId(waiter.block), reply));
         } else {
             self.forget_waiter(waiter);
         }
         self.serve_waiters(claim);
     }
 
-    fn serve_waiter(&mut self, waiter: WaiterId, word: usize, at: Millis) -> Output {
+    /// The reply, and up to where the journal must be firm before it may leave.
+    fn serve_waiter(&mut self, waiter: WaiterId, word: usize, at: Millis) -> (Output, Position) {
         let wish = self.take_waiter(waiter).expect("who was taken is forgotten by nobody else");
         let Wish { caller, command, request } = *wish;
         let mut out = Output::default();
         let before = std::mem::replace(&mut self.at, at);
+        let outer = self.take_until();
         self.waiting.hold_back();
         let served = self.serve_word(&caller, command, request.args(), word, &mut out);
         assert_eq!(served, Served::Yes, "the key is held and has what was awaited");
         self.waiting.go_on();
         self.at = before;
         self.ran += 1;
-        out
+        let until = self.take_until();
+        self.put_until(outer);
+        (out, until)
     }
 }

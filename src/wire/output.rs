@@ -91,6 +91,14 @@ impl Output {
         self.shared.truncate(mark.shared);
     }
 
+    /// Takes what was written after `mark`.
+    #[must_use]
+    pub fn split_off(&mut self, mark: Mark) -> Self {
+        let mut shared = self.shared.split_off(mark.shared);
+        shared.iter_mut().for_each(|splice| splice.at -= mark.bytes);
+        Self { bytes: self.bytes.split_off(mark.bytes), shared }
+    }
+
     /// Appends all of this to another, large values by reference.
     pub fn copy_to(&self, other: &mut Self) {
         other.append_part(&self.bytes, &self.shared, 0);

@@ -29,6 +29,7 @@ impl Driver {
             seed: [1, 2],
             stopwatch: || 0,
             process: Default::default,
+            journal: None,
             cpu_time_ns: || 0,
             trace: false,
         });

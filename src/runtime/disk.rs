@@ -1,0 +1,96 @@
+//! The file a lane writes its journal to. One write is in flight at a time; the shard decides what is in it.
+//!
+//! ```text
+//!  Sync::No     write
+//!  Sync::This   write with RWF_DSYNC                  one request: half the latency of a write and an fdatasync here
+//!  Sync::All    write, and when it is done fdatasync  what was written before is not on the disk yet
+//! ```
+//!
+//! Both go through the lane's ring and complete like anything else; where the kernel must block, a worker of the ring does.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use super::ring::{Durable, Ring, WriteId};
+use crate::shard::Sync;
+
+#[derive(Debug)]
+pub(super) struct Disk {
+    file: File,
+    /// Where the next write begins.
+    offset: u64,
+    /// The write in flight is followed by a sync.
+    syncs: bool,
+    spare: Vec<u8>,
+}
+
+/// What came of a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Pending,
+    Done,
+    Failed { errno: i32 },
+}
+
+/// A buffer that grew beyond this for one large write is freed.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
+impl Disk {
+    /// Writes from the beginning of an empty file on.
+    pub(super) fn new(file: File) -> Self {
+        Self { file, offset: 0, syncs: false, spare: Vec::new() }
+    }
+
+    /// An empty buffer for the next write.
+    pub(super) fn spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// The buffer was not needed.
+    pub(super) fn put_back(&mut self, spare: Vec<u8>) {
+        self.spare = spare;
+    }
+
+    /// Starts a write, of nothing if only what was written before is to be synced.
+    pub(super) fn write(&mut self, ring: &mut Ring, bytes: Vec<u8>, sync: Sync) {
+        let fd = self.file.as_raw_fd();
+        self.syncs = sync == Sync::All;
+        if bytes.is_empty() {
+            self.spare = bytes;
+            return ring.sync(fd);
+        }
+        let offset = self.offset;
+        self.offset += bytes.len() as u64;
+        ring.write(fd, bytes, offset, if sync == Sync::This { Durable::Yes } else { Durable::No });
+    }
+
+    pub(super) fn wrote(&mut self, ring: &mut Ring, write: WriteId, left: usize) -> Outcome {
+        if left > 0 {
+            ring.write_rest(write);
+            return Outcome::Pending;
+        }
+        self.take_back(ring, write);
+        if self.syncs {
+            ring.sync(self.file.as_raw_fd());
+            return Outcome::Pending;
+        }
+        Outcome::Done
+    }
+
+    pub(super) fn write_failed(&mut self, ring: &mut Ring, write: WriteId, errno: i32) -> Outcome {
+        self.take_back(ring, write);
+        Outcome::Failed { errno }
+    }
+
+    pub(super) fn synced(&self, errno: i32) -> Outcome {
+        if errno == 0 { Outcome::Done } else { Outcome::Failed { errno } }
+    }
+
+    fn take_back(&mut self, ring: &mut Ring, write: WriteId) {
+        let mut bytes = ring.take_bytes(write);
+        if bytes.capacity() <= SPARE_BYTES_MAX {
+            bytes.clear();
+            self.spare = bytes;
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! What of this lane is on its way to the disk, and who waits for it. Decisions only: the driver writes and syncs.
+//!
+//! ```text
+//!  records --append--> tail --next_write--> [ in flight ] --done--> synced      this lane's stream is on the disk so far
+//!                                                                    | shares of commands over several lanes, told to the notary
+//!                                                                    v
+//!                                                                  firm         and nothing before here can be undone by a
+//!                                                                     |         recovery, whatever happens to other lanes
+//!                                     replies that show what is not firm: withheld until it is
+//! ```
+//!
+//! One write is in flight at a time; what arrives meanwhile goes in the next (group commit). `journal.rs` is that, `notary.rs` what lane 0 does
+//! for all, `written.rs` knows which keys were written last where, `withheld.rs` who waits, `replay.rs` repeats what was written.
+
+pub(super) mod journal;
+pub(super) mod notary;
+pub(super) mod replay;
+pub(super) mod withheld;
+pub(super) mod written;
+
+use self::journal::{Journal, Sync};
+use self::notary::Notary;
+use self::withheld::Withheld;
+use self::written::Written;
+use super::locks::{Mode, Scope};
+use super::message::{Message, TxId};
+use super::{Shard, ShardId};
+use crate::base::hash::KeyHash;
+use crate::base::lanes::Lanes;
+use crate::command::clients::Durability;
+use crate::command::{Caller, Command, Part, Run};
+use crate::config::Fsync;
+use crate::persist::Position;
+use crate::persist::block::Origin;
+use crate::persist::cut::Share;
+use crate::persist::record::{self, Transaction};
+use crate::wire::request::Args;
+
+/// A journal that a shard is to keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    pub origin: Origin,
+    /// Where its stream goes on.
+    pub start: Position,
+    pub fsync: Fsync,
+}
+
+#[derive(Debug)]
+pub(super) struct Durable {
+    journal: Journal,
+    /// On lane 0, if there are others.
+    notary: Option<Notary>,
+    written: Written,
+    withheld: Withheld,
+    /// Bytes of records among the effects that were looked at, so that what the running command left can be told.
+    noted: usize,
+    /// Up to where the stream must be firm before the replies of the running request may leave.
+    until: Position,
+    /// Clients that want every write synced whatever `appendfsync` says.
+    pub(super) waiting_clients: usize,
+    serial: u64,
+}
+
+/// What a command over several lanes leaves in the journal of each that it may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signature {
+    pub(super) number: u64,
+    /// Those lanes.
+    pub(super) lanes: Box<[u16]>,
+}
+
+impl Durable {
+    pub(super) fn new(keeping: Keeping, lanes: Lanes, me: ShardId) -> Self {
+        let notary = (me.0 == 0 && !lanes.is_one()).then(|| Notary::new(lanes));
+        Self {
+            journal: Journal::new(keeping.origin, keeping.start, keeping.fsync),
+            notary,
+            written: Written::default(),
+            withheld: Withheld::default(),
+            noted: 0,
+            until: Position::default(),
+            waiting_clients: 0,
+            serial: 0,
+        }
+    }
+
+    /// Nobody waits for the disk.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.withheld.is_empty() && self.notary.as_ref().is_none_or(Notary::is_quiet)
+    }
+
+    /// Whether anybody may have to wait for the disk.
+    #[inline]
+    fn is_tracking(&self) -> bool {
+        self.journal.fsync() == Fsync::Always || self.waiting_clients > 0
+    }
+}
+
+/// For the driver.
+impl Shard {
+    /// The next write of the journal, if it is time for one; its bytes are appended to `out`, none if only what was written before is to be
+    /// synced. Its end is told by [`Self::write_done`] or [`Self::write_failed`].
+    pub fn next_write(&mut self, out: &mut Vec<u8>) -> Option<Sync> {
+        self.collect_effects();
+        let durable = self.durable.as_mut()?;
+        let sync = durable.journal.next_write(self.now.mono_ns, durable.withheld.last(), out)?;
+        if durable.is_tracking() {
+            durable.written.seal(durable.journal.end());
+        }
+        Some(sync)
+    }
+
+    pub fn write_done(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        durable.journal.done();
+        let shares = durable.journal.take_synced_shares();
+        if !shares.is_empty() {
+            self.tell_notary(shares);
+        }
+        self.firm_moved();
+    }
+
+    /// The disk failed, in these words. Replies that wait for it never leave: whether their writes are on the disk is not known.
+    pub fn write_failed(&mut self, why: &str) {
+        let Some(durable) = &mut self.durable else { return };
+        durable.journal.fail();
+        let text = format!("MISCONF Errors writing to the AOF file: {why}");
+        for lane in self.lanes.all().filter(|lane| *lane != self.me) {
+            self.outboxes[lane.index()].messages.push(Message::DiskFailed { why: text.as_str().into() });
+        }
+        self.disk_failed(text.into());
+    }
+
+    /// Nothing of the journal is left to be written or synced.
+    pub fn is_written(&self) -> bool {
+        self.durable.as_ref().is_none_or(|durable| durable.journal.is_quiet() && self.store.effects.is_empty())
+    }
+
+    /// When the journal wants to be asked again, in nanoseconds of the monotonic clock.
+    pub(super) fn journal_deadline_ns(&mut self) -> Option<u64> {
+        self.collect_effects();
+        self.durable.as_ref()?.journal.deadline_ns()
+    }
+
+    /// An option or a client's wish has changed: who waits for the disk.
+    pub(super) fn follow_durability(&mut self) {
+        let fsync = self.config.journal_fsync();
+        let mut waiting = 0;
+        for (_, client) in self.clients.slab.iter_mut() {
+            client.fsyncs = client.durability.fsyncs(fsync);
+            waiting += usize::from(client.durability == Durability::Fsync);
+        }
+        let Some(durable) = &mut self.durable else { return };
+        if let Some(fsync) = fsync {
+            durable.journal.set_fsync(fsync);
+        }
+        let tracked = durable.is_tracking();
+        durable.waiting_clients = waiting;
+        if durable.is_tracking() && !tracked {
+            // What was written before is not known key by key.
+            let end = durable.journal.end().after(self.store.effects.len());
+            durable.written.note_all(end);
+        }
+    }
+
+    /// Moves what the turn's commands have left into the journal.
+    fn collect_effects(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        if !self.store.effects.is_empty() {
+            durable.journal.append(self.store.effects.records(), self.now.mono_ns);
+            self.store.effects.clear();
+        }
+        durable.noted = 0;
+    }
+}
+
+/// For commands.
+impl Shard {
+    /// Where the next record will begin.
+    fn journal_end(&self) -> Position {
+        let before = self.durable.as_ref().map_or_else(Position::default, |durable| durable.journal.end());
+        before.after(self.store.effects.len())
+    }
+
+    /// A request has run here: notes where its keys were written, and up to where the stream must be firm before its reply may leave.
+    #[inline]
+    pub(super) fn note_durability(&mut self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) {
+        if self.durable.as_ref().is_some_and(|durable| durable.is_tracking()) {
+            self.track(caller, row, args, first);
+        }
+    }
+
+    fn track(&mut self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) {
+        let end = self.journal_end();
+        // Whole-keyspace commands have no keys of their own.
+        let everything =
+            row.keys.first == 0 && matches!(row.run, Run::Split { part: Part::Keys(_) | Part::Sliced(_), .. });
+        let hash_key = self.store.hash_key;
+        let Some(durable) = &mut self.durable else { return };
+        let wrote = self.store.effects.len() > std::mem::replace(&mut durable.noted, self.store.effects.len());
+        let mut until = if everything { end } else { Position::default() };
+        let mut note = |key: KeyHash| {
+            if wrote {
+                durable.written.note(key, end);
+            } else {
+                until = until.max(durable.written.last(key));
+            }
+        };
+        let mut keys = row.keys.positions(args.len());
+        // The hash of the first is known.
+        if row.keys.first > 0 && keys.next().is_some() {
+            note(if row.keys.first == 1 { first } else { hash_key.key(args.at(usize::from(row.keys.first))) });
+        }
+        keys.for_each(|at| note(hash_key.key(args.at(at))));
+        if wrote {
+            until = end;
+            if everything {
+                durable.written.note_all(end);
+            }
+        }
+        if caller.fsyncs {
+            durable.until = durable.until.max(until);
+        }
+    }
+
+    #[inline]
+    pub(super) fn keeps_journal(&self) -> bool {
+        self.durable.is_some()
+    }
+
+    /// Runs something of which the effects shall stand in the journal later, all together; with up to where the stream must be firm before
+    /// its reply may leave.
+    pub(super) fn apart<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> (R, Vec<u8>, Position) {
+        let before = self.store.effects.len();
+        let ran = run(self);
+        let effects = self.store.effects.split_off(before);
+        let until = self.take_until();
+        if let Some(durable) = &mut self.durable {
+            durable.noted = before;
+        }
+        (ran, effects, until)
+    }
+
+    /// The keys of a request that is served apart from what runs: see [`Self::note_durability`].
+    pub(super) fn put_until(&mut self, until: Position) {
+        if let Some(durable) = &mut self.durable {
+            durable.until = durable.until.max(until);
+        }
+    }
+
+    /// Up to where the stream must be firm before the replies since the last call may leave.
+    #[inline]
+    pub(super) fn take_until(&mut self) -> Position {
+        self.durable.as_mut().map_or_else(Position::default, |durable| std::mem::take(&mut durable.until))
+    }
+
+    pub(super) fn is_firm(&self, until: Position) -> bool {
+        self.durable.as_ref().is_none_or(|durable| until <= durable.journal.firm())
+    }
+
+    /// The number of a command over several lanes among all in the journal.
+    pub(super) fn next_serial(&mut self) -> Option<u64> {
+        let durable = self.durable.as_mut()?;
+        durable.serial += 1;
+        Some(durable.serial)
+    }
+
+    /// What a guest has done is over, and its keys are given back now: its part goes into the journal, in one record. Where that ends.
+    pub(super) fn append_guest(
+        &mut self,
+        tx: TxId,
+        signature: Option<&Signature>,
+        effects: &[u8],
+        scope: Option<Scope>,
+    ) -> Position {
+        if signature.is_none() && effects.is_empty() {
+            return Position::default();
+        }
+        // What others have left stands before it.
+        self.collect_effects();
+        let now_ns = self.now.mono_ns;
+        let Some(durable) = &mut self.durable else { return Position::default() };
+        match signature {
+            Some(Signature { number, lanes }) => {
+                let of = Transaction { home: tx.home.0, number: *number };
+                durable.journal.append_share(of, lanes, effects, now_ns);
+            }
+            None => {
+                let mut group = Vec::with_capacity(effects.len() + record::HEAD_BYTES);
+                record::put_group(&mut group, effects);
+                durable.journal.append(&group, now_ns);
+            }
+        }
+        let end = durable.journal.end();
+        if durable.is_tracking() {
+            match scope {
+                Some(Scope::Keys(keys)) => {
+                    let written = keys.into_iter().filter(|(_, mode)| *mode == Mode::Exclusive);
+                    written.for_each(|(key, _)| durable.written.note(key, end));
+                }
+                Some(Scope::Whole(_)) | None => durable.written.note_all(end),
+            }
+        }
+        end
+    }
+
+    /// More waits to be written than may: whoever would add to it waits.
+    #[inline]
+    pub(super) fn is_journal_congested(&self) -> bool {
+        self.durable.as_ref().is_some_and(|durable| durable.journal.is_congested())
+    }
+}
+
+/// Between lanes.
+impl Shard {
+    fn tell_notary(&mut self, shares: Vec<Share>) {
+        if self.me.0 == 0 {
+            return self.hear_shares(self.me, shares);
+        }
+        self.outboxes[0].messages.push(Message::Synced { shares: shares.into() });
+    }
+
+    /// A lane has synced its part of these commands.
+    pub(super) fn hear_shares(&mut self, from: ShardId, shares: Vec<Share>) {
+        let notary = self.durable.as_mut().and_then(|durable| durable.notary.as_mut());
+        notary.expect("lane 0 has one, and all lanes keep a journal or none").hear(from, shares);
+    }
+
+    /// Tells the lanes what has become durable by what was heard in this turn.
+    pub(super) fn judge_shares(&mut self) {
+        let Some(notary) = self.durable.as_mut().and_then(|durable| durable.notary.as_mut()) else { return };
+        for (lane, until) in notary.judge() {
+            if lane == self.me {
+                self.settle_shares(until);
+            } else {
+                self.outboxes[lane.index()].messages.push(Message::Settled { until });
+            }
+        }
+    }
+
+    pub(super) fn settle_shares(&mut self, until: Position) {
+        if let Some(durable) = &mut self.durable {
+            durable.journal.settle(until);
+        }
+        self.firm_moved();
+    }
+
+    fn firm_moved(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        durable.written.forget(durable.journal.firm());
+        if !durable.is_tracking() {
+            durable.written.clear();
+        }
+        self.let_go();
+        self.feed_starved();
+    }
+}

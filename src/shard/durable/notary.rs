@@ -1,0 +1,84 @@
+//! Lane 0 tells all lanes which commands over several of them are durable: the greatest consistent cut over what the lanes have synced, by
+//! the code that recovery uses.
+
+use hashbrown::HashSet;
+
+use crate::base::lanes::{Lanes, ShardId};
+use crate::persist::Position;
+use crate::persist::cut::{Share, Streams};
+
+#[derive(Debug)]
+pub(in crate::shard) struct Notary {
+    streams: Streams,
+    told: Vec<Position>,
+    has_news: bool,
+}
+
+impl Notary {
+    pub(in crate::shard) fn new(lanes: Lanes) -> Self {
+        let told = vec![Position::default(); usize::from(lanes.count())];
+        Self { streams: Streams::new(lanes.count()), told, has_news: false }
+    }
+
+    /// A lane has synced these shares, and all before them.
+    pub(in crate::shard) fn hear(&mut self, lane: ShardId, shares: Vec<Share>) {
+        for share in shares {
+            self.streams.reach(lane.0, share.end);
+            self.streams.share(lane.0, share);
+            self.has_news = true;
+        }
+    }
+
+    /// Up to where the shares of which lane are settled now, for lanes that do not know it yet.
+    pub(in crate::shard) fn judge(&mut self) -> Vec<(ShardId, Position)> {
+        if !std::mem::take(&mut self.has_news) {
+            return Vec::new();
+        }
+        // Settled on all its lanes at once, so that no share is missing because it was settled.
+        let cuts = self.streams.cut(&HashSet::new());
+        let mut news = Vec::new();
+        for (lane, cut) in (0..).zip(cuts) {
+            let told = &mut self.told[usize::from(lane)];
+            if cut > *told {
+                *told = cut;
+                self.streams.settle(lane, cut);
+                news.push((ShardId(lane), cut));
+            }
+        }
+        news
+    }
+
+    /// Nothing waits for another lane's share.
+    pub(in crate::shard) fn is_quiet(&self) -> bool {
+        !self.streams.has_shares()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persist::record::Transaction;
+
+    fn share(number: u64, at: u64, lanes: &[u16]) -> Share {
+        let of = Transaction { home: 0, number };
+        Share { of, start: Position(at), end: Position(at + 10), lanes: lanes.into() }
+    }
+
+    #[test]
+    fn a_command_is_durable_when_all_it_stands_on_is() {
+        let mut notary = Notary::new(Lanes::new(3));
+        notary.hear(ShardId(0), vec![share(1, 0, &[0, 1]), share(2, 20, &[0, 2])]);
+        assert_eq!(notary.judge(), [], "of neither has another lane been heard");
+        notary.hear(ShardId(2), vec![share(2, 5, &[0, 2])]);
+        assert_eq!(
+            notary.judge(),
+            [(ShardId(2), Position(5))],
+            "before the second stands the first, which may be undone"
+        );
+        assert!(notary.judge().is_empty(), "told once");
+        notary.hear(ShardId(1), vec![share(1, 7, &[0, 1])]);
+        let expected = [(0, 30), (1, 17), (2, 15)].map(|(lane, until)| (ShardId(lane), Position(until)));
+        assert_eq!(notary.judge(), expected);
+        assert!(notary.is_quiet());
+    }
+}

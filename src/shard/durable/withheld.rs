@@ -1,0 +1,212 @@
+//! Replies that wait for the disk, by how far it must have come.
+//!
+//! ```text
+//!  own connection          its replies stand behind an empty place (command/owed.rs), which is paid when the stream is firm
+//!  another lane's          the answer waits here, with its reply
+//!  a command over several  its home asks every lane that took part to tell when it is firm; the reply waits at home
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::super::message::{Message, Ticket};
+use super::super::{Shard, ShardId};
+use crate::base::slab::Slab;
+use crate::command::Caller;
+use crate::command::clients::{BlockId, Closing};
+use crate::command::owed::{Barrier, Where};
+use crate::persist::Position;
+use crate::wire::output::{Mark, Output};
+
+/// What leaves when the stream is firm.
+#[derive(Debug)]
+pub(in crate::shard) enum Parting {
+    /// What stands behind an empty place of our own connection.
+    Gate(Ticket),
+    /// A reply to our own connection.
+    Reply(Ticket, Output),
+    /// The answer to another lane.
+    Done(ShardId, Ticket, Output),
+    /// The reply to a request that waited for a key, wherever it is from.
+    Served(ShardId, BlockId, Output),
+    /// A home asked to be told, by its number for it.
+    Tell(ShardId, u32),
+}
+
+/// The reply of a command over several lanes.
+#[derive(Debug)]
+struct Settling {
+    ticket: Ticket,
+    reply: Output,
+    /// Lanes that have not told.
+    waiting: usize,
+    lost: bool,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Withheld {
+    waiting: BTreeMap<Position, Vec<Parting>>,
+    settling: Slab<Settling>,
+}
+
+impl Withheld {
+    /// Up to where somebody waits.
+    pub(super) fn last(&self) -> Position {
+        self.waiting.last_key_value().map_or_else(Position::default, |(until, _)| *until)
+    }
+
+    pub(in crate::shard) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.settling.is_empty()
+    }
+
+    fn insert(&mut self, until: Position, parting: Parting) {
+        self.waiting.entry(until).or_default().push(parting);
+    }
+}
+
+impl Shard {
+    /// Lets something leave when the stream is firm up to `until`.
+    pub(in crate::shard) fn withhold(&mut self, until: Position, parting: Parting) {
+        if self.is_firm(until) {
+            return self.depart(parting, Fate::Firm);
+        }
+        let Some(durable) = &mut self.durable else { return };
+        if durable.journal.has_failed() {
+            return self.depart(parting, Fate::Lost);
+        }
+        durable.withheld.insert(until, parting);
+    }
+
+    /// The replies since `mark` belong to what just ran for `caller`: if they show what is not on the disk, they stand behind an empty place
+    /// from now on, one for all of a run over the connection's input.
+    pub(in crate::shard) fn gate(
+        &mut self,
+        caller: &Caller,
+        mark: Mark,
+        gate: &mut Option<(Ticket, Position)>,
+        out: &mut Output,
+    ) {
+        let until = self.take_until();
+        if !caller.fsyncs || self.is_firm(until) {
+            return;
+        }
+        if let Some((_, last)) = gate {
+            *last = until.max(*last);
+            return;
+        }
+        let withheld = out.split_off(mark);
+        let ticket = self.owe(caller, Where::Disk, Barrier::No, false, out);
+        let spare = std::mem::replace(out, withheld);
+        self.keep_spare(spare);
+        *gate = Some((ticket, until));
+    }
+
+    /// The stream is firm up to a further place.
+    pub(super) fn let_go(&mut self) {
+        loop {
+            let Some(durable) = &mut self.durable else { return };
+            let firm = durable.journal.firm();
+            let Some(first) = durable.withheld.waiting.first_entry().filter(|first| *first.key() <= firm) else {
+                return;
+            };
+            first.remove().into_iter().for_each(|parting| self.depart(parting, Fate::Firm));
+        }
+    }
+
+    /// The disk has failed here or on another lane: from now on nothing is written, and what waits is lost.
+    pub(in crate::shard) fn disk_failed(&mut self, why: Box<str>) {
+        let Some(durable) = &mut self.durable else { return };
+        if durable.journal.has_failed() {
+            let waiting = std::mem::take(&mut durable.withheld.waiting);
+            waiting.into_values().flatten().for_each(|parting| self.depart(parting, Fate::Lost));
+        }
+        self.disk_failure.get_or_insert(why);
+    }
+
+    fn depart(&mut self, parting: Parting, fate: Fate) {
+        match (parting, fate) {
+            (Parting::Gate(ticket), Fate::Firm) => self.pay(ticket, |_| ()),
+            (Parting::Reply(ticket, reply), Fate::Firm) => self.pay(ticket, |out| out.append(reply)),
+            (Parting::Gate(ticket) | Parting::Reply(ticket, _), Fate::Lost) => self.lose(ticket),
+            (Parting::Done(home, ticket, reply), Fate::Firm) => {
+                let outbox = &mut self.outboxes[home.index()];
+                let piece = outbox.pack_reply(&reply);
+                outbox.messages.push(Message::Done { ticket, piece });
+            }
+            (Parting::Done(home, ticket, _), Fate::Lost) => {
+                self.outboxes[home.index()].messages.push(Message::Lost { ticket });
+            }
+            (Parting::Served(home, block, reply), Fate::Firm) if home == self.me => {
+                self.redeem(block, |out| out.append(reply));
+            }
+            (Parting::Served(home, block, _), Fate::Lost) if home == self.me => self.lose_block(block),
+            (Parting::Served(home, block, reply), Fate::Firm) => {
+                let outbox = &mut self.outboxes[home.index()];
+                let piece = outbox.pack_reply(&reply);
+                outbox.messages.push(Message::Served { block, piece });
+            }
+            (Parting::Served(home, block, _), Fate::Lost) => {
+                self.outboxes[home.index()].messages.push(Message::LostBlock { block });
+            }
+            (Parting::Tell(home, number), fate) if home == self.me => self.told(number, fate),
+            (Parting::Tell(home, number), fate) => {
+                self.outboxes[home.index()].messages.push(Message::Told { number, fate });
+            }
+        }
+    }
+
+    /// A reply whose write may be lost: its connection ends, and learns by that that the outcome is unknown.
+    pub(in crate::shard) fn lose(&mut self, ticket: Ticket) {
+        let conn = self.conn_of(ticket);
+        // Closed first: what stands behind must not leave either.
+        self.clients.close(conn, Closing::Now);
+        self.pay(ticket, |_| ());
+    }
+
+    /// A command over several lanes is over: its reply leaves when the journals are firm on these lanes, up to there each.
+    pub(in crate::shard) fn pay_when_durable(&mut self, ticket: Ticket, reply: Output, lanes: &[(ShardId, Position)]) {
+        if lanes.is_empty() {
+            return self.pay(ticket, |out| out.append(reply));
+        }
+        let settling = Settling { ticket, reply, waiting: lanes.len(), lost: false };
+        let durable = self.durable.as_mut().expect("who waits for the disk keeps a journal");
+        let number = durable.withheld.settling.insert(settling);
+        for (lane, until) in lanes {
+            if *lane == self.me {
+                self.tell_when_firm(self.me, number, *until);
+            } else {
+                self.outboxes[lane.index()].messages.push(Message::WhenFirm { number, until: *until });
+            }
+        }
+    }
+
+    /// A home wants to know when the stream is firm. What was not in the journal when it asked for all of it is by now: orders and
+    /// questions come in their order.
+    pub(in crate::shard) fn tell_when_firm(&mut self, home: ShardId, number: u32, until: Position) {
+        let until = until.min(self.journal_end());
+        self.withhold(until, Parting::Tell(home, number));
+    }
+
+    pub(in crate::shard) fn told(&mut self, number: u32, fate: Fate) {
+        let Some(durable) = &mut self.durable else { return };
+        let settling = durable.withheld.settling.get_mut(number).expect("told by each lane once");
+        settling.waiting -= 1;
+        settling.lost |= fate == Fate::Lost;
+        if settling.waiting > 0 {
+            return;
+        }
+        let Settling { ticket, reply, lost, .. } = durable.withheld.settling.remove(number).expect("just looked at");
+        if lost {
+            self.lose(ticket);
+        } else {
+            self.pay(ticket, |out| out.append(reply));
+        }
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Fate {
+    Firm,
+    /// It may be on the disk or not.
+    Lost,
+}
