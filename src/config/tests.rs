@@ -84,7 +84,7 @@ fn bad_lines_name_file_line_and_reason() {
         ("timeout \"1", "x.conf:1: Unbalanced quotes in configuration line"),
         ("save 1", "x.conf:1: save: Invalid save parameters"),
         ("databases 0", "x.conf:1: databases: argument must be between 1 and 2147483647 inclusive"),
-        ("aclfile x", "x.conf:1: aclfile x: users are not built yet: remove this line"),
+        ("aclfile x", "x.conf:1: aclfile x: users are not built yet: set aclfile \"\""),
         ("lanes 0", "x.conf:1: lanes: argument must be between 1 and 1024 inclusive"),
         ("user a on", "x.conf:1: user: users are not built yet: remove this line"),
         ("include y.conf", "x.conf:1: include y.conf: no such file"),

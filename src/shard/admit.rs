@@ -41,15 +41,21 @@ impl Shard {
         if !caller.authenticated && !row.flags.has(Flags::NO_AUTH) {
             return Some(Fault::NoAuth);
         }
+        if self.is_restricted
+            && let Some(fault) = self.restriction(row)
+        {
+            return Some(fault);
+        }
+        if caller.shard_port { self.refusal_of_node(caller, row, args) } else { None }
+    }
+
+    /// What is refused while the keyspace is loaded, and when the journal cannot be written.
+    #[cold]
+    fn restriction(&self, row: &'static Command) -> Option<Fault> {
         if self.loading.is_some() && !row.flags.has(Flags::LOADING) {
             return Some(Fault::Fixed("LOADING Corelane is loading the dataset in memory"));
         }
-        if row.is_write()
-            && let Some(why) = &self.disk_failure
-        {
-            return Some(Fault::text(why.clone()));
-        }
-        if caller.shard_port { self.refusal_of_node(caller, row, args) } else { None }
+        self.disk_failure.as_ref().filter(|_| row.is_write()).map(|why| Fault::text(why.clone()))
     }
 
     /// What a node of a cluster refuses: databases other than the first, and, if `shard-port-moved` wants it, keys of several slots and

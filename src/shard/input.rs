@@ -381,13 +381,13 @@ impl Shard {
         let spans = std::mem::take(&mut self.spans);
         let mut ran = 0;
         let mut plain = self.is_plain(&caller);
-        let mut gate = None;
+        let (mut gate, keeps) = (None, self.keeps_journal());
         for request in &staged {
             let args = match &request.inline {
                 None => Args::new(bytes, &spans[request.spans.clone()]),
                 Some(owned) => owned.args(),
             };
-            let mark = self.keeps_journal().then(|| out.mark());
+            let mark = if keeps { Some(out.mark()) } else { None };
             let flow = if !self.longs.is_empty() {
                 self.run_long(&mut caller, request.found, args, request.first, out)
             } else if plain {

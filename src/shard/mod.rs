@@ -164,6 +164,8 @@ pub struct Shard {
     /// The journal cannot be written any more, in the words for whoever writes.
     disk_failure: Option<Box<str>>,
     loading: Option<Loading>,
+    /// One of the two is there.
+    is_restricted: bool,
 
     history: Option<Vec<Ran>>,
     stopwatch: fn() -> u64,
@@ -226,6 +228,7 @@ impl Shard {
             durable,
             disk_failure: None,
             loading: None,
+            is_restricted: false,
             history: setup.trace.then(Vec::new),
             stopwatch: setup.stopwatch,
             process: setup.process,

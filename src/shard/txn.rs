@@ -686,7 +686,7 @@ impl Shard {
     fn dismiss(&mut self, tx: TxId, why: Why) -> Position {
         let Guest { claim, signature, effects, until, .. } = self.guests.remove(&tx).expect("dismissed once");
         let mut until = until;
-        if why == Why::Over && self.keeps_journal() {
+        if why == Why::Over {
             let scope = claim.map(|claim| self.locks.scope(claim).clone());
             until = until.max(self.append_guest(tx, signature.as_ref(), &effects, scope));
         }

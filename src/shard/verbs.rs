@@ -118,8 +118,15 @@ impl Shard {
         reply.array(multi.queue.len());
         // Who waits sees it all at once.
         self.waiting.hold_back();
+        self.together(|shard| shard.run_queue(caller, multi.queue, reply));
+        self.waiting.go_on();
+        self.serve_ready();
+        Ok(())
+    }
+
+    fn run_queue(&mut self, caller: &Caller, queue: Vec<Queued>, reply: &mut Reply<'_>) {
         let mut caller = Caller { queues: false, ..*caller };
-        for Queued { command, request } in multi.queue {
+        for Queued { command, request } in queue {
             let found = self.table.found(command);
             let first = self.first_of(found.row, request.args());
             self.perform(&caller, found, request.args(), first, reply.output());
@@ -127,9 +134,6 @@ impl Shard {
                 caller = Caller::of(self.me, caller.conn, client);
             }
         }
-        self.waiting.go_on();
-        self.serve_ready();
-        Ok(())
     }
 
     /// Ends the queue: what is in it, or why it does not run.

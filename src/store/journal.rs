@@ -142,6 +142,7 @@ impl Effects {
         }
     }
 
+    #[cold]
     fn record(&mut self, db: u8, verbatim: Option<Args<'_>>) {
         match (self.stated_count, verbatim) {
             (0, Some(args)) => record::put_effect(&mut self.records, db, args.iter()),
@@ -189,6 +190,19 @@ impl Effects {
     /// Forgets the records; their memory is used again.
     pub fn clear(&mut self) {
         self.records.clear();
+    }
+
+    /// Records that were taken come back.
+    pub fn put(&mut self, records: &[u8]) {
+        self.records.extend_from_slice(records);
+    }
+
+    /// What was recorded since there were so many bytes counts together.
+    pub fn group_since(&mut self, at: usize) {
+        if self.records.len() > at {
+            let together = self.records.split_off(at);
+            record::put_group(&mut self.records, &together);
+        }
     }
 
     /// Takes the records since there were so many bytes of them.

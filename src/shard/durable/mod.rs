@@ -241,6 +241,17 @@ impl Shard {
         (ran, effects, until)
     }
 
+    /// What `run` leaves in the journal counts together.
+    pub(super) fn together<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
+        let before = self.store.effects.len();
+        let ran = run(self);
+        self.store.effects.group_since(before);
+        if let Some(durable) = &mut self.durable {
+            durable.noted = self.store.effects.len();
+        }
+        ran
+    }
+
     /// The keys of a request that is served apart from what runs: see [`Self::note_durability`].
     pub(super) fn put_until(&mut self, until: Position) {
         if let Some(durable) = &mut self.durable {
@@ -279,7 +290,11 @@ impl Shard {
         // What others have left stands before it.
         self.collect_effects();
         let now_ns = self.now.mono_ns;
-        let Some(durable) = &mut self.durable else { return Position::default() };
+        let Some(durable) = &mut self.durable else {
+            // Recorded for somebody else.
+            self.store.effects.put(effects);
+            return Position::default();
+        };
         match signature {
             Some(Signature { number, lanes }) => {
                 let of = Transaction { home: tx.home.0, number: *number };

@@ -60,6 +60,7 @@ impl Shard {
     /// Whether the keyspace is still being loaded: then commands that need it are refused.
     pub fn set_loading(&mut self, loading: Option<Loading>) {
         self.loading = loading;
+        self.is_restricted = self.loading.is_some() || self.disk_failure.is_some();
     }
 }
 

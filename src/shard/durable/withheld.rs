@@ -120,6 +120,7 @@ impl Shard {
             waiting.into_values().flatten().for_each(|parting| self.depart(parting, Fate::Lost));
         }
         self.disk_failure.get_or_insert(why);
+        self.is_restricted = true;
     }
 
     fn depart(&mut self, parting: Parting, fate: Fate) {
