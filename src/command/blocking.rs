@@ -141,7 +141,7 @@ fn bgetdel(ctx: &mut Ctx<'_>, args: Args<'_>, word: usize, reply: &mut Reply<'_>
     reply.bulk(key.bytes);
     answer(text, reply);
     ctx.remove(key);
-    ctx.store.effects.state(&[b"DEL", key.bytes]);
+    ctx.store.effects.state(ctx.db, &[b"DEL", key.bytes]);
     Ok(Served::Yes)
 }
 

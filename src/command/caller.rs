@@ -259,7 +259,7 @@ impl Ctx<'_> {
         let expired = matches!(deadline, Deadline::At(at) if at <= self.now);
         if expired {
             if self.bury(key) {
-                self.store.effects.state(&[b"DEL", key.bytes]);
+                self.store.effects.state(self.db, &[b"DEL", key.bytes]);
             }
         } else {
             // What is recorded came flat: see `shard/gather.rs`.
@@ -280,11 +280,11 @@ impl Ctx<'_> {
     fn state_set(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline) {
         let effects = &mut self.store.effects;
         match deadline {
-            Deadline::Clear => effects.state(&[b"SET", key.bytes, value]),
-            Deadline::Keep => effects.state(&[b"SET", key.bytes, value, b"KEEPTTL"]),
+            Deadline::Clear => effects.state(self.db, &[b"SET", key.bytes, value]),
+            Deadline::Keep => effects.state(self.db, &[b"SET", key.bytes, value, b"KEEPTTL"]),
             Deadline::At(at) => {
                 let mut digits = [0; I64_TEXT_MAX];
-                effects.state(&[b"SET", key.bytes, value, b"PXAT", format_u64(at.0, &mut digits)]);
+                effects.state(self.db, &[b"SET", key.bytes, value, b"PXAT", format_u64(at.0, &mut digits)]);
             }
         }
     }
@@ -312,13 +312,13 @@ impl Ctx<'_> {
     pub fn expire_at(&mut self, key: Key<'_>, at: Millis) {
         if at <= self.now {
             self.remove(key);
-            self.store.effects.state(&[b"DEL", key.bytes]);
+            self.store.effects.state(self.db, &[b"DEL", key.bytes]);
             return;
         }
         self.store.set_expiry(self.db, key, self.now, Some(at));
         self.happened(Event::EXPIRE, key);
         let mut digits = [0; I64_TEXT_MAX];
-        self.store.effects.state(&[b"PEXPIREAT", key.bytes, format_u64(at.0, &mut digits)]);
+        self.store.effects.state(self.db, &[b"PEXPIREAT", key.bytes, format_u64(at.0, &mut digits)]);
     }
 
     /// Takes the deadline of a key that exists away.

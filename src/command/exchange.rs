@@ -178,7 +178,7 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         Deadline::At(at) => ctx.expire_at(key, at),
         Deadline::Clear if ctx.expiry(key).flatten().is_some() => {
             ctx.persist(key);
-            ctx.store.effects.state(&[b"PERSIST", key.bytes]);
+            ctx.store.effects.state(ctx.db, &[b"PERSIST", key.bytes]);
         }
         Deadline::Clear => {}
     }

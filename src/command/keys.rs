@@ -287,7 +287,7 @@ fn take(ctx: &mut Ctx<'_>, args: Args<'_>, cargo: &mut Cargo) -> Result<Flow, Fa
     }
     ctx.happened(Event::RENAME_FROM, key);
     if cargo.apart {
-        ctx.store.effects.state(&[b"DEL", key.bytes]);
+        ctx.store.effects.state(ctx.db, &[b"DEL", key.bytes]);
     }
     Ok(Flow::On)
 }

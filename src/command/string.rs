@@ -208,7 +208,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let value = ctx.content(args, 2);
     if args.len() == 3 {
         ctx.store_content(key, value, Deadline::Clear, Event::SET);
-        ctx.store.effects.state(&[b"SET", key.bytes, args.at(2)]);
+        ctx.store.effects.state(ctx.db, &[b"SET", key.bytes, args.at(2)]);
         reply.ok();
         return Ok(());
     }

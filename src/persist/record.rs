@@ -11,6 +11,8 @@
 //! Lengths are of what follows the eight bytes, little-endian. An effect's body is the request as a client would send it, made
 //! deterministic: whoever repeats it gets the same.
 
+use crate::types::rope::Rope;
+use crate::wire::output::{Output, Shared};
 use crate::wire::request::{Args, Span};
 use crate::wire::resp::{Bounds, Parser, Step};
 
@@ -83,54 +85,93 @@ impl BadRecord {
     }
 }
 
+/// Records that were put one after the other. Long words are shared with the keyspace, not copied.
+pub type Records = Output;
+
+/// A word of an effect.
+#[derive(Clone, Debug)]
+pub enum Word<'w> {
+    Bytes(&'w [u8]),
+    Long(&'w Rope),
+}
+
 /// Appends an effect.
-pub fn put_effect<'w>(out: &mut Vec<u8>, db: u8, words: impl ExactSizeIterator<Item = &'w [u8]>) {
-    let at = begin(out);
-    put_number(out, b'*', words.len());
+pub fn put_effect<'w>(out: &mut Records, db: u8, words: impl ExactSizeIterator<Item = &'w [u8]>) {
+    let begun = begin(out);
+    put_number(&mut out.bytes, b'*', words.len());
+    words.for_each(|word| put_word(&mut out.bytes, word));
+    end(out, begun, EFFECT, db);
+}
+
+/// Appends an effect of which some words may be long.
+pub fn put_long_effect<'w>(out: &mut Records, db: u8, words: impl ExactSizeIterator<Item = Word<'w>>) {
+    let begun = begin(out);
+    put_number(&mut out.bytes, b'*', words.len());
     for word in words {
-        put_number(out, b'$', word.len());
-        out.extend_from_slice(word);
-        out.extend_from_slice(b"\r\n");
+        match word {
+            Word::Bytes(word) => put_word(&mut out.bytes, word),
+            Word::Long(rope) => {
+                put_number(&mut out.bytes, b'$', rope.len());
+                out.push_shared(Shared::Rope(rope.clone(), 0..rope.len()));
+                out.bytes.extend_from_slice(b"\r\n");
+            }
+        }
     }
-    end(out, at, EFFECT, db);
+    end(out, begun, EFFECT, db);
 }
 
 /// Appends effects that count together, which were put into `effects`.
-pub fn put_group(out: &mut Vec<u8>, effects: &[u8]) {
-    let at = begin(out);
-    out.extend_from_slice(effects);
-    end(out, at, GROUP, 0);
+pub fn put_group(out: &mut Records, effects: &Records) {
+    let begun = begin(out);
+    effects.copy_to(out);
+    end(out, begun, GROUP, 0);
 }
 
 /// Appends a lane's part of a transaction, which may be that it changed nothing here.
-pub fn put_share(out: &mut Vec<u8>, of: Transaction, lanes: impl ExactSizeIterator<Item = u16>, effects: &[u8]) {
-    let at = begin(out);
+pub fn put_share(out: &mut Records, of: Transaction, lanes: impl ExactSizeIterator<Item = u16>, effects: &Records) {
+    let begun = begin(out);
     let count = u16::try_from(lanes.len()).expect("lanes have numbers of 16 bits");
-    out.extend_from_slice(&of.home.to_le_bytes());
-    out.extend_from_slice(&count.to_le_bytes());
-    out.extend_from_slice(&of.number.to_le_bytes());
-    lanes.for_each(|lane| out.extend_from_slice(&lane.to_le_bytes()));
-    out.extend_from_slice(effects);
-    end(out, at, SHARE, 0);
+    let bytes = &mut out.bytes;
+    bytes.extend_from_slice(&of.home.to_le_bytes());
+    bytes.extend_from_slice(&count.to_le_bytes());
+    bytes.extend_from_slice(&of.number.to_le_bytes());
+    lanes.for_each(|lane| bytes.extend_from_slice(&lane.to_le_bytes()));
+    effects.copy_to(out);
+    end(out, begun, SHARE, 0);
 }
 
 /// Appends the end of the stream.
-pub fn put_end(out: &mut Vec<u8>) {
-    let at = begin(out);
-    end(out, at, END, 0);
+pub fn put_end(out: &mut Records) {
+    let begun = begin(out);
+    end(out, begun, END, 0);
 }
 
-fn begin(out: &mut Vec<u8>) -> usize {
-    out.extend_from_slice(&[0; HEAD_BYTES]);
-    out.len()
+/// Where the body of a record begins: among the bytes, and after how many shared words.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: usize,
+    shared: usize,
 }
 
-fn end(out: &mut [u8], at: usize, kind: u8, db: u8) {
-    let len = (out.len() - at) as u64;
+fn begin(out: &mut Records) -> Begun {
+    out.bytes.extend_from_slice(&[0; HEAD_BYTES]);
+    Begun { at: out.bytes.len(), shared: out.shared.len() }
+}
+
+fn end(out: &mut Records, Begun { at, shared }: Begun, kind: u8, db: u8) {
+    let long: usize = out.shared[shared..].iter().map(|splice| splice.value.len()).sum();
+    let len = (out.bytes.len() - at + long) as u64;
     assert!(len < BODY_MAX, "a record fits in memory");
-    out[at - HEAD_BYTES..at - HEAD_BYTES + LEN_BYTES].copy_from_slice(&len.to_le_bytes()[..LEN_BYTES]);
-    out[at - 2] = kind;
-    out[at - 1] = db;
+    let head = &mut out.bytes[at - HEAD_BYTES..at];
+    head[..LEN_BYTES].copy_from_slice(&len.to_le_bytes()[..LEN_BYTES]);
+    head[LEN_BYTES] = kind;
+    head[LEN_BYTES + 1] = db;
+}
+
+fn put_word(out: &mut Vec<u8>, word: &[u8]) {
+    put_number(out, b'$', word.len());
+    out.extend_from_slice(word);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn put_number(out: &mut Vec<u8>, sign: u8, number: usize) {
@@ -148,15 +189,6 @@ fn put_number(out: &mut Vec<u8>, sign: u8, number: usize) {
     }
     out.extend_from_slice(&digits[at..]);
     out.extend_from_slice(b"\r\n");
-}
-
-/// Sets the database of effects that were put one after the other.
-pub fn set_db(effects: &mut [u8], db: u8) {
-    let mut at = 0;
-    while let Some(head) = effects.get_mut(at..at + HEAD_BYTES).and_then(|head| head.first_chunk_mut::<HEAD_BYTES>()) {
-        head[HEAD_BYTES - 1] = db;
-        at += HEAD_BYTES + usize::try_from(body_len(*head)).expect("it is in memory");
-    }
 }
 
 /// Bytes of the body that follows this head.
@@ -252,60 +284,78 @@ mod tests {
         text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
     }
 
-    fn put(out: &mut Vec<u8>, db: u8, text: &str) {
+    fn put(out: &mut Records, db: u8, text: &str) {
         put_effect(out, db, words(text).iter().map(Vec::as_slice));
     }
 
     #[test]
     fn what_is_put_is_found() {
-        let (mut one, mut both) = (Vec::new(), Vec::new());
+        let (mut one, mut both) = (Records::default(), Records::default());
         put(&mut one, 3, "SET k v");
-        let Ok(Record::Effects(effects)) = parse(&one) else { panic!("an effect") };
+        let Ok(Record::Effects(effects)) = parse(&one.bytes) else { panic!("an effect") };
         assert_eq!(effects_of(effects), [(3, words("SET k v"))]);
 
         put(&mut both, 0, "DEL k");
         put(&mut both, 15, "INCR n");
         let expected = [(0, words("DEL k")), (15, words("INCR n"))];
-        let (mut group, mut outer) = (Vec::new(), Vec::new());
+        let (mut group, mut outer, mut inner) = (Records::default(), Records::default(), Records::default());
         put_group(&mut group, &both);
-        put_group(&mut outer, &[&group[..], &one].concat());
-        let Ok(Record::Effects(effects)) = parse(&group) else { panic!("a group") };
+        inner.append(group.clone());
+        inner.append(one.clone());
+        put_group(&mut outer, &inner);
+        let Ok(Record::Effects(effects)) = parse(&group.bytes) else { panic!("a group") };
         assert_eq!(effects_of(effects), expected);
-        let Ok(Record::Effects(effects)) = parse(&outer) else { panic!("a group") };
+        let Ok(Record::Effects(effects)) = parse(&outer.bytes) else { panic!("a group") };
         assert_eq!(effects_of(effects)[2..], [(3, words("SET k v"))]);
 
         let of = Transaction { home: 2, number: 1 << 50 };
-        let mut share = Vec::new();
+        let mut share = Records::default();
         put_share(&mut share, of, [0, 2, 300].into_iter(), &both);
-        let Ok(Record::Share(found, lanes, effects)) = parse(&share) else { panic!("a share") };
+        let Ok(Record::Share(found, lanes, effects)) = parse(&share.bytes) else { panic!("a share") };
         assert_eq!((found, lanes.iter().collect::<Vec<_>>()), (of, vec![0, 2, 300]));
         assert_eq!(effects_of(effects), expected);
 
-        let mut end = Vec::new();
+        let mut end = Records::default();
         put_end(&mut end);
-        assert_eq!(parse(&end), Ok(Record::End));
+        assert_eq!(parse(&end.bytes), Ok(Record::End));
     }
 
     #[test]
     fn an_effect_is_one_whole_request() {
         for body in ["", "PING\r\n", "*1\r\n$4\r\nPING\r\nx", "*1\r\n$4\r\nPIN", "*0\r\n", "*-1\r\n"] {
-            let mut bytes = Vec::new();
-            let at = begin(&mut bytes);
-            bytes.extend_from_slice(body.as_bytes());
-            end(&mut bytes, at, EFFECT, 0);
-            let Ok(Record::Effects(effects)) = parse(&bytes) else { panic!("looked at when it is run") };
+            let mut records = Records::default();
+            let begun = begin(&mut records);
+            records.bytes.extend_from_slice(body.as_bytes());
+            end(&mut records, begun, EFFECT, 0);
+            let Ok(Record::Effects(effects)) = parse(&records.bytes) else { panic!("looked at when it is run") };
             assert_eq!(effects.each(&mut Vec::new(), |_, _| ()), Err(BadRecord::Request), "{body:?}");
         }
+    }
+
+    #[test]
+    fn long_words_are_shared_and_read_the_same() {
+        let long = vec![b'l'; 300_000];
+        let (rope, mut shared, mut copied) = (Rope::from(&long[..]), Records::default(), Records::default());
+        let words = [Word::Bytes(b"SET"), Word::Bytes(b"k"), Word::Long(&rope)];
+        put_long_effect(&mut shared, 4, words.into_iter());
+        assert!(shared.bytes.len() < 100, "the word is not copied");
+        put_effect(&mut copied, 4, [&b"SET"[..], b"k", &long].into_iter());
+        assert_eq!(shared.to_vec(), copied.bytes);
+        let mut group = Records::default();
+        put_group(&mut group, &shared);
+        let group = group.to_vec();
+        let Ok(Record::Effects(effects)) = parse(&group) else { panic!("a group") };
+        assert_eq!(effects_of(effects)[0].1[2], long);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_a_record_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..80), kind in 0..6_u8) {
-            let mut framed = Vec::new();
-            let at = begin(&mut framed);
-            framed.extend_from_slice(&bytes);
-            end(&mut framed, at, kind, 0);
-            for bytes in [&bytes, &framed] {
+            let mut framed = Records::default();
+            let begun = begin(&mut framed);
+            framed.bytes.extend_from_slice(&bytes);
+            end(&mut framed, begun, kind, 0);
+            for bytes in [&bytes, &framed.bytes] {
                 if let Ok(Record::Effects(effects) | Record::Share(_, _, effects)) = parse(bytes) {
                     let _ = effects.each(&mut Vec::new(), |_, args| assert!(!args.is_empty()));
                 }

@@ -241,7 +241,7 @@ mod tests {
         let mut tail = Tail::new(ORIGIN, Position(100));
         let (mut file, mut ends, mut blocks, mut known) = (Vec::new(), Vec::new(), Vec::new(), Known::default());
         for (i, len) in lens.iter().enumerate() {
-            let mut record = Vec::new();
+            let mut record = record::Records::default();
             record::put_effect(&mut record, 0, [&b"SET"[..], &vec![b'x'; *len]].into_iter());
             tail.append(&record);
             ends.push(tail.end());
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_stream_that_ended_takes_no_more() {
         let mut tail = Tail::new(ORIGIN, Position(100));
-        let mut records = Vec::new();
+        let mut records = record::Records::default();
         record::put_end(&mut records);
         tail.append(&records);
         let mut file = Vec::new();

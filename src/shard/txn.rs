@@ -38,6 +38,7 @@ use crate::command::multi::WatchedKey;
 use crate::command::staged::Cargo;
 use crate::command::table::CommandId;
 use crate::persist::Position;
+use crate::persist::record::Records;
 use crate::store::waiters::WaiterId;
 use crate::store::watchers::Since;
 use crate::wire::fault::Fault;
@@ -229,7 +230,7 @@ pub(super) struct Guest {
     grows: bool,
     signature: Option<Signature>,
     /// What its errands have left for the journal.
-    effects: Vec<u8>,
+    effects: Records,
     /// Up to where the journal must be firm before what it showed may be seen.
     until: Position,
 }
@@ -656,7 +657,7 @@ impl Shard {
             let guest = self.guests.get_mut(&tx).expect("still here");
             guest.cargo = cargo;
             guest.ran.push(ran);
-            guest.effects.extend(effects);
+            guest.effects.append(effects);
             guest.until = guest.until.max(until);
             if let Some(job) = self.begun.take() {
                 let to = Addressee::Guest(tx);
@@ -766,7 +767,7 @@ impl Guest {
             at_once: false,
             grows: false,
             signature: None,
-            effects: Vec::new(),
+            effects: Records::default(),
             until: Position::default(),
         }
     }

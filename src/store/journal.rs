@@ -13,7 +13,8 @@
 use super::Key;
 use super::event::Event;
 use crate::base::hash::KeyHash;
-use crate::persist::record;
+use crate::persist::record::{self, Records};
+use crate::wire::output::Mark;
 use crate::wire::request::Args;
 
 /// Something that happened.
@@ -58,11 +59,11 @@ pub struct Effects {
     dirty: u64,
     /// Changes since the server began.
     pub changes: u64,
-    /// Effects of the running command, which do not say their database yet, and how many.
-    stated: Vec<u8>,
+    /// Effects of the running command, and how many.
+    stated: Records,
     stated_count: usize,
     /// Of the commands that are over, in order.
-    records: Vec<u8>,
+    records: Records,
     happened: Happenings,
     /// A second copy of what happens, for whoever looks on from outside; the first belongs to the shard, which takes it at once.
     witnessed: Option<Happenings>,
@@ -121,10 +122,10 @@ impl Effects {
         }
     }
 
-    /// States an effect instead of the request itself.
-    pub fn state(&mut self, words: &[&[u8]]) {
+    /// States an effect in this database instead of the request itself.
+    pub fn state(&mut self, db: u8, words: &[&[u8]]) {
         if self.recording {
-            record::put_effect(&mut self.stated, 0, words.iter().copied());
+            record::put_effect(&mut self.stated, db, words.iter().copied());
             self.stated_count += 1;
         }
     }
@@ -147,14 +148,8 @@ impl Effects {
         match (self.stated_count, verbatim) {
             (0, Some(args)) => record::put_effect(&mut self.records, db, args.iter()),
             (0, None) => {}
-            (1, _) => {
-                record::set_db(&mut self.stated, db);
-                self.records.extend_from_slice(&self.stated);
-            }
-            (_, _) => {
-                record::set_db(&mut self.stated, db);
-                record::put_group(&mut self.records, &self.stated);
-            }
+            (1, _) => self.stated.copy_to(&mut self.records),
+            (_, _) => record::put_group(&mut self.records, &self.stated),
         }
         self.forget_stated();
     }
@@ -183,7 +178,7 @@ impl Effects {
     }
 
     /// The records since they were last taken (`persist::record`).
-    pub fn records(&self) -> &[u8] {
+    pub fn records(&self) -> &Records {
         &self.records
     }
 
@@ -193,21 +188,31 @@ impl Effects {
     }
 
     /// Records that were taken come back.
-    pub fn put(&mut self, records: &[u8]) {
-        self.records.extend_from_slice(records);
+    pub fn put(&mut self, records: &Records) {
+        records.copy_to(&mut self.records);
     }
 
-    /// What was recorded since there were so many bytes counts together.
-    pub fn group_since(&mut self, at: usize) {
-        if self.records.len() > at {
-            let together = self.records.split_off(at);
+    /// A place among the records to return to.
+    pub fn mark(&self) -> Mark {
+        self.records.mark()
+    }
+
+    /// What was recorded since then counts together.
+    pub fn group_since(&mut self, mark: Mark) {
+        let together = self.records.split_off(mark);
+        if !together.is_empty() {
             record::put_group(&mut self.records, &together);
         }
     }
 
-    /// Takes the records since there were so many bytes of them.
-    pub fn split_off(&mut self, at: usize) -> Vec<u8> {
-        self.records.split_off(at)
+    /// Takes what was recorded since then.
+    pub fn split_off(&mut self, mark: Mark) -> Records {
+        self.records.split_off(mark)
+    }
+
+    /// Takes all records.
+    pub fn take(&mut self) -> Records {
+        std::mem::take(&mut self.records)
     }
 
     /// Whether something happened since the last call of [`Self::take_happened`]; never while nobody listens.
@@ -294,31 +299,32 @@ mod tests {
         effects.expired(1, key(b"k"));
         effects.happened(1, Event::INCRBY, key(b"k"));
         effects.commit(1, Some(request.args()));
-        let mut expected = Vec::new();
+        let mut expected = Records::default();
         record::put_effect(&mut expected, 1, [&b"DEL"[..], b"k"].into_iter());
         record::put_effect(&mut expected, 1, request.args().iter());
-        assert_eq!(effects.records(), expected);
+        assert_eq!(effects.records().bytes, expected.bytes);
     }
 
     #[test]
     fn what_one_command_states_counts_together() {
         let mut effects = Effects { recording: true, ..Effects::default() };
         let set_both = |effects: &mut Effects| {
-            effects.state(&[b"SET", b"k", b"v"]);
-            effects.state(&[b"DEL", b"l"]);
+            effects.state(2, &[b"SET", b"k", b"v"]);
+            effects.state(2, &[b"DEL", b"l"]);
             effects.happened(2, Event::SET, key(b"k"));
         };
         set_both(&mut effects);
         effects.commit(2, None);
-        let (mut both, mut expected) = (Vec::new(), Vec::new());
+        let (mut both, mut expected) = (Records::default(), Records::default());
         record::put_effect(&mut both, 2, [&b"SET"[..], b"k", b"v"].into_iter());
         record::put_effect(&mut both, 2, [&b"DEL"[..], b"l"].into_iter());
         record::put_group(&mut expected, &both);
-        assert_eq!(effects.records(), expected);
-        effects.state(&[b"DEL", b"l"]);
+        assert_eq!(effects.records().bytes, expected.bytes);
+        let mark = effects.mark();
+        effects.state(2, &[b"DEL", b"l"]);
         effects.abandon();
         set_both(&mut effects);
         effects.commit(2, None);
-        assert_eq!(effects.split_off(expected.len()), expected, "what failed has left nothing");
+        assert_eq!(effects.split_off(mark).bytes, expected.bytes, "what failed has left nothing");
     }
 }

@@ -187,7 +187,7 @@ impl Pair {
             );
             assert!(!reply.starts_with(b"-"), "{}: refused, yet something happened", shown());
         }
-        let records = self.driver.shard.effects().split_off(0);
+        let records = self.driver.shard.effects().take().to_vec();
         let (mut effects, mut spans) = (Vec::new(), Vec::new());
         let repeat = |db, args: Args<'_>| effects.push((db, args.iter().map(<[u8]>::to_vec).collect::<Vec<_>>()));
         each_effect(&records, &mut spans, repeat);

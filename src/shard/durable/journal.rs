@@ -7,7 +7,7 @@ use crate::config::Fsync;
 use crate::persist::Position;
 use crate::persist::block::Origin;
 use crate::persist::cut::Share;
-use crate::persist::record::{self, Transaction};
+use crate::persist::record::{self, Records, Transaction};
 use crate::persist::tail::{Known, Tail};
 
 /// What of a write is to be on the disk when it is done.
@@ -93,7 +93,7 @@ impl Journal {
 
     /// Appends records of this lane alone.
     #[inline]
-    pub(in crate::shard) fn append(&mut self, records: &[u8], now_ns: u64) {
+    pub(in crate::shard) fn append(&mut self, records: &Records, now_ns: u64) {
         if self.tail.is_empty() {
             self.pending_since_ns = now_ns;
         }
@@ -101,9 +101,9 @@ impl Journal {
     }
 
     /// Appends this lane's part of a command over several.
-    pub(in crate::shard) fn append_share(&mut self, of: Transaction, lanes: &[u16], effects: &[u8], now_ns: u64) {
+    pub(in crate::shard) fn append_share(&mut self, of: Transaction, lanes: &[u16], effects: &Records, now_ns: u64) {
         let start = self.end();
-        let mut records = Vec::with_capacity(effects.len() + 64);
+        let mut records = Records::default();
         record::put_share(&mut records, of, lanes.iter().copied(), effects);
         self.append(&records, now_ns);
         self.shares.push_back(Share { of, start, end: self.end(), lanes: lanes.into() });
@@ -209,6 +209,10 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const NOBODY: Position = Position(0);
 
+    fn bytes(bytes: &[u8]) -> Records {
+        Records { bytes: bytes.to_vec(), ..Records::default() }
+    }
+
     fn write(journal: &mut Journal, now_ns: u64, wanted: Position) -> Option<(Sync, usize)> {
         let mut bytes = Vec::new();
         journal.next_write(now_ns, wanted, &mut bytes).map(|sync| (sync, bytes.len()))
@@ -218,10 +222,10 @@ mod tests {
     fn always_syncs_what_came_while_the_last_was_under_way_together() {
         let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always);
         assert_eq!(write(&mut journal, 0, NOBODY), None);
-        journal.append(b"first", 0);
+        journal.append(&bytes(b"first"), 0);
         assert_eq!(write(&mut journal, 0, NOBODY), Some((Sync::This, 48 + 5)));
-        journal.append(b"second", 1);
-        journal.append(b"third", 2);
+        journal.append(&bytes(b"second"), 1);
+        journal.append(&bytes(b"third"), 2);
         assert_eq!(write(&mut journal, 2, NOBODY), None, "one at a time");
         assert_eq!(journal.firm(), Position(0));
         journal.done();
@@ -234,10 +238,10 @@ mod tests {
     #[test]
     fn every_second_writes_soon_and_syncs_each_second_or_when_somebody_waits() {
         let mut journal = Journal::new(ORIGIN, Position(0), Fsync::EverySecond);
-        journal.append(b"first", 2 * SECOND);
+        journal.append(&bytes(b"first"), 2 * SECOND);
         assert_eq!(write(&mut journal, 2 * SECOND, NOBODY), Some((Sync::This, 53)), "the last one is long ago");
         journal.done();
-        journal.append(b"second", 2 * SECOND + 1);
+        journal.append(&bytes(b"second"), 2 * SECOND + 1);
         assert_eq!(write(&mut journal, 2 * SECOND + 1, NOBODY), None);
         assert_eq!(journal.deadline_ns(), Some(2 * SECOND + 1 + GATHER_NS));
         assert_eq!(write(&mut journal, 2 * SECOND + 1 + GATHER_NS, NOBODY), Some((Sync::No, 54)));
@@ -252,8 +256,8 @@ mod tests {
     #[test]
     fn a_share_holds_up_what_is_firm_until_it_is_settled() {
         let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always);
-        journal.append(b"before", 0);
-        journal.append_share(Transaction { home: 1, number: 5 }, &[0, 1], b"", 0);
+        journal.append(&bytes(b"before"), 0);
+        journal.append_share(Transaction { home: 1, number: 5 }, &[0, 1], &Records::default(), 0);
         let (end, before) = (journal.end(), Position(6));
         assert!(journal.take_synced_shares().is_empty());
         write(&mut journal, 0, NOBODY).expect("something to write");
@@ -268,9 +272,9 @@ mod tests {
     #[test]
     fn nothing_is_written_behind_a_write_that_failed() {
         let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always);
-        journal.append(b"first", 0);
+        journal.append(&bytes(b"first"), 0);
         write(&mut journal, 0, NOBODY).expect("something to write");
-        journal.append(b"second", 0);
+        journal.append(&bytes(b"second"), 0);
         journal.fail();
         assert_eq!(write(&mut journal, SECOND, Position(100)), None);
         assert_eq!((journal.firm(), journal.deadline_ns()), (Position(0), None));

@@ -33,7 +33,7 @@ use crate::config::Fsync;
 use crate::persist::Position;
 use crate::persist::block::Origin;
 use crate::persist::cut::Share;
-use crate::persist::record::{self, Transaction};
+use crate::persist::record::{self, Records, Transaction};
 use crate::wire::request::Args;
 
 /// A journal that a shard is to keep.
@@ -230,20 +230,20 @@ impl Shard {
 
     /// Runs something of which the effects shall stand in the journal later, all together; with up to where the stream must be firm before
     /// its reply may leave.
-    pub(super) fn apart<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> (R, Vec<u8>, Position) {
-        let before = self.store.effects.len();
+    pub(super) fn apart<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> (R, Records, Position) {
+        let before = self.store.effects.mark();
         let ran = run(self);
         let effects = self.store.effects.split_off(before);
         let until = self.take_until();
         if let Some(durable) = &mut self.durable {
-            durable.noted = before;
+            durable.noted = self.store.effects.len();
         }
         (ran, effects, until)
     }
 
     /// What `run` leaves in the journal counts together.
     pub(super) fn together<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
-        let before = self.store.effects.len();
+        let before = self.store.effects.mark();
         let ran = run(self);
         self.store.effects.group_since(before);
         if let Some(durable) = &mut self.durable {
@@ -281,7 +281,7 @@ impl Shard {
         &mut self,
         tx: TxId,
         signature: Option<&Signature>,
-        effects: &[u8],
+        effects: &Records,
         scope: Option<Scope>,
     ) -> Position {
         if signature.is_none() && effects.is_empty() {
@@ -301,7 +301,7 @@ impl Shard {
                 durable.journal.append_share(of, lanes, effects, now_ns);
             }
             None => {
-                let mut group = Vec::with_capacity(effects.len() + record::HEAD_BYTES);
+                let mut group = Records::default();
                 record::put_group(&mut group, effects);
                 durable.journal.append(&group, now_ns);
             }
