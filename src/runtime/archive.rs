@@ -114,7 +114,7 @@ fn lock(dir: &Path) -> Result<File, Refusal> {
     }
 }
 
-fn read_manifest(dir: &Path) -> Result<Manifest, Refusal> {
+pub(super) fn read_manifest(dir: &Path) -> Result<Manifest, Refusal> {
     let path = dir.join(manifest::NAME);
     match fs::read_to_string(&path) {
         Ok(text) => Manifest::parse(&text).map_err(|bad| {
@@ -155,11 +155,11 @@ fn refuse_strangers(dir: &Path) -> Result<(), Refusal> {
 
 /// Decides where the streams of the last run end.
 fn seal(wish: &Wish, manifest: &mut Manifest) -> Result<(), Refusal> {
-    let open = manifest.volumes.iter().position(|volume| volume.kind == Kind::Log && volume.to.is_none());
-    let Some(first) = open else { return Ok(()) };
-    let chain = &manifest.volumes[first..];
-    let lanes = chain[0].lanes();
-    let ends = survey(wish, chain, lanes)?;
+    let chain = open_chain(manifest);
+    let Some(lanes) = chain.first().map(Volume::lanes) else { return Ok(()) };
+    let torn = if wish.load_truncated { Torn::Told } else { Torn::Refused };
+    let ends = survey(&wish.dir, chain, lanes, torn)?;
+    let first = manifest.volumes.len() - chain.len();
     let volumes = manifest.volumes.drain(first..).collect::<Vec<_>>();
     for (at, volume) in volumes.iter().enumerate() {
         let next = volumes.get(at + 1).map(|next| &next.from);
@@ -176,12 +176,27 @@ fn seal(wish: &Wish, manifest: &mut Manifest) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What becomes of the torn end that a crash leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Torn {
+    Refused,
+    /// Cut off, and the operator is told.
+    Told,
+    Accepted,
+}
+
+/// The volumes of the last run, of which it is not decided where they end.
+pub(super) fn open_chain(manifest: &Manifest) -> &[Volume] {
+    let open = manifest.volumes.iter().position(|volume| volume.kind == Kind::Log && volume.to.is_none());
+    &manifest.volumes[open.unwrap_or(manifest.volumes.len())..]
+}
+
 /// Reads all streams of a chain of volumes; how far each lane's counts.
-fn survey(wish: &Wish, chain: &[Volume], lanes: u16) -> Result<Vec<Position>, Refusal> {
+pub(super) fn survey(dir: &Path, chain: &[Volume], lanes: u16, torn: Torn) -> Result<Vec<Position>, Refusal> {
     let mut streams = Streams::new(lanes);
     let mut firm = vec![Position::default(); usize::from(lanes)];
     for lane in 0..lanes {
-        let end = follow(wish, chain, lane, |share, known| {
+        let end = follow(dir, chain, lane, torn, |share, known| {
             firm[usize::from(lane)] = known;
             streams.share(lane, share);
             streams.settle(lane, known);
@@ -191,14 +206,14 @@ fn survey(wish: &Wish, chain: &[Volume], lanes: u16) -> Result<Vec<Position>, Re
         streams.reach(lane, end.end);
     }
     let missing = streams.missing();
-    let settled = if missing.is_empty() { HashSet::new() } else { search(wish, chain, &missing)? };
+    let settled = if missing.is_empty() { HashSet::new() } else { search(dir, chain, &missing)? };
     let cuts = streams.cut(&settled);
     for (lane, (cut, firm)) in cuts.iter().zip(&firm).enumerate() {
         if cut < firm {
             return Err(format!(
                 "the journal of lane {lane} was durable up to {firm}, but the files of the others hold it up to {cut} only: \
                  files are missing or of different times; restore {} from a backup",
-                wish.dir.display()
+                dir.display()
             ));
         }
     }
@@ -207,14 +222,14 @@ fn survey(wish: &Wish, chain: &[Volume], lanes: u16) -> Result<Vec<Position>, Re
 
 /// Which of these shares are in the streams.
 fn search(
-    wish: &Wish,
+    dir: &Path,
     chain: &[Volume],
     missing: &HashSet<(u16, Transaction)>,
 ) -> Result<HashSet<(u16, Transaction)>, Refusal> {
     let mut found = HashSet::new();
     let lanes: HashSet<u16> = missing.iter().map(|(lane, _)| *lane).collect();
     for lane in lanes {
-        follow(wish, chain, lane, |share, _| {
+        follow(dir, chain, lane, Torn::Accepted, |share, _| {
             if missing.contains(&(lane, share.of)) {
                 found.insert((lane, share.of));
             }
@@ -224,7 +239,13 @@ fn search(
 }
 
 /// Reads a lane's stream through a chain of volumes, calling `each` with every share and what was firm when it was read.
-fn follow(wish: &Wish, chain: &[Volume], lane: u16, mut each: impl FnMut(Share, Position)) -> Result<Ending, Refusal> {
+fn follow(
+    dir: &Path,
+    chain: &[Volume],
+    lane: u16,
+    torn: Torn,
+    mut each: impl FnMut(Share, Position),
+) -> Result<Ending, Refusal> {
     let mut firm = Position::default();
     let mut ending = Ending { end: chain[0].from[usize::from(lane)], firm, ended: true, torn: None };
     for volume in chain {
@@ -232,7 +253,7 @@ fn follow(wish: &Wish, chain: &[Volume], lane: u16, mut each: impl FnMut(Share, 
             break;
         }
         let from = volume.from[usize::from(lane)];
-        let path = wish.dir.join(volume.file_name(lane));
+        let path = dir.join(volume.file_name(lane));
         ending = read(&path, Reader::new(volume.origin(lane), from), |reader, found| {
             firm = firm.max(reader);
             if let Record::Share(of, lanes, _) = found.record {
@@ -240,18 +261,19 @@ fn follow(wish: &Wish, chain: &[Volume], lane: u16, mut each: impl FnMut(Share, 
             }
         })?;
         ending.firm = ending.firm.max(firm);
-        if let Some(torn) = &ending.torn {
-            let text = format!("{}: {} at byte {}; the journal ends before it", path.display(), torn.what, torn.offset);
-            if !wish.load_truncated {
-                return Err(format!("{text}: set aof-load-truncated yes to load what is before it"));
+        if let Some(end) = &ending.torn {
+            let text = format!("{}: {} at byte {}; the journal ends before it", path.display(), end.what, end.offset);
+            match torn {
+                Torn::Refused => return Err(format!("{text}: set aof-load-truncated yes to load what is before it")),
+                Torn::Told => say(Level::Warning, &text),
+                Torn::Accepted => {}
             }
-            say(Level::Warning, &text);
         }
     }
     Ok(ending)
 }
 
-fn read(
+pub(super) fn read(
     path: &Path,
     mut reader: Reader,
     mut each: impl FnMut(Position, crate::persist::stream::Found<'_>),

@@ -5,6 +5,7 @@
 mod archive;
 mod boot;
 mod census;
+mod check;
 mod clock;
 mod conn;
 mod cpus;

@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::boot::{JournalSettings, Settings, Stream, boot};
+use super::check::check;
 use super::clock::Clock;
 use super::cpus;
 use super::keepalive::Keepalive;
@@ -26,6 +27,11 @@ pub fn run(args: &[String]) -> ExitCode {
         print!("{}", commands_md());
         return ExitCode::SUCCESS;
     }
+    if let [word, dir] = args
+        && word == "check"
+    {
+        return ended(check(Path::new(dir)));
+    }
     let outcome = match Config::from_flags(args, &mut read_source) {
         Err(error) => Err(error.to_string()),
         Ok(Start::Help) => {
@@ -38,6 +44,10 @@ pub fn run(args: &[String]) -> ExitCode {
         }
         Ok(Start::Run(config, notes)) => serve(config, &notes, args),
     };
+    ended(outcome)
+}
+
+fn ended(outcome: Result<(), String>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
