@@ -646,7 +646,9 @@ fn distance(typed: &[u8], known: &[u8]) -> usize {
 
 /// The text of `--help`, from the table.
 pub fn help() -> String {
-    let mut text = String::from("Usage: corelane [file] [--name value ...] [-]\n       corelane check DIR        (reads a journal and says whether it can be loaded)\n       corelane --help | --version\n");
+    let mut text = String::from(
+        "Usage: corelane [file] [--name value ...] [-]\n       corelane check DIR        (reads a journal and says whether it can be loaded)\n       corelane --help | --version\n",
+    );
     let mut group = None;
     for row in ROWS.iter().filter(|row| row.change != Change::Hidden) {
         if group != Some(row.group) {

@@ -27,6 +27,17 @@ const SYNC_EVERY_NS: u64 = 1_000_000_000;
 const GATHER_NS: u64 = 2_000_000;
 const GATHER_BYTES: usize = 64 << 10;
 
+/// A busy lane gathers what is to be synced for so long: each sync costs the processor as much as ten requests, and on a busy lane those who
+/// wait for it come in by the dozen. A lane with nothing else to do syncs at once.
+const GATHER_SYNC_NS: u64 = 400_000;
+
+/// Whether the lane has anything else to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Pace {
+    Idle,
+    Busy,
+}
+
 /// A write that the disk has not answered.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
@@ -117,11 +128,18 @@ impl Journal {
 
     /// The next write, if it is time for one: its bytes are appended to `out`, possibly none when only a sync is due. `wanted`: up to where
     /// somebody waits for a sync.
-    pub(in crate::shard) fn next_write(&mut self, now_ns: u64, wanted: Position, out: &mut Vec<u8>) -> Option<Sync> {
+    pub(in crate::shard) fn next_write(
+        &mut self,
+        now_ns: u64,
+        pace: Pace,
+        wanted: Position,
+        out: &mut Vec<u8>,
+    ) -> Option<Sync> {
         if self.in_flight.is_some() || self.failed {
             return None;
         }
-        let syncs = self.sync_is_due(now_ns, wanted);
+        let gathered = pace == Pace::Idle || now_ns >= self.pending_since_ns + GATHER_SYNC_NS;
+        let syncs = gathered && self.sync_is_due(now_ns, wanted);
         if !syncs && !self.write_is_due(now_ns) {
             return None;
         }
@@ -152,9 +170,13 @@ impl Journal {
     }
 
     /// When [`Self::next_write`] should be asked again at the latest, if nothing else happens.
-    pub(in crate::shard) fn deadline_ns(&self) -> Option<u64> {
+    pub(in crate::shard) fn deadline_ns(&self, wanted: Position) -> Option<u64> {
         if self.in_flight.is_some() || self.failed {
             return None;
+        }
+        // At once, to see whether there is anything else to do.
+        if wanted > self.synced || self.fsync == Fsync::Always && self.end() > self.synced {
+            return Some(self.pending_since_ns);
         }
         let write = (!self.tail.is_empty()).then_some(self.pending_since_ns + GATHER_NS);
         let lacks = self.fsync == Fsync::EverySecond && self.end() > self.synced;
@@ -215,7 +237,7 @@ mod tests {
 
     fn write(journal: &mut Journal, now_ns: u64, wanted: Position) -> Option<(Sync, usize)> {
         let mut bytes = Vec::new();
-        journal.next_write(now_ns, wanted, &mut bytes).map(|sync| (sync, bytes.len()))
+        journal.next_write(now_ns, Pace::Idle, wanted, &mut bytes).map(|sync| (sync, bytes.len()))
     }
 
     #[test]
@@ -236,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_lane_gathers_what_is_to_be_synced() {
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always);
+        journal.append(&bytes(b"first"), SECOND);
+        let mut out = Vec::new();
+        let mut busy = |journal: &mut Journal, now_ns| journal.next_write(now_ns, Pace::Busy, NOBODY, &mut out);
+        assert_eq!(busy(&mut journal, SECOND), None);
+        assert_eq!(journal.deadline_ns(NOBODY), Some(SECOND), "asked again at once, lest it has become idle");
+        assert_eq!(busy(&mut journal, SECOND + GATHER_SYNC_NS), Some(Sync::This));
+    }
+
+    #[test]
     fn every_second_writes_soon_and_syncs_each_second_or_when_somebody_waits() {
         let mut journal = Journal::new(ORIGIN, Position(0), Fsync::EverySecond);
         journal.append(&bytes(b"first"), 2 * SECOND);
@@ -243,14 +276,14 @@ mod tests {
         journal.done();
         journal.append(&bytes(b"second"), 2 * SECOND + 1);
         assert_eq!(write(&mut journal, 2 * SECOND + 1, NOBODY), None);
-        assert_eq!(journal.deadline_ns(), Some(2 * SECOND + 1 + GATHER_NS));
+        assert_eq!(journal.deadline_ns(NOBODY), Some(2 * SECOND + 1 + GATHER_NS));
         assert_eq!(write(&mut journal, 2 * SECOND + 1 + GATHER_NS, NOBODY), Some((Sync::No, 54)));
         journal.done();
-        assert_eq!((journal.firm(), journal.deadline_ns()), (Position(5), Some(3 * SECOND)));
+        assert_eq!((journal.firm(), journal.deadline_ns(NOBODY)), (Position(5), Some(3 * SECOND)));
         assert_eq!(write(&mut journal, 3 * SECOND - 1, NOBODY), None);
         assert_eq!(write(&mut journal, 3 * SECOND - 1, Position(11)), Some((Sync::All, 0)));
         journal.done();
-        assert_eq!((journal.firm(), journal.deadline_ns()), (Position(11), None));
+        assert_eq!((journal.firm(), journal.deadline_ns(NOBODY)), (Position(11), None));
     }
 
     #[test]
@@ -277,7 +310,7 @@ mod tests {
         journal.append(&bytes(b"second"), 0);
         journal.fail();
         assert_eq!(write(&mut journal, SECOND, Position(100)), None);
-        assert_eq!((journal.firm(), journal.deadline_ns()), (Position(0), None));
+        assert_eq!((journal.firm(), journal.deadline_ns(NOBODY)), (Position(0), None));
         assert!(journal.is_quiet() && journal.has_failed());
     }
 }

@@ -18,7 +18,7 @@ pub(super) mod replay;
 pub(super) mod withheld;
 pub(super) mod written;
 
-use self::journal::{Journal, Sync};
+use self::journal::{Journal, Pace, Sync};
 use self::notary::Notary;
 use self::withheld::Withheld;
 use self::written::Written;
@@ -103,7 +103,8 @@ impl Shard {
     pub fn next_write(&mut self, out: &mut Vec<u8>) -> Option<Sync> {
         self.collect_effects();
         let durable = self.durable.as_mut()?;
-        let sync = durable.journal.next_write(self.now.mono_ns, durable.withheld.last(), out)?;
+        let pace = if self.ran > 0 { Pace::Busy } else { Pace::Idle };
+        let sync = durable.journal.next_write(self.now.mono_ns, pace, durable.withheld.last(), out)?;
         if durable.is_tracking() {
             durable.written.seal(durable.journal.end());
         }
@@ -139,7 +140,8 @@ impl Shard {
     /// When the journal wants to be asked again, in nanoseconds of the monotonic clock.
     pub(super) fn journal_deadline_ns(&mut self) -> Option<u64> {
         self.collect_effects();
-        self.durable.as_ref()?.journal.deadline_ns()
+        let durable = self.durable.as_ref()?;
+        durable.journal.deadline_ns(durable.withheld.last())
     }
 
     /// An option or a client's wish has changed: who waits for the disk.
