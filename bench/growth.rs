@@ -64,9 +64,13 @@ fn report(what: &str, mut turns: Vec<Turn>) {
     let (p99, p999, max) = (at(0.99), at(0.999), at(1.0));
     let longest = turns.iter().map(|turn| turn.all_us).fold(0.0, f64::max);
     let away = turns.iter().map(|turn| turn.away_us).fold(0.0, f64::max);
-    println!("{what}: p99 {p99:.0}, p99.9 {p999:.0}, max {max:.0}; longest turn with all its SETs {longest:.0}, longest preemption {away:.0}");
+    println!(
+        "{what}: p99 {p99:.0}, p99.9 {p999:.0}, max {max:.0}; longest turn with all its SETs {longest:.0}, longest preemption {away:.0}"
+    );
     for Turn { all_us, growth_us, growths, moved, faults, away_us } in turns.iter().rev().take(5) {
-        println!("  {growth_us:.0} of {all_us:.0} in {growths} growths, {moved} moved, {faults} faults, preempted for {away_us:.0}");
+        println!(
+            "  {growth_us:.0} of {all_us:.0} in {growths} growths, {moved} moved, {faults} faults, preempted for {away_us:.0}"
+        );
     }
 }
 

@@ -132,6 +132,9 @@ pub const SCAN_COUNT_MAX: usize = 4096;
 /// Fields that one step of a walk over a hash answers.
 pub const FIELDS_PER_STEP: usize = 512;
 
+/// Fields that one request of a journal or its base restates: of the longest that are not shared, 64 KiB.
+pub const FIELDS_PER_STATEMENT: usize = 64;
+
 /// Keys that one step of a walk over the keyspace looks at: at a cache miss or two each, some hundred microseconds.
 pub const SCAN_KEYS_PER_STEP: usize = 512;
 

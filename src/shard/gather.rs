@@ -12,7 +12,7 @@
 //!
 //! So a value of a gigabyte is never in one piece, neither copied nor freed in one turn. While much of it is to come, it is received through few
 //! buffers of its own (`Order::ReadLong`), so that others have theirs. A row of `Flags::LONG` takes its words from
-//! `Ctx::content`. For all others, and for requests that go elsewhere or are recorded, the words are put in place again: a copy, as ever.
+//! `Ctx::content`; what is recorded shares it. For all others, and for requests that go elsewhere, the words are put in place again: a copy, as ever.
 
 use super::input::Flow;
 use super::route::Route;
@@ -119,10 +119,15 @@ impl Shard {
                 && !caller.queues
                 && self.route(caller, found.row, args, first) == Route::Here
         });
-        if takes && self.locks.is_empty() && !self.store.effects.recording {
+        if takes && self.locks.is_empty() {
+            if self.store.effects.recording {
+                self.store.effects.longs = longs.clone();
+            }
             self.store.incoming = longs;
             let flow = self.run_routed(caller, found, args, first, out);
-            let left = std::mem::take(&mut self.store.incoming);
+            let (left, stated) =
+                (std::mem::take(&mut self.store.incoming), std::mem::take(&mut self.store.effects.longs));
+            self.bury_longs(stated.into_ropes());
             return self.after_long(flow, left);
         }
         let whole = longs.put_into(args);

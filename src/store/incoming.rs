@@ -3,7 +3,7 @@
 use crate::types::rope::Rope;
 use crate::wire::request::{Args, Request};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Incoming(Vec<(usize, Rope)>);
 
 /// A word to be stored as a string.

@@ -4,22 +4,49 @@
 //! ```text
 //!  handler --> happened(db, event, key) --> counted;  while `listening`: Happenings --> take_happened
 //!         \--> state(words)             --> stated --commit--> committed effects    --> take         while `recording`
-//!                                           (or the request itself, for rows of Log::Verbatim)
+//!              state_value(entry)           (or the request itself, for rows of Log::Verbatim)
 //! ```
+//!
+//! A value that came from another lane is an effect of its own, a clone of its root (`restate.rs`): it is said in full where it is, since
+//! whoever repeats this lane's effects has not the other's.
 //!
 //! Effects are for the journal and replicas, happenings for WATCH, blocked clients and notifications. When nobody wants either,
 //! a write costs one addition and two branches.
 
 use super::Key;
+use super::entry::EntryRef;
 use super::event::Event;
+use super::incoming::Incoming;
+use super::restate::{Restatement, Statement};
 use crate::base::hash::KeyHash;
-use crate::wire::request::{Args, Request};
+use crate::types::rope::Rope;
+use crate::wire::request::Args;
 
 /// One effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Effect {
     pub db: u8,
-    pub request: Request,
+    pub what: What,
+}
+
+#[derive(Clone, Debug)]
+pub enum What {
+    Said(Statement),
+    /// A key that was not there has this value now.
+    Value(Restatement),
+}
+
+impl What {
+    fn words<'a>(words: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self::Said(Statement { request: words.into_iter().collect(), longs: Incoming::default() })
+    }
+}
+
+/// What a key held before its value was put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    Nothing,
+    Another,
 }
 
 /// Something that happened.
@@ -53,6 +80,13 @@ struct Record {
     key_end: usize,
 }
 
+/// An effect of the running command, in its caller's database unless another is named.
+#[derive(Debug)]
+struct Stated {
+    db: Option<u8>,
+    what: What,
+}
+
 /// Collects effects and happenings of the running command, and of the turn.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -64,7 +98,9 @@ pub struct Effects {
     dirty: u64,
     /// Changes since the server began.
     pub changes: u64,
-    stated: Vec<Request>,
+    stated: Vec<Stated>,
+    /// Long words of the running request, for the case that it is its own effect.
+    pub longs: Incoming,
     committed: Vec<Effect>,
     happened: Happenings,
     /// A second copy of what happens, for whoever looks on from outside; the first belongs to the shard, which takes it at once.
@@ -120,15 +156,33 @@ impl Effects {
         self.changes += 1;
         self.also(db, Event::EXPIRED, key);
         if self.recording {
-            let request = [b"DEL", key.bytes].into_iter().collect();
-            self.committed.push(Effect { db, request });
+            self.committed.push(Effect { db, what: What::words([b"DEL", key.bytes]) });
         }
     }
 
     /// States an effect instead of the request itself.
     pub fn state(&mut self, words: &[&[u8]]) {
         if self.recording {
-            self.stated.push(words.iter().copied().collect());
+            self.stated.push(Stated { db: None, what: What::words(words.iter().copied()) });
+        }
+    }
+
+    /// The same of words of which one, empty there, is a rope.
+    pub fn state_long(&mut self, words: &[&[u8]], word: usize, rope: Rope) {
+        if self.recording {
+            let mut statement = Statement { request: words.iter().copied().collect(), longs: Incoming::default() };
+            statement.longs.push(word, rope);
+            self.stated.push(Stated { db: None, what: What::Said(statement) });
+        }
+    }
+
+    /// States that a key holds what this entry does. `over`: what it held before is gone.
+    pub fn state_value(&mut self, db: u8, entry: EntryRef<'_>, over: Over) {
+        if self.recording {
+            if over == Over::Another {
+                self.stated.push(Stated { db: Some(db), what: What::words([b"DEL", entry.key()]) });
+            }
+            self.stated.push(Stated { db: Some(db), what: What::Value(Restatement::of(entry)) });
         }
     }
 
@@ -149,9 +203,11 @@ impl Effects {
         if self.stated.is_empty()
             && let Some(args) = verbatim
         {
-            self.stated.push(args.iter().collect());
+            let longs = std::mem::take(&mut self.longs);
+            self.stated.push(Stated { db: None, what: What::Said(Statement { request: args.into(), longs }) });
         }
-        self.committed.extend(self.stated.drain(..).map(|request| Effect { db, request }));
+        self.committed
+            .extend(self.stated.drain(..).map(|Stated { db: other, what }| Effect { db: other.unwrap_or(db), what }));
     }
 
     /// The command failed and changed nothing.
@@ -212,6 +268,7 @@ impl Happenings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::request::Request;
 
     const fn key(bytes: &[u8]) -> Key<'_> {
         Key { bytes, hash: KeyHash(7) }
@@ -246,10 +303,14 @@ mod tests {
     fn an_expired_key_is_stated_before_the_command_that_came_upon_it() {
         let mut effects = Effects { recording: true, ..Effects::default() };
         let request: Request = [&b"INCR"[..], b"k"].into_iter().collect();
+        let said = |effect: &Effect| match &effect.what {
+            What::Said(statement) => (effect.db, statement.flat()),
+            What::Value(_) => panic!("no value was stated"),
+        };
         effects.expired(1, key(b"k"));
         effects.happened(1, Event::INCRBY, key(b"k"));
         effects.commit(1, Some(request.args()));
         let del = [&b"DEL"[..], b"k"].into_iter().collect();
-        assert_eq!(effects.take(), [Effect { db: 1, request: del }, Effect { db: 1, request }]);
+        assert_eq!(effects.take().iter().map(said).collect::<Vec<_>>(), [(1, del), (1, request)]);
     }
 }

@@ -6,6 +6,7 @@
 //!                effects --> an empty shard whose clock stands still --> the same keyspace in the end
 //! ```
 
+use super::blocking::World;
 use super::{Driver, request};
 use crate::compat::FAMILIES;
 use crate::compat::script::{Step, parse};
@@ -13,7 +14,7 @@ use corelane::base::time::{Millis, Now};
 use corelane::command::{Command, Table};
 use corelane::shard::ConnId;
 use corelane::store::entry::{EntryRef, Kind, ValueRef};
-use corelane::store::journal::Happened;
+use corelane::store::journal::{Effect, Happened, What};
 use corelane::store::{Key, Store};
 use corelane::types::Object;
 use corelane::types::dict::Cursor;
@@ -82,13 +83,19 @@ struct Pair {
     conns: BTreeMap<String, ConnId>,
 }
 
+/// An empty shard whose clock stands still.
+fn replica() -> Driver {
+    let mut replica = Driver::new();
+    replica.now = Now { unix_us: 1, mono_ns: 1 };
+    replica.shard.begin_turn(replica.now);
+    replica
+}
+
 impl Pair {
     fn new() -> Self {
-        let (mut driver, mut replica) = (Driver::new(), Driver::new());
+        let (mut driver, replica) = (Driver::new(), replica());
         driver.shard.effects().recording = true;
         driver.shard.effects().witness();
-        replica.now = Now { unix_us: 1, mono_ns: 1 };
-        replica.shard.begin_turn(replica.now);
         let mut pair = Self { driver, replica, table: Table::new(), conns: BTreeMap::new() };
         pair.run("", &[b"CONFIG".to_vec(), b"SET".to_vec(), b"maxmemory".to_vec(), b"0".to_vec()]);
         pair
@@ -176,22 +183,11 @@ impl Pair {
             assert!(!reply.starts_with(b"-"), "{}: refused, yet something happened", shown());
         }
         let effects = self.driver.shard.effects().take();
-        for effect in &effects {
-            self.replay(effect.db, &effect.request.args().iter().collect::<Vec<_>>());
-        }
+        effects.iter().for_each(|effect| repeat(&mut self.replica, effect));
         if before != &after {
             assert!(!effects.is_empty(), "{}: changed the keyspace and left no effect", shown());
         }
         Done { row, effects: effects.len(), changed, waits: reply.is_empty() }
-    }
-
-    fn replay(&mut self, db: u8, words: &[&[u8]]) {
-        let conn = self.replica.connect();
-        for words in [&[b"SELECT", db.to_string().as_bytes()][..], words] {
-            let reply = self.replica.call(conn, words);
-            assert!(!reply.starts_with(b"-"), "effect {}: {}", shown(words), reply.escape_ascii());
-        }
-        self.replica.shard.closed(conn);
     }
 
     /// Collects what is due, then compares.
@@ -205,6 +201,28 @@ impl Pair {
             assert_eq!((mine.len(), mine.expiring()), (theirs.len(), theirs.expiring()));
         }
     }
+}
+
+/// Does what an effect says.
+fn repeat(replica: &mut Driver, effect: &Effect) {
+    let hasher = replica.shard.store().hash_key;
+    let mut said = Vec::new();
+    match &effect.what {
+        What::Said(statement) => said.push(statement.flat()),
+        What::Value(value) => {
+            let mut value = value.clone();
+            said.extend(std::iter::from_fn(|| value.next(&hasher)).map(|statement| statement.flat()));
+        }
+    }
+    let conn = replica.connect();
+    for request in said {
+        let words: Vec<&[u8]> = request.args().iter().collect();
+        for words in [&[b"SELECT", effect.db.to_string().as_bytes()][..], &words] {
+            let reply = replica.call(conn, words);
+            assert!(!reply.starts_with(b"-"), "effect {}: {}", shown(words), reply.escape_ascii());
+        }
+    }
+    replica.shard.closed(conn);
 }
 
 fn shown<W: AsRef<[u8]>>(words: &[W]) -> String {
@@ -389,6 +407,107 @@ proptest! {
                 Act::Tick => pair.tick(),
             }
         }
+        pair.compare();
+    }
+
+    /// Two lanes, each with a replica that hears of its own effects only: what one lane hands to another is said in full where it arrives.
+    #[test]
+    fn repeating_the_effects_of_each_of_two_lanes_gives_what_it_holds(acts in prop::collection::vec(any_act(), 1..80)) {
+        let mut lanes = TwoLanes::new();
+        for act in acts {
+            match act {
+                Act::Run(words) => lanes.run(&words),
+                Act::Select(db) => lanes.run(&[b"SELECT".to_vec(), db.to_string().into_bytes()]),
+                Act::Pass(millis) => lanes.world.pass(millis),
+                Act::Tick => lanes.settle(),
+            }
+        }
+        lanes.compare();
+    }
+}
+
+struct TwoLanes {
+    world: World,
+    replicas: [Driver; 2],
+    conn: ConnId,
+}
+
+impl TwoLanes {
+    fn new() -> Self {
+        let mut world = World::new(2);
+        world.lanes.iter_mut().for_each(|lane| lane.shard.effects().recording = true);
+        let conn = world.connect(0);
+        Self { world, replicas: [replica(), replica()], conn }
+    }
+
+    fn run(&mut self, words: &[Vec<u8>]) {
+        self.world.turn(0, 0, Some((self.conn, request(words))));
+        self.settle();
+        if self.world.reply(0, self.conn).is_none() {
+            // It waits; nobody will bring what it waits for.
+            self.world.lanes[0].shard.closed(self.conn);
+            self.conn = self.world.connect(0);
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.world.rest();
+        for (lane, replica) in self.world.lanes.iter_mut().zip(&mut self.replicas) {
+            lane.shard.effects().take().iter().for_each(|effect| repeat(replica, effect));
+        }
+    }
+
+    fn compare(&mut self) {
+        self.settle();
+        let (now, never) = (self.world.now.millis(), Millis(0));
+        for (lane, replica) in self.world.lanes.iter().zip(&self.replicas) {
+            assert_eq!(dump(lane.shard.store(), now), dump(replica.shard.store(), never));
+        }
+    }
+}
+
+#[test]
+fn a_value_that_moves_between_lanes_is_said_where_it_arrives() {
+    let mut lanes = TwoLanes::new();
+    let long = vec![b'x'; 300_000];
+    let run =
+        |lanes: &mut TwoLanes, words: &[&[u8]]| lanes.run(&words.iter().map(|word| word.to_vec()).collect::<Vec<_>>());
+    // Slots 12182 and 866: "foo" is the second lane's, "hello" the first's.
+    run(&mut lanes, &[b"SET", b"foo", &long, b"PXAT", b"1900000000000"]);
+    run(&mut lanes, &[b"RENAME", b"foo", b"hello"]);
+    for fields in (0..5000).collect::<Vec<_>>().chunks(100) {
+        let mut words = vec![b"HSET".to_vec(), b"foo".to_vec()];
+        words.extend(fields.iter().flat_map(|i| [format!("field:{i}").into_bytes(), vec![b'v'; 20]]));
+        lanes.run(&words);
+    }
+    run(&mut lanes, &[b"EXPIRE", b"foo", b"100"]);
+    run(&mut lanes, &[b"COPY", b"foo", b"hello", b"DB", b"2", b"REPLACE"]);
+    run(&mut lanes, &[b"COPY", b"foo", b"hello", b"REPLACE"]);
+    lanes.compare();
+    let held = dump(lanes.replicas[0].shard.store(), Millis(0));
+    assert_eq!(held.keys().cloned().collect::<Vec<_>>(), [(0, b"hello".to_vec()), (2, b"hello".to_vec())]);
+    assert_eq!(held[&(0, b"hello".to_vec())].1.len(), 10_000);
+    assert!(held.values().all(|(.., deadline)| deadline.is_some()));
+}
+
+/// What is recorded of a long value is the value itself, not a copy.
+#[test]
+fn a_long_word_of_a_client_is_shared_with_its_effect() {
+    let mut pair = Pair::new();
+    let long = vec![b'x'; 1 << 20];
+    for words in [
+        vec![b"SET".to_vec(), b"k".to_vec(), long.clone()],
+        vec![b"SET".to_vec(), b"k".to_vec(), long.clone(), b"EX".to_vec(), b"9".to_vec()],
+        vec![b"MSET".to_vec(), b"k".to_vec(), long.clone(), b"k2".to_vec(), b"v".to_vec()],
+    ] {
+        let conn = pair.driver.connect();
+        request(&words).chunks(16 << 10).for_each(|piece| pair.driver.shard.feed(conn, piece));
+        pair.driver.turn();
+        let effects = pair.driver.shard.effects().take();
+        let [Effect { what: What::Said(statement), .. }] = &effects[..] else { panic!("one effect") };
+        assert!(statement.request.args().extent() < 100, "the value is beside the request");
+        effects.iter().for_each(|effect| repeat(&mut pair.replica, effect));
         pair.compare();
     }
 }
