@@ -44,6 +44,10 @@ pub const REQUESTS_PER_TURN: u32 = 128;
 /// a hit in the cache and a microsecond for a key that is new, that is a quarter of a millisecond at most. Growth counts as well.
 pub const LANE_REQUESTS_PER_TURN: u32 = 256;
 
+/// Words of one request that are worked off in the time of a request, such as the keys of MGET: each may be a wait for memory. Counted as one
+/// each, 128 requests of a hundred keys were one turn.
+pub const WORDS_PER_REQUEST: u32 = 4;
+
 /// The part of those that goes to what earlier turns left.
 pub const BACKLOG_REQUESTS_PER_TURN: u32 = LANE_REQUESTS_PER_TURN / 2;
 

@@ -496,13 +496,11 @@ fn a_value_that_moves_between_lanes_is_said_where_it_arrives() {
 fn a_long_word_of_a_client_is_shared_with_its_effect() {
     let mut pair = Pair::new();
     let long = vec![b'x'; 1 << 20];
-    for words in [
-        vec![b"SET".to_vec(), b"k".to_vec(), long.clone()],
-        vec![b"SET".to_vec(), b"k".to_vec(), long.clone(), b"EX".to_vec(), b"9".to_vec()],
-        vec![b"MSET".to_vec(), b"k".to_vec(), long.clone(), b"k2".to_vec(), b"v".to_vec()],
-    ] {
+    let requests: [&[&[u8]]; 3] =
+        [&[b"SET", b"k", &long], &[b"SET", b"k", &long, b"EX", b"9"], &[b"MSET", b"k", &long, b"k2", b"v"]];
+    for words in requests {
         let conn = pair.driver.connect();
-        request(&words).chunks(16 << 10).for_each(|piece| pair.driver.shard.feed(conn, piece));
+        request(words).chunks(16 << 10).for_each(|piece| pair.driver.shard.feed(conn, piece));
         pair.driver.turn();
         let effects = pair.driver.shard.effects().take();
         let [Effect { what: What::Said(statement), .. }] = &effects[..] else { panic!("one effect") };
