@@ -146,7 +146,7 @@ mod tests {
         let short = Entry::new(b"k", crate::store::entry::Value::Embedded(b"v"), fields);
         assert_eq!(said(&short).iter().map(text).collect::<Vec<_>>(), ["SET k v PXAT 99"]);
         let rope = Rope::from(&vec![b'x'; 1 << 20][..]);
-        let object = Box::new(Object::Rope(rope.clone()));
+        let object = Box::new(Object::Rope(rope));
         let long = Entry::new(b"k", crate::store::entry::Value::Object(Kind::String, object), Fields::default());
         let statements = said(&long);
         assert_eq!(statements.len(), 1);
