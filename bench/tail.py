@@ -74,7 +74,8 @@ def encode(words):
 class Server:
     def __init__(self, name, port):
         self.name, self.port = name, port
-        args = [BINARIES[name], "--port", str(port), "--save", "", "--appendonly", "no", "--proto-max-bulk-len", str(GB)]
+        args = [BINARIES[name], "--port", str(port), "--save", "", "--appendonly", "no", "--proto-max-bulk-len", str(GB),
+                "--client-query-buffer-limit", str(2 * GB)]
         if name == "corelane":
             args += ["--cpus", "0", "--lanes", "1"]
         self.process = subprocess.Popen(["taskset", "-c", "0"] + args, stdout=subprocess.DEVNULL)

@@ -127,4 +127,19 @@ mod tests {
             assert_ne!(one.key(key), two.key(key));
         }
     }
+
+    /// Whoever finds keys that crowd into one place of one server, or of one hash there, has found nothing about another, or about the next
+    /// run: half a million tries give 512 keys that share ten bits below their slot, which elsewhere fill a thousand places evenly.
+    #[test]
+    fn what_collides_under_one_secret_is_spread_by_another() {
+        const PLACES: u64 = 1 << 10;
+        let (known, other) = (HashKey::new([1, 2]), HashKey::new([1, 3]));
+        let place = |hasher: &HashKey, key: &[u8]| hasher.key(key).0 >> (HASH_BITS - 10) & (PLACES - 1);
+        let crowd: Vec<String> =
+            (0..).map(|i| format!("{{t}}{i}")).filter(|key| place(&known, key.as_bytes()) == 7).take(512).collect();
+        let mut spread = vec![0; PLACES as usize];
+        crowd.iter().for_each(|key| spread[place(&other, key.as_bytes()) as usize] += 1);
+        let fullest = spread.into_iter().max();
+        assert!(fullest < Some(8), "{fullest:?} of 512 in one of {PLACES} places");
+    }
 }

@@ -30,9 +30,12 @@ const _: () =
 /// From this length on a word becomes a rope as it arrives: copying a shorter one takes some tens of microseconds.
 pub const LONG_BYTES_MIN: usize = 128 << 10;
 
-/// Bytes of long words that are taken in in the time of a request: half a page, since a page that is touched for the first time takes two
-/// microseconds. A turn of 256 whole pages was seen to take 1.07 ms.
-pub const LONG_BYTES_PER_REQUEST: usize = 2 << 10;
+/// When more of a word than this is still to come, it is received apart from everybody else's requests: less comes in a turn or two.
+pub const READ_APART_BYTES_MIN: usize = 1 << 20;
+
+/// Bytes of long words that are taken in in the time of a request: a quarter of a page, since a page that is touched for the first time takes two
+/// microseconds, or four where the hypervisor has to find it. A turn of 128 whole pages was seen to take 0.83 ms.
+pub const LONG_BYTES_PER_REQUEST: usize = 1 << 10;
 
 /// Requests of one connection that run in one turn before the others have theirs.
 pub const REQUESTS_PER_TURN: u32 = 128;
@@ -41,12 +44,17 @@ pub const REQUESTS_PER_TURN: u32 = 128;
 /// a hit in the cache and a microsecond for a key that is new, that is a quarter of a millisecond at most. Growth counts as well.
 pub const LANE_REQUESTS_PER_TURN: u32 = 256;
 
+/// Words of one request that are worked off in the time of a request, such as the keys of MGET: each may be a wait for memory. Counted as one
+/// each, 128 requests of a hundred keys were one turn.
+pub const WORDS_PER_REQUEST: u32 = 4;
+
 /// The part of those that goes to what earlier turns left.
 pub const BACKLOG_REQUESTS_PER_TURN: u32 = LANE_REQUESTS_PER_TURN / 2;
 
-/// Entries that a growing table moves in the time of a request, by which such work counts against the turn. Segments grow at
-/// about the same time, so that a turn could otherwise meet a dozen.
-pub const MOVED_PER_REQUEST: u32 = 8;
+/// Entries that a growing table moves in the time of a request, by which such work counts against the turn. Segments grow at about the
+/// same time, so that a turn could otherwise meet a dozen. One whose keys are read again (some 120 us) ends its turn: at eight to a request, three
+/// of them were seen in one (350 us).
+pub const MOVED_PER_REQUEST: u32 = 2;
 
 /// Requests that a lane may have under way on another: what a turn may send, some turns of it.
 pub const TICKETS_PER_PEER: usize = 4096;
@@ -133,6 +141,9 @@ pub const SCAN_COUNT_MAX: usize = 4096;
 
 /// Fields that one step of a walk over a hash answers.
 pub const FIELDS_PER_STEP: usize = 512;
+
+/// Fields that one request of a journal or its base restates: of the longest that are not shared, 64 KiB.
+pub const FIELDS_PER_STATEMENT: usize = 64;
 
 /// Keys that one step of a walk over the keyspace looks at: at a cache miss or two each, some hundred microseconds.
 pub const SCAN_KEYS_PER_STEP: usize = 512;

@@ -262,10 +262,7 @@ impl Ctx<'_> {
                 self.store.effects.state(self.db, &[b"DEL", key.bytes]);
             }
         } else {
-            // What is recorded came flat: see `shard/gather.rs`.
-            if let Content::Flat(flat) = value {
-                self.state_set(key, flat, deadline);
-            }
+            self.state_set(key, &value, deadline);
             self.write_content(key, value, deadline);
         }
         self.happened(event, key);
@@ -277,15 +274,27 @@ impl Ctx<'_> {
         }
     }
 
-    fn state_set(&mut self, key: Key<'_>, value: &[u8], deadline: Deadline) {
-        let effects = &mut self.store.effects;
-        match deadline {
-            Deadline::Clear => effects.state(self.db, &[b"SET", key.bytes, value]),
-            Deadline::Keep => effects.state(self.db, &[b"SET", key.bytes, value, b"KEEPTTL"]),
-            Deadline::At(at) => {
-                let mut digits = [0; I64_TEXT_MAX];
-                effects.state(self.db, &[b"SET", key.bytes, value, b"PXAT", format_u64(at.0, &mut digits)]);
-            }
+    /// States a SET as the effect; a long value is shared with it.
+    #[inline]
+    pub fn state_set(&mut self, key: Key<'_>, value: &Content<'_>, deadline: Deadline) {
+        if self.store.effects.recording {
+            self.record_set(key, value, deadline);
+        }
+    }
+
+    #[cold]
+    fn record_set(&mut self, key: Key<'_>, value: &Content<'_>, deadline: Deadline) {
+        let mut digits = [0; I64_TEXT_MAX];
+        let flat = if let Content::Flat(flat) = value { flat } else { &b""[..] };
+        let set = [b"SET", key.bytes, flat];
+        let words: &[&[u8]] = match deadline {
+            Deadline::Clear => &set,
+            Deadline::Keep => &[set[0], set[1], set[2], b"KEEPTTL"],
+            Deadline::At(at) => &[set[0], set[1], set[2], b"PXAT", format_u64(at.0, &mut digits)],
+        };
+        match value {
+            Content::Flat(_) => self.store.effects.state(self.db, words),
+            Content::Long(rope) => self.store.effects.state_long(self.db, words, 2, rope),
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Gathering {
     pub arriving: Option<Arriving>,
     /// Those that are there.
     pub done: Incoming,
+    /// The runtime was told that a long word is on its way.
+    pub told: bool,
 }
 
 #[derive(Debug)]

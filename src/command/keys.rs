@@ -301,11 +301,15 @@ fn put_renamed(ctx: &mut Ctx<'_>, args: Args<'_>, cargo: &mut Cargo) {
     }
 }
 
-/// Puts the value that an earlier stage brought under the second key.
+/// Puts the value that an earlier stage brought under the second key. From another lane it is an effect of its own.
 fn put<'a>(ctx: &mut Ctx<'_>, db: u8, args: Args<'a>, cargo: &mut Cargo) -> Key<'a> {
     let to = ctx.key(args.at(2));
     let entry = cargo.entry.take().expect("the stage before has brought a value");
-    ctx.store.put(db, to, entry, ctx.now);
+    if cargo.apart {
+        ctx.store.receive(db, to, entry, ctx.now);
+    } else {
+        ctx.store.put(db, to, entry, ctx.now);
+    }
     to
 }
 

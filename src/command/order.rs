@@ -15,6 +15,11 @@ pub enum Order {
     StopReading(ConnId),
     /// Receive again.
     Read(ConnId),
+    /// Much of one word is still to come: receive it through the few buffers set aside for such, so that it takes neither all buffers nor
+    /// all time.
+    ReadLong(ConnId),
+    /// The word is there.
+    ReadShort(ConnId),
     /// Hold the lane for so long (DEBUG SLEEP).
     Hold(std::time::Duration),
     /// Stop the whole server as SIGTERM does (SHUTDOWN).

@@ -207,8 +207,8 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
     let value = ctx.content(args, 2);
     if args.len() == 3 {
+        ctx.state_set(key, &value, Deadline::Clear);
         ctx.store_content(key, value, Deadline::Clear, Event::SET);
-        ctx.store.effects.state(ctx.db, &[b"SET", key.bytes, args.at(2)]);
         reply.ok();
         return Ok(());
     }

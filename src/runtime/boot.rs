@@ -58,6 +58,9 @@ const DESCRIPTORS_PER_LANE: u64 = 16;
 
 /// Receive buffers of a lane. The kernel cycles through all of them, so they should stay in the second-level cache.
 const BUFFERS: u16 = 64;
+
+/// Those for long words: 128 KiB an enter, half of a turn.
+const LONG_BUFFERS: u16 = 8;
 const BUFFER_BYTES: u32 = 16 << 10;
 
 /// Places in a lane's file table, eight bytes each: all its connections, up to half a megabyte.
@@ -309,6 +312,7 @@ fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::F
     let sizes = RingSizes {
         completions: completions(settings),
         buffers: BUFFERS,
+        long_buffers: LONG_BUFFERS,
         buffer_bytes: BUFFER_BYTES,
         files: u32::try_from(settings.connections_max).map_or(FILES_MAX, |all| all.min(FILES_MAX)),
     };

@@ -16,12 +16,12 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::ring::{SendName, Token};
+use super::ring::{Pool, SendName, Token};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Recv {
     Idle,
-    Armed,
+    Armed(Pool),
     /// A cancel is on its way; the receive's own end has not been seen.
     Cancelling,
     /// The peer has closed its side: never armed again.
@@ -41,7 +41,7 @@ pub(super) enum Settle {
     Nothing,
     /// Cancel the receive and the send that are in flight; each end comes back here.
     Cancel {
-        receive: bool,
+        receive: Option<Pool>,
         send: Option<SendName>,
     },
     /// Nothing is in flight: tell the shard, close the socket.
@@ -52,8 +52,8 @@ pub(super) enum Settle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
     Leave,
-    Arm,
-    Cancel,
+    Arm(Pool),
+    Cancel(Pool),
 }
 
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub(super) struct Conn {
     fd: OwnedFd,
     token: Token,
     recv: Recv,
+    /// Where the next receive goes.
+    pool: Pool,
     life: Life,
     wants_input: bool,
     sending: Option<SendName>,
@@ -131,11 +133,22 @@ impl Conn {
 
     pub(super) fn stop_reading(&mut self) -> Reading {
         self.wants_input = false;
-        if self.recv != Recv::Armed {
+        self.interrupt()
+    }
+
+    /// From now on input goes to these buffers.
+    pub(super) fn read_into(&mut self, pool: Pool) -> Reading {
+        if self.pool == pool {
             return Reading::Leave;
         }
+        self.pool = pool;
+        self.interrupt()
+    }
+
+    fn interrupt(&mut self) -> Reading {
+        let Recv::Armed(pool) = self.recv else { return Reading::Leave };
         self.recv = Recv::Cancelling;
-        Reading::Cancel
+        Reading::Cancel(pool)
     }
 
     /// The multishot receive ended, for a reason that lets it begin again.
@@ -153,8 +166,8 @@ impl Conn {
         if self.recv != Recv::Idle || !self.wants_input || self.life != Life::Open {
             return Reading::Leave;
         }
-        self.recv = Recv::Armed;
-        Reading::Arm
+        self.recv = Recv::Armed(self.pool);
+        Reading::Arm(self.pool)
     }
 
     /// Cuts the connection now, whatever is unsent.
@@ -164,10 +177,10 @@ impl Conn {
         if !self.in_flight() {
             return Settle::Close;
         }
-        let receive = self.recv == Recv::Armed;
-        if receive {
-            self.recv = Recv::Cancelling;
-        }
+        let receive = match self.interrupt() {
+            Reading::Cancel(pool) => Some(pool),
+            _ => None,
+        };
         Settle::Cancel { receive, send: self.sending }
     }
 
@@ -183,7 +196,7 @@ impl Conn {
     }
 
     fn in_flight(&self) -> bool {
-        self.sending.is_some() || matches!(self.recv, Recv::Armed | Recv::Cancelling)
+        self.sending.is_some() || matches!(self.recv, Recv::Armed(_) | Recv::Cancelling)
     }
 }
 
@@ -215,6 +228,7 @@ impl Conns {
             fd,
             token: Token { conn: number, generation: place.generation },
             recv: Recv::Idle,
+            pool: Pool::Common,
             life: Life::Open,
             wants_input: false,
             sending: None,
@@ -287,7 +301,7 @@ mod tests {
     fn closing_waits_for_what_is_in_flight() {
         let mut conns = conns();
         let conn = conns.at(3).unwrap();
-        assert_eq!(conn.read(), Reading::Arm);
+        assert_eq!(conn.read(), Reading::Arm(Pool::Common));
         assert!(conn.flush());
         conn.send_started(SendName::TEST);
         assert!(!conn.close_after_flush(), "the output waits for the send in flight");
@@ -295,7 +309,7 @@ mod tests {
         assert!(conn.send_ended(), "and is then taken");
         conn.send_started(SendName::TEST);
         assert!(!conn.send_ended());
-        assert_eq!(conn.settle(), Settle::Cancel { receive: true, send: None });
+        assert_eq!(conn.settle(), Settle::Cancel { receive: Some(Pool::Common), send: None });
         assert_eq!(conn.settle(), Settle::Nothing, "cancelled once");
         assert_eq!(conn.receive_stopped(), Reading::Leave);
         assert_eq!(conn.settle(), Settle::Close);
@@ -305,10 +319,15 @@ mod tests {
     fn reading_stops_and_starts_across_a_cancel() {
         let mut conns = conns();
         let conn = conns.at(3).unwrap();
-        assert_eq!(conn.read(), Reading::Arm);
-        assert_eq!(conn.stop_reading(), Reading::Cancel);
+        assert_eq!(conn.read(), Reading::Arm(Pool::Common));
+        assert_eq!(conn.stop_reading(), Reading::Cancel(Pool::Common));
         assert_eq!(conn.read(), Reading::Leave, "the cancel is on its way");
-        assert_eq!(conn.receive_stopped(), Reading::Arm, "and its end arms again");
+        assert_eq!(conn.receive_stopped(), Reading::Arm(Pool::Common), "and its end arms again");
+        assert_eq!(conn.read_into(Pool::Long), Reading::Cancel(Pool::Common));
+        assert_eq!(conn.read_into(Pool::Common), Reading::Leave, "the cancel is on its way");
+        assert_eq!(conn.read_into(Pool::Long), Reading::Leave);
+        assert_eq!(conn.receive_stopped(), Reading::Arm(Pool::Long), "and its end arms where the last word said");
+        assert_eq!(conn.read_into(Pool::Long), Reading::Leave);
         conn.receive_ended();
         assert_eq!(conn.read(), Reading::Leave, "never after the peer's end");
     }

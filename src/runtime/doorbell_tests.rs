@@ -167,7 +167,9 @@ fn pass_around(lanes: u16, balls: u64, hops: u64) {
         starts.push(start);
         let (report, over) = (report.clone(), Arc::clone(&over));
         threads.push(std::thread::spawn(move || {
-            let ring = Ring::new(RingSizes { completions: 1024, buffers: 4, buffer_bytes: 4096, files: 0 }).unwrap();
+            let ring =
+                Ring::new(RingSizes { completions: 1024, buffers: 4, long_buffers: 1, buffer_bytes: 4096, files: 0 })
+                    .unwrap();
             report.send((me, ring.fd())).unwrap();
             bell.connect(started.recv().unwrap());
             if me == 0 {

@@ -45,11 +45,26 @@ pub(super) use writes::{Durable, WriteId};
 /// Submission slots. A turn that needs more enters the kernel once more; 512 of 64 bytes stay in the first-level cache's shadow.
 const SUBMISSIONS: u32 = 512;
 
-/// The one buffer group of a lane.
-const GROUP: u16 = 0;
+/// Which of a lane's receive buffers a receive fills; also the number of their group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pool {
+    /// Requests.
+    Common,
+    /// Long words. They come as fast as the kernel has room for, and would leave no buffer to anybody else, nor time: each enter would copy
+    /// as much as there are buffers, each turn work that off, while others' receives end for want of one.
+    Long,
+}
+
+impl Pool {
+    const ALL: [Self; 2] = [Self::Common, Self::Long];
+}
 
 /// One gathered send: the kernel's own limit (IOV_MAX). What is beyond goes with the next piece.
 const PARTS_MAX: usize = 1024;
+
+/// What one send gives the kernel at most: it copies all of it within the enter, during which nobody is served. A gigabyte in pieces of
+/// sixteen megabytes, to a peer that reads as fast, was seen to take each enter 20 to 60 ms.
+const SEND_BYTES_MAX: usize = 256 << 10;
 
 /// Consecutive buffers start a cache line further than their size says, so that their first lines, which small requests use,
 /// do not all fall into the same cache set.
@@ -60,8 +75,9 @@ const STAGGER: usize = 64;
 pub(super) struct RingSizes {
     /// Completion slots, at least as many as submission slots: beyond them the kernel queues on the side, which is correct but slow.
     pub(super) completions: u32,
-    /// Receive buffers; a power of two.
+    /// Receive buffers, and those for long words alone; powers of two.
     pub(super) buffers: u16,
+    pub(super) long_buffers: u16,
     pub(super) buffer_bytes: u32,
     /// Connections whose sockets are in the ring's own file table, by their numbers: through it the kernel takes no reference to
     /// the file for each send. Those with higher numbers are reached by descriptor.
@@ -102,6 +118,7 @@ impl Token {
 /// A received piece: the ring's memory, lent until `give_back`.
 #[derive(Debug)]
 pub(super) struct Lease {
+    pool: Pool,
     buffer: u16,
     len: u32,
 }
@@ -192,10 +209,19 @@ mod op {
     pub(super) const IGNORE: u64 = 6;
     pub(super) const WRITE: u64 = 7;
     pub(super) const SYNC: u64 = 8;
+    pub(super) const RECV_LONG: u64 = 9;
 }
 
 const fn word(op: u64, generation: u32, number: u32) -> u64 {
     op << 60 | (generation as u64) << 32 | number as u64
+}
+
+const fn receive_word(token: Token, pool: Pool) -> u64 {
+    let op = match pool {
+        Pool::Common => op::RECV,
+        Pool::Long => op::RECV_LONG,
+    };
+    word(op, token.generation, token.conn)
 }
 
 fn generation_of(word: u64) -> u32 {
@@ -204,7 +230,8 @@ fn generation_of(word: u64) -> u32 {
 
 pub(super) struct Ring {
     uring: IoUring,
-    buffers: Buffers,
+    /// By `Pool`.
+    buffers: [Buffers; 2],
     sends: Slab<Sending>,
     writes: Slab<Writing>,
     /// The descriptors in the file table. The kernel reads a place when it takes the submission that fills it.
@@ -220,7 +247,10 @@ impl Ring {
     pub(super) fn new(sizes: RingSizes) -> Result<Self, RingRefusal> {
         let uring = build(sizes.completions)?;
         probe(&uring)?;
-        let buffers = Buffers::register(&uring, sizes.buffers, sizes.buffer_bytes)?;
+        let buffers = [
+            Buffers::register(&uring, Pool::Common, sizes.buffers, sizes.buffer_bytes)?,
+            Buffers::register(&uring, Pool::Long, sizes.long_buffers, sizes.buffer_bytes)?,
+        ];
         let enter = Enter::register(&uring);
         let (sends, writes, files) = (Slab::default(), Slab::default(), Box::default());
         let mut ring = Self { uring, buffers, sends, writes, files, receiving: 0, entered: 0, enter };
@@ -276,16 +306,16 @@ impl Ring {
     }
 
     /// Receives into the lane's buffers until told otherwise.
-    pub(super) fn receive(&mut self, token: Token, fd: RawFd) {
+    pub(super) fn receive(&mut self, token: Token, fd: RawFd, pool: Pool) {
         self.receiving += 1;
         let socket = self.socket(token.conn, fd);
-        let entry = opcode::RecvMulti::new(socket.fd, GROUP).build().flags(socket.flags);
-        self.push(entry.user_data(word(op::RECV, token.generation, token.conn)));
+        let entry = opcode::RecvMulti::new(socket.fd, pool as u16).build().flags(socket.flags);
+        self.push(entry.user_data(receive_word(token, pool)));
     }
 
-    /// Ends the receive of `token`; its end comes as `ReceiveEnded`.
-    pub(super) fn cancel_receive(&mut self, token: Token) {
-        self.cancel(word(op::RECV, token.generation, token.conn));
+    /// Ends the receive of `token` into these buffers; its end comes as `ReceiveEnded`.
+    pub(super) fn cancel_receive(&mut self, token: Token, pool: Pool) {
+        self.cancel(receive_word(token, pool));
     }
 
     /// Ends the accepts of `listener`; their end comes as `AcceptEnded`.
@@ -353,11 +383,11 @@ impl Ring {
     }
 
     pub(super) fn bytes(&self, lease: &Lease) -> &[u8] {
-        self.buffers.bytes(lease)
+        self.buffers[lease.pool as usize].bytes(lease)
     }
 
     pub(super) fn give_back(&mut self, lease: Lease) {
-        self.buffers.give_back(lease);
+        self.buffers[lease.pool as usize].give_back(lease);
     }
 
     /// Submits what is queued without waiting; also runs what the kernel deferred.
@@ -399,7 +429,8 @@ impl Ring {
         let number = u32::try_from(user & u64::from(u32::MAX)).expect("masked");
         let token = Token { conn: number, generation: generation_of(user) };
         Some(match user >> 60 {
-            op::RECV => self.received(token, entry.result(), entry.flags()),
+            op::RECV => self.received(token, Pool::Common, entry.result(), entry.flags()),
+            op::RECV_LONG => self.received(token, Pool::Long, entry.result(), entry.flags()),
             op::SEND => self.sent(number, entry.result()),
             op::ACCEPT => accepted(number, entry.result(), cqueue::more(entry.flags())),
             op::RUNG => Event::Rung,
@@ -410,23 +441,23 @@ impl Ring {
         })
     }
 
-    fn received(&mut self, token: Token, result: i32, flags: u32) -> Event {
+    fn received(&mut self, token: Token, pool: Pool, result: i32, flags: u32) -> Event {
         let armed = cqueue::more(flags);
         if !armed {
             self.receiving -= 1;
         }
-        let lease = cqueue::buffer_select(flags).map(|buffer| self.buffers.lend(buffer, result));
+        let lease = cqueue::buffer_select(flags).map(|buffer| self.buffers[pool as usize].lend(buffer, result));
         match (result, lease) {
             (1.., Some(lease)) => Event::Received { token, lease, armed },
             (0, lease) => {
                 if let Some(lease) = lease {
-                    self.buffers.give_back(lease);
+                    self.give_back(lease);
                 }
                 Event::ReceiveEnded { token, end: RecvEnd::Eof }
             }
             (failure, lease) => {
                 if let Some(lease) = lease {
-                    self.buffers.give_back(lease);
+                    self.give_back(lease);
                 }
                 let end = match -failure {
                     libc::ENOBUFS => RecvEnd::NoBuffers,
@@ -472,7 +503,7 @@ impl Ring {
         let (mut near, far) = UnixStream::pair().map_err(failed)?;
         let token = Token { conn: 0, generation: 0 };
         near.write_all(b"x").map_err(failed)?;
-        self.receive(token, far.as_raw_fd());
+        self.receive(token, far.as_raw_fd(), Pool::Common);
         match self.proof().map_err(failed)? {
             Event::Received { lease, armed: true, .. } => {
                 let same = self.bytes(&lease) == b"x";
@@ -505,7 +536,7 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         if self.receiving > 0 {
-            std::mem::forget(std::mem::replace(&mut self.buffers, Buffers::none()));
+            std::mem::forget(std::mem::replace(&mut self.buffers, Pool::ALL.map(Buffers::none)));
         }
         if !self.sends.is_empty() {
             std::mem::forget(std::mem::take(&mut self.sends));
@@ -703,10 +734,10 @@ impl Sending {
     fn entry(&mut self) -> squeue::Entry {
         if self.output.shared.is_empty() {
             let rest = self.output.bytes.get(self.sent..).unwrap_or_default();
-            let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+            let len = u32::try_from(rest.len().min(SEND_BYTES_MAX)).expect("bounded");
             return opcode::Send::new(self.socket.fd, rest.as_ptr(), len).build();
         }
-        let parts = gather(&self.output, self.sent);
+        let parts = bounded(gather(&self.output, self.sent));
         // SAFETY: msghdr is plain numbers and pointers, for which zero means absent.
         let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
         let boxed = self.gather.insert(Box::new(Gather { header, parts }));
@@ -741,12 +772,24 @@ fn gather(output: &Output, skip: usize) -> Vec<libc::iovec> {
     parts
 }
 
+/// As many of the parts as one send may have, the last of them cut.
+fn bounded(mut parts: Vec<libc::iovec>) -> Vec<libc::iovec> {
+    let mut room = SEND_BYTES_MAX;
+    for part in &mut parts {
+        part.iov_len = part.iov_len.min(room);
+        room -= part.iov_len;
+    }
+    parts.retain(|part| part.iov_len > 0);
+    parts
+}
+
 fn part(piece: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() }
 }
 
 /// The provided buffers: a ring of entries shared with the kernel, and the memory they point to.
 struct Buffers {
+    pool: Pool,
     entries: *mut BufRingEntry,
     memory: *mut u8,
     count: u16,
@@ -755,13 +798,13 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn none() -> Self {
-        Self { entries: std::ptr::null_mut(), memory: std::ptr::null_mut(), count: 0, bytes: 0, tail: 0 }
+    fn none(pool: Pool) -> Self {
+        Self { pool, entries: std::ptr::null_mut(), memory: std::ptr::null_mut(), count: 0, bytes: 0, tail: 0 }
     }
 
-    fn register(uring: &IoUring, count: u16, bytes: u32) -> Result<Self, RingRefusal> {
+    fn register(uring: &IoUring, pool: Pool, count: u16, bytes: u32) -> Result<Self, RingRefusal> {
         assert!(count.is_power_of_two() && count <= 1 << 15, "the kernel's rule for a buffer ring");
-        let mut buffers = Self::none();
+        let mut buffers = Self::none(pool);
         buffers.count = count;
         buffers.bytes = bytes;
         buffers.entries = allocate(buffers.entries_layout()).cast();
@@ -769,7 +812,7 @@ impl Buffers {
         // SAFETY: page-aligned, zeroed memory for `count` entries that lives as long as the ring (`Ring` owns both and leaks this
         // one if the kernel may still use it).
         let registered =
-            unsafe { uring.submitter().register_buf_ring_with_flags(buffers.entries as u64, count, GROUP, 0) };
+            unsafe { uring.submitter().register_buf_ring_with_flags(buffers.entries as u64, count, pool as u16, 0) };
         registered.map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => RingRefusal::Missing { feature: "provided buffer rings", since: "5.19" },
             Some(libc::ENOMEM) => RingRefusal::Memlock(error),
@@ -799,7 +842,7 @@ impl Buffers {
             buffer < self.count && len <= self.bytes,
             "the kernel fills only buffers it was given, to their end at most"
         );
-        Lease { buffer, len }
+        Lease { pool: self.pool, buffer, len }
     }
 
     fn bytes(&self, lease: &Lease) -> &[u8] {

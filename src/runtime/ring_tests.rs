@@ -7,14 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use super::ring::{Event, RecvEnd, Ring, RingSizes, SendName, Token};
+use super::ring::{Event, Pool, RecvEnd, Ring, RingSizes, SendName, Token};
 use crate::types::rope::Rope;
 use crate::wire::output::{Output, Shared, Splice};
 
 const TOKEN: Token = Token { conn: 5, generation: 9 };
 
 fn ring(buffers: u16, buffer_bytes: u32) -> Ring {
-    Ring::new(RingSizes { completions: 1024, buffers, buffer_bytes, files: 0 }).unwrap()
+    Ring::new(RingSizes { completions: 1024, buffers, long_buffers: 4, buffer_bytes, files: 0 }).unwrap()
 }
 
 /// The next event that is one; waits for it.
@@ -80,7 +80,7 @@ fn a_flood_beyond_all_buffers_arrives_whole() {
     let copy = sent.clone();
     let writer = std::thread::spawn(move || near.write_all(&copy).unwrap());
     let (mut got, mut exhausted, mut held) = (Vec::new(), 0, Vec::new());
-    ring.receive(TOKEN, far.as_raw_fd());
+    ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
     while got.len() < sent.len() {
         match next(&mut ring) {
             Event::Received { token, lease, armed } => {
@@ -89,13 +89,13 @@ fn a_flood_beyond_all_buffers_arrives_whole() {
                 held.push(lease);
                 if !armed {
                     held.drain(..).for_each(|lease| ring.give_back(lease));
-                    ring.receive(TOKEN, far.as_raw_fd());
+                    ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
                 }
             }
             Event::ReceiveEnded { end: RecvEnd::NoBuffers, .. } => {
                 exhausted += 1;
                 held.drain(..).for_each(|lease| ring.give_back(lease));
-                ring.receive(TOKEN, far.as_raw_fd());
+                ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
             }
             Event::ReceiveEnded { end: RecvEnd::Eof, .. } => break,
             other => panic!("{other:?}"),
@@ -154,7 +154,10 @@ fn ends_mid_send(end: impl FnOnce(&mut Ring, SendName, TcpStream)) -> bool {
             Event::Sent { send, left, .. } if left > 0 => {
                 ring.send_rest(send);
                 ring.submit().unwrap();
-                if let (Some(end), Some(far)) = (end.take(), far.take()) {
+                // When the socket takes no more, the send is in flight.
+                if !ring.ready()
+                    && let (Some(end), Some(far)) = (end.take(), far.take())
+                {
                     end(&mut ring, name, far);
                 }
             }
@@ -184,12 +187,12 @@ fn a_peer_that_closes_mid_send_fails_it() {
 fn a_cancelled_receive_ends_and_can_begin_again() {
     let mut ring = ring(4, 4096);
     let (mut near, far) = tcp_pair();
-    ring.receive(TOKEN, far.as_raw_fd());
+    ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
     ring.submit().unwrap();
-    ring.cancel_receive(TOKEN);
+    ring.cancel_receive(TOKEN, Pool::Common);
     assert!(matches!(next(&mut ring), Event::ReceiveEnded { token: TOKEN, end: RecvEnd::Cancelled }));
     near.write_all(b"late").unwrap();
-    ring.receive(TOKEN, far.as_raw_fd());
+    ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
     match next(&mut ring) {
         Event::Received { lease, .. } => {
             assert_eq!(ring.bytes(&lease), b"late");
@@ -201,13 +204,63 @@ fn a_cancelled_receive_ends_and_can_begin_again() {
     assert!(matches!(next(&mut ring), Event::ReceiveEnded { end: RecvEnd::Eof, .. }));
 }
 
+/// A long word that comes faster than it is worked off holds all buffers set aside for such, and a request of somebody else still has one. Bytes
+/// stay in order where a receive changes its buffers.
+#[test]
+fn a_flood_through_its_own_buffers_leaves_others_theirs() {
+    const OTHER: Token = Token { conn: 6, generation: 1 };
+    let mut ring = ring(4, 4096);
+    let ((mut near, far), (mut quick, quick_far)) = (tcp_pair(), tcp_pair());
+    let sent: Vec<u8> = (0..60_000_u32).map(|i| (i % 239) as u8).collect();
+    near.write_all(&sent).unwrap();
+    ring.receive(TOKEN, far.as_raw_fd(), Pool::Long);
+    let (mut held, mut got) = (Vec::new(), Vec::new());
+    loop {
+        match next(&mut ring) {
+            Event::Received { lease, armed, .. } => {
+                held.push(lease);
+                if !armed {
+                    break;
+                }
+            }
+            Event::ReceiveEnded { token: TOKEN, end: RecvEnd::NoBuffers } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(held.len(), 4);
+    quick.write_all(b"PING").unwrap();
+    ring.receive(OTHER, quick_far.as_raw_fd(), Pool::Common);
+    let Event::Received { token: OTHER, lease, .. } = next(&mut ring) else { panic!("it has a buffer") };
+    assert_eq!(ring.bytes(&lease), b"PING");
+    ring.give_back(lease);
+    for lease in held {
+        got.extend_from_slice(ring.bytes(&lease));
+        ring.give_back(lease);
+    }
+    ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
+    while got.len() < sent.len() {
+        match next(&mut ring) {
+            Event::Received { token: TOKEN, lease, armed } => {
+                got.extend_from_slice(ring.bytes(&lease));
+                ring.give_back(lease);
+                if !armed {
+                    ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
+                }
+            }
+            Event::ReceiveEnded { end: RecvEnd::NoBuffers, .. } => ring.receive(TOKEN, far.as_raw_fd(), Pool::Common),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(got == sent, "lost or out of order");
+}
+
 /// The greatest numbers there are come back as they went in.
 #[test]
 fn tokens_survive_the_kernel_at_the_wrap() {
     let mut ring = ring(4, 4096);
     let (mut near, far) = tcp_pair();
     let token = Token { conn: u32::MAX, generation: Token::GENERATION_MASK };
-    ring.receive(token, far.as_raw_fd());
+    ring.receive(token, far.as_raw_fd(), Pool::Common);
     near.write_all(b"x").unwrap();
     let Event::Received { token: back, lease, .. } = next(&mut ring) else { panic!("it receives") };
     ring.give_back(lease);
@@ -220,13 +273,14 @@ fn tokens_survive_the_kernel_at_the_wrap() {
 #[test]
 fn an_overflowing_completion_queue_loses_nothing() {
     const WATCHES: u32 = 3000;
-    let mut ring = Ring::new(RingSizes { completions: 512, buffers: 1024, buffer_bytes: 64, files: 0 }).unwrap();
+    let mut ring =
+        Ring::new(RingSizes { completions: 512, buffers: 1024, long_buffers: 1, buffer_bytes: 64, files: 0 }).unwrap();
     let (mut near, far) = UnixStream::pair().unwrap();
     let sent: Vec<u8> = (0..50_000_u32).map(|i| (i % 241) as u8).collect();
     near.write_all(&sent).unwrap();
     let readable = far.try_clone().unwrap();
     (0..WATCHES).for_each(|watch| ring.watch(watch, readable.as_raw_fd()));
-    ring.receive(TOKEN, far.as_raw_fd());
+    ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
     ring.submit().unwrap();
     assert!(ring.overflowed(), "the test must have filled the queue");
     let (mut seen, mut got, mut stopped) = (vec![0; WATCHES as usize], Vec::new(), 0);
@@ -238,10 +292,10 @@ fn an_overflowing_completion_queue_loses_nothing() {
                 ring.give_back(lease);
                 if !armed {
                     stopped += 1;
-                    ring.receive(TOKEN, far.as_raw_fd());
+                    ring.receive(TOKEN, far.as_raw_fd(), Pool::Common);
                 }
             }
-            Event::ReceiveEnded { end: RecvEnd::NoBuffers, .. } => ring.receive(TOKEN, far.as_raw_fd()),
+            Event::ReceiveEnded { end: RecvEnd::NoBuffers, .. } => ring.receive(TOKEN, far.as_raw_fd(), Pool::Common),
             other => panic!("{other:?}"),
         }
     }
@@ -252,7 +306,8 @@ fn an_overflowing_completion_queue_loses_nothing() {
 /// A place of the file table is emptied and filled again within one submission, and what goes through it reaches the new socket.
 #[test]
 fn the_file_table_follows_connections_that_change_places() {
-    let mut ring = Ring::new(RingSizes { completions: 1024, buffers: 4, buffer_bytes: 4096, files: 8 }).unwrap();
+    let mut ring =
+        Ring::new(RingSizes { completions: 1024, buffers: 4, long_buffers: 1, buffer_bytes: 4096, files: 8 }).unwrap();
     let (mut old_far, old) = tcp_pair();
     let (mut new_far, new) = tcp_pair();
     let hello = || Output { bytes: b"hello".to_vec(), ..Output::default() };
@@ -264,7 +319,7 @@ fn the_file_table_follows_connections_that_change_places() {
     }
     ring.dismiss(TOKEN.conn, old.into());
     ring.admit(TOKEN.conn, new.as_raw_fd());
-    ring.receive(TOKEN, new.as_raw_fd());
+    ring.receive(TOKEN, new.as_raw_fd(), Pool::Common);
     ring.submit().unwrap();
     let mut all = Vec::new();
     old_far.read_to_end(&mut all).unwrap();

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use super::census::Census;
 use super::clock::Clock;
-use super::conn::{Conns, Reading, Settle};
+use super::conn::{Conn, Conns, Reading, Settle};
 use super::departure::{Departure, Settled};
 use super::disk::{Disk, Outcome};
 use super::doorbell::Doorbell;
@@ -35,7 +35,7 @@ use super::loader::{Loader, Progress};
 use super::log::{Level, say};
 use super::mesh::{Drain, Mesh};
 use super::ports::Door;
-use super::ring::{Event, Lease, RecvEnd, Ring, SendId, Token};
+use super::ring::{Event, Lease, Pool, RecvEnd, Ring, SendId, Token};
 use super::spin::{Poll, Spin, Talker};
 use super::stop::Stopper;
 use super::sys;
@@ -497,26 +497,27 @@ impl Lane {
                     self.settle(number);
                 }
                 Order::Close(ConnId(number)) => self.sever(number),
-                Order::StopReading(ConnId(number)) => {
-                    let reading = self.conns.at(number).map_or(Reading::Leave, |conn| conn.stop_reading());
-                    self.steer(number, reading);
-                }
-                Order::Read(ConnId(number)) => {
-                    let reading = self.conns.at(number).map_or(Reading::Leave, |conn| conn.read());
-                    self.steer(number, reading);
-                }
+                Order::StopReading(conn) => self.change_reading(conn, Conn::stop_reading),
+                Order::Read(conn) => self.change_reading(conn, Conn::read),
+                Order::ReadLong(conn) => self.change_reading(conn, |conn| conn.read_into(Pool::Long)),
+                Order::ReadShort(conn) => self.change_reading(conn, |conn| conn.read_into(Pool::Common)),
                 Order::Hold(span) => std::thread::sleep(span),
                 Order::Stop => self.stopper.stop(),
             }
         }
     }
 
+    fn change_reading(&mut self, ConnId(number): ConnId, change: impl FnOnce(&mut Conn) -> Reading) {
+        let reading = self.conns.at(number).map_or(Reading::Leave, change);
+        self.steer(number, reading);
+    }
+
     fn steer(&mut self, number: u32, reading: Reading) {
         let Some(conn) = self.conns.at(number) else { return };
         match reading {
             Reading::Leave => {}
-            Reading::Arm => self.ring.receive(conn.token(), conn.fd()),
-            Reading::Cancel => self.ring.cancel_receive(conn.token()),
+            Reading::Arm(pool) => self.ring.receive(conn.token(), conn.fd(), pool),
+            Reading::Cancel(pool) => self.ring.cancel_receive(conn.token(), pool),
         }
     }
 
@@ -537,8 +538,8 @@ impl Lane {
             Settle::Nothing => {}
             Settle::Cancel { receive, send } => {
                 let token = self.conns.at(number).expect("a connection in flight exists").token();
-                if receive {
-                    self.ring.cancel_receive(token);
+                if let Some(pool) = receive {
+                    self.ring.cancel_receive(token, pool);
                 }
                 if let Some(send) = send {
                     self.ring.cancel_send(send);

@@ -10,12 +10,13 @@
 //!  inbound  *3 SET k $0         longs [(2, rope)]              the request is whole: an empty word stands for the value
 //! ```
 //!
-//! So a value of a gigabyte is never in one piece, neither copied nor freed in one turn. A row of `Flags::LONG` takes its words from
-//! `Ctx::content`. For all others, and for requests that go elsewhere or are recorded, the words are put in place again: a copy, as ever.
+//! So a value of a gigabyte is never in one piece, neither copied nor freed in one turn. While much of it is to come, it is received through few
+//! buffers of its own (`Order::ReadLong`), so that others have theirs. A row of `Flags::LONG` takes its words from
+//! `Ctx::content`; what is recorded shares it. For all others, and for requests that go elsewhere, the words are put in place again: a copy, as ever.
 
 use super::input::Flow;
 use super::route::Route;
-use super::{ConnId, Shard};
+use super::{ConnId, Order, Shard};
 use crate::base::hash::KeyHash;
 use crate::base::limits;
 use crate::command::gathering::{Arriving, LINE_END};
@@ -43,6 +44,9 @@ impl Shard {
             && let Some(Arriving { word, rope, .. }) = gathering.arriving.take()
         {
             gathering.done.push(word, rope);
+            if std::mem::take(&mut gathering.told) {
+                self.clients.orders.push_back(Order::ReadShort(conn));
+            }
             client.inbound.bytes.extend_from_slice(b"$0\r\n\r\n");
             client.parser = Parser::default();
         }
@@ -81,6 +85,10 @@ impl Shard {
         client.parser = Parser::default();
         let gathering = client.gathering.get_or_insert_default();
         gathering.arriving = Some(Arriving { word: awaited.word, rope, left });
+        if left > limits::READ_APART_BYTES_MIN {
+            gathering.told = true;
+            self.clients.orders.push_back(Order::ReadLong(conn));
+        }
     }
 
     /// Its request did not run: it keeps them.
@@ -111,10 +119,15 @@ impl Shard {
                 && !caller.queues
                 && self.route(caller, found.row, args, first) == Route::Here
         });
-        if takes && self.locks.is_empty() && !self.store.effects.recording {
+        if takes && self.locks.is_empty() {
+            if self.store.effects.recording {
+                self.store.effects.longs = longs.clone();
+            }
             self.store.incoming = longs;
             let flow = self.run_routed(caller, found, args, first, out);
-            let left = std::mem::take(&mut self.store.incoming);
+            let (left, stated) =
+                (std::mem::take(&mut self.store.incoming), std::mem::take(&mut self.store.effects.longs));
+            self.bury_longs(stated.into_ropes());
             return self.after_long(flow, left);
         }
         let whole = longs.put_into(args);

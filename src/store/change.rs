@@ -6,6 +6,7 @@
 
 use super::entry::{Entry, EntryRef, Value};
 use super::event::Event;
+use super::journal::Over;
 use super::keyspace::{Before, Sought, Write};
 use super::{Key, Store};
 use crate::base::time::Millis;
@@ -74,13 +75,24 @@ impl Store {
         self.read(db, key, now).map(EntryRef::duplicate)
     }
 
-    /// Puts what was taken or copied anywhere under a key; what was there dies. The recency stays that of the source.
-    pub fn put(&mut self, db: u8, key: Key<'_>, entry: Entry, now: Millis) {
+    /// Puts what was taken or copied anywhere under a key; what was there dies. The recency stays that of the source. Whether something was
+    /// there to be seen.
+    pub fn put(&mut self, db: u8, key: Key<'_>, entry: Entry, now: Millis) -> Over {
         let before = self.dbs[usize::from(db)].put(key.bytes, key.hash, entry, now, &mut self.graves);
         self.overwrote(db, key, before);
         if before == Before::Present {
             // Redis removes the old key first, so that to its listeners this one is new.
             self.effects.also(db, Event::NEW, key);
+            return Over::Another;
+        }
+        Over::Nothing
+    }
+
+    /// As `put`, of what another lane has sent: the value itself is the effect.
+    pub fn receive(&mut self, db: u8, key: Key<'_>, entry: Entry, now: Millis) {
+        let over = self.put(db, key, entry, now);
+        if let Some(entry) = self.dbs[usize::from(db)].find(key.bytes, key.hash, now) {
+            self.effects.state_value(db, entry, over, &self.hash_key);
         }
     }
 

@@ -1,9 +1,10 @@
 //! Words of the running request that are too long to stand among the others: they came as ropes, and who stores one takes it as it is.
 
+use crate::persist::record::Word;
 use crate::types::rope::Rope;
 use crate::wire::request::{Args, Request};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Incoming(Vec<(usize, Rope)>);
 
 /// A word to be stored as a string.
@@ -37,6 +38,11 @@ impl Incoming {
     pub fn take(&mut self, word: usize) -> Option<Rope> {
         let at = self.0.iter().position(|(place, _)| *place == word)?;
         Some(self.0.swap_remove(at).1)
+    }
+
+    /// All words of a request, the long ones among them.
+    pub fn words_of<'w>(&'w self, args: Args<'w>) -> impl ExactSizeIterator<Item = Word<'w>> {
+        args.iter().enumerate().map(|(i, word)| self.at(i).map_or(Word::Bytes(word), Word::Long))
     }
 
     /// The request with its long words in their places: a copy.

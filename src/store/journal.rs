@@ -4,18 +4,32 @@
 //! ```text
 //!  handler --> happened(db, event, key) --> counted;  while `listening`: Happenings --> take_happened
 //!         \--> state(words)             --> stated --commit--> records              --> take         while `recording`
-//!                                           (or the request itself, for rows of Log::Verbatim)
+//!              state_value(entry)           (or the request itself, for rows of Log::Verbatim)
 //! ```
+//!
+//! A value that came from another lane is said in full where it is (`restate.rs`), since whoever repeats this lane's effects has not the
+//! other's. Long words are shared with the keyspace, not copied.
 //!
 //! Effects are for the journal and replicas, happenings for WATCH, blocked clients and notifications. When nobody wants either,
 //! a write costs one addition and two branches.
 
 use super::Key;
+use super::entry::EntryRef;
 use super::event::Event;
-use crate::base::hash::KeyHash;
-use crate::persist::record::{self, Records};
+use super::incoming::Incoming;
+use super::restate::{Restatement, Statement};
+use crate::base::hash::{HashKey, KeyHash};
+use crate::persist::record::{self, Records, Word};
+use crate::types::rope::Rope;
 use crate::wire::output::Mark;
 use crate::wire::request::Args;
+
+/// What a key held before its value was put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    Nothing,
+    Another,
+}
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +76,8 @@ pub struct Effects {
     /// Effects of the running command, and how many.
     stated: Records,
     stated_count: usize,
+    /// Long words of the running request, for the case that it is its own effect.
+    pub longs: Incoming,
     /// Of the commands that are over, in order.
     records: Records,
     happened: Happenings,
@@ -130,6 +146,32 @@ impl Effects {
         }
     }
 
+    /// The same of words of which one, empty there, is a rope.
+    pub fn state_long(&mut self, db: u8, words: &[&[u8]], word: usize, rope: &Rope) {
+        if self.recording {
+            let words = words.iter().enumerate();
+            let words = words.map(|(i, flat)| if i == word { Word::Long(rope) } else { Word::Bytes(flat) });
+            record::put_long_effect(&mut self.stated, db, words);
+            self.stated_count += 1;
+        }
+    }
+
+    /// States that a key holds what this entry does. `over`: what it held before is gone. A value of many fields is said in one go, in as many
+    /// requests as it takes.
+    pub fn state_value(&mut self, db: u8, entry: EntryRef<'_>, over: Over, hasher: &HashKey) {
+        if !self.recording {
+            return;
+        }
+        if over == Over::Another {
+            self.state(db, &[b"DEL", entry.key()]);
+        }
+        let mut restatement = Restatement::of(entry);
+        while let Some(Statement { request, longs }) = restatement.next(hasher) {
+            record::put_long_effect(&mut self.stated, db, longs.words_of(request.args()));
+            self.stated_count += 1;
+        }
+    }
+
     /// The command succeeded. `verbatim` is its request when that is the effect.
     #[inline]
     pub fn commit(&mut self, db: u8, verbatim: Option<Args<'_>>) {
@@ -146,7 +188,8 @@ impl Effects {
     #[cold]
     fn record(&mut self, db: u8, verbatim: Option<Args<'_>>) {
         match (self.stated_count, verbatim) {
-            (0, Some(args)) => record::put_effect(&mut self.records, db, args.iter()),
+            (0, Some(args)) if self.longs.is_empty() => record::put_effect(&mut self.records, db, args.iter()),
+            (0, Some(args)) => record::put_long_effect(&mut self.records, db, self.longs.words_of(args)),
             (0, None) => {}
             (1, _) => self.stated.copy_to(&mut self.records),
             (_, _) => record::put_group(&mut self.records, &self.stated),

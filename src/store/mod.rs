@@ -7,6 +7,7 @@ pub mod expiry;
 pub mod incoming;
 pub mod journal;
 pub mod keyspace;
+pub mod restate;
 pub mod text;
 pub mod waiters;
 pub mod watchers;

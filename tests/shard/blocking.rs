@@ -19,23 +19,23 @@ const KEYS: usize = 3;
 const TAKERS: usize = 6;
 const MILLI_NS: u64 = 1_000_000;
 
-struct Lane {
-    shard: Shard,
+pub(super) struct Lane {
+    pub(super) shard: Shard,
     /// When it wants its next turn.
     wakes_ns: Option<u64>,
 }
 
-struct World {
-    lanes: Vec<Lane>,
+pub(super) struct World {
+    pub(super) lanes: Vec<Lane>,
     /// From one lane to another.
     links: Vec<VecDeque<Box<Parcel>>>,
     replies: BTreeMap<(usize, u32), Vec<u8>>,
     closed: Vec<(usize, ConnId)>,
-    now: Now,
+    pub(super) now: Now,
 }
 
 impl World {
-    fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize) -> Self {
         let lanes = u16::try_from(count).expect("few lanes");
         let shard = |lane| {
             Shard::new(Setup {
@@ -58,14 +58,14 @@ impl World {
         }
     }
 
-    fn connect(&mut self, lane: usize) -> ConnId {
+    pub(super) fn connect(&mut self, lane: usize) -> ConnId {
         let address = "127.0.0.1:1".parse().expect("an address");
         let opening = Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false };
         self.lanes[lane].shard.open(&opening).expect("room for a client")
     }
 
     /// A turn of a lane, in which so many parcels of each peer arrive at most.
-    fn turn(&mut self, at: usize, parcels: usize, input: Option<(ConnId, Vec<u8>)>) {
+    pub(super) fn turn(&mut self, at: usize, parcels: usize, input: Option<(ConnId, Vec<u8>)>) {
         let count = self.lanes.len();
         let lane = &mut self.lanes[at];
         lane.shard.begin_turn(self.now);
@@ -100,14 +100,14 @@ impl World {
     }
 
     /// Everybody has turns until nothing is under way.
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         for _ in 0..50 {
             (0..self.lanes.len()).for_each(|at| self.turn(at, usize::MAX, None));
         }
         assert!(self.links.iter().all(VecDeque::is_empty), "lanes come to rest");
     }
 
-    fn reply(&mut self, lane: usize, conn: ConnId) -> Option<String> {
+    pub(super) fn reply(&mut self, lane: usize, conn: ConnId) -> Option<String> {
         let bytes = self.replies.remove(&(lane, conn.0)).filter(|bytes| !bytes.is_empty())?;
         Some(String::from_utf8(bytes).expect("text"))
     }
@@ -118,7 +118,7 @@ impl World {
         self.reply(lane, conn).expect("an answer")
     }
 
-    fn pass(&mut self, millis: u64) {
+    pub(super) fn pass(&mut self, millis: u64) {
         self.now.mono_ns += millis * MILLI_NS;
         self.now.unix_us += millis * 1000;
     }

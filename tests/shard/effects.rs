@@ -6,19 +6,20 @@
 //!                effects --> an empty shard whose clock stands still --> the same keyspace in the end
 //! ```
 
+use super::blocking::World;
 use super::{Driver, request};
 use crate::compat::FAMILIES;
 use crate::compat::script::{Step, parse};
 use corelane::base::time::{Millis, Now};
 use corelane::command::{Command, Table};
-use corelane::persist::record::{self, Record};
+use corelane::persist::record::{self, Record, Records};
 use corelane::shard::ConnId;
 use corelane::store::entry::{EntryRef, Kind, ValueRef};
 use corelane::store::journal::Happened;
 use corelane::store::{Key, Store};
 use corelane::types::Object;
 use corelane::types::dict::Cursor;
-use corelane::wire::request::{Args, Span};
+use corelane::wire::request::Args;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,14 +67,21 @@ fn contents(entry: EntryRef<'_>) -> Vec<Vec<u8>> {
     }
 }
 
+/// An effect: its database and its words.
+type Effect = (u8, Vec<Vec<u8>>);
+
 /// The effects in records that were written one after the other.
-fn each_effect(mut records: &[u8], spans: &mut Vec<Span>, mut each: impl FnMut(u8, Args<'_>)) {
-    while let Some(head) = records.first_chunk() {
-        let len = record::HEAD_BYTES + usize::try_from(record::body_len(*head)).unwrap();
-        let Ok(Record::Effects(effects)) = record::parse(&records[..len]) else { panic!("effects of one lane") };
-        effects.each(spans, &mut each).unwrap();
-        records = &records[len..];
+fn effects_in(records: &Records) -> Vec<Effect> {
+    let (records, mut found, mut spans) = (records.to_vec(), Vec::new(), Vec::new());
+    let mut rest = &records[..];
+    while let Some(head) = rest.first_chunk() {
+        let (record, next) = rest.split_at(record::HEAD_BYTES + usize::try_from(record::body_len(*head)).unwrap());
+        let Ok(Record::Effects(effects)) = record::parse(record) else { panic!("effects of one lane") };
+        let each = |db, args: Args<'_>| found.push((db, args.iter().map(<[u8]>::to_vec).collect()));
+        effects.each(&mut spans, each).unwrap();
+        rest = next;
     }
+    found
 }
 
 /// What one request did.
@@ -94,13 +102,19 @@ struct Pair {
     conns: BTreeMap<String, ConnId>,
 }
 
+/// An empty shard whose clock stands still.
+fn replica() -> Driver {
+    let mut replica = Driver::new();
+    replica.now = Now { unix_us: 1, mono_ns: 1 };
+    replica.shard.begin_turn(replica.now);
+    replica
+}
+
 impl Pair {
     fn new() -> Self {
-        let (mut driver, mut replica) = (Driver::new(), Driver::new());
+        let (mut driver, replica) = (Driver::new(), replica());
         driver.shard.effects().recording = true;
         driver.shard.effects().witness();
-        replica.now = Now { unix_us: 1, mono_ns: 1 };
-        replica.shard.begin_turn(replica.now);
         let mut pair = Self { driver, replica, table: Table::new(), conns: BTreeMap::new() };
         pair.run("", &[b"CONFIG".to_vec(), b"SET".to_vec(), b"maxmemory".to_vec(), b"0".to_vec()]);
         pair
@@ -187,26 +201,12 @@ impl Pair {
             );
             assert!(!reply.starts_with(b"-"), "{}: refused, yet something happened", shown());
         }
-        let records = self.driver.shard.effects().take().to_vec();
-        let (mut effects, mut spans) = (Vec::new(), Vec::new());
-        let repeat = |db, args: Args<'_>| effects.push((db, args.iter().map(<[u8]>::to_vec).collect::<Vec<_>>()));
-        each_effect(&records, &mut spans, repeat);
-        for (db, words) in &effects {
-            self.replay(*db, &words.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        }
+        let effects = effects_in(&self.driver.shard.effects().take());
+        effects.iter().for_each(|effect| repeat(&mut self.replica, effect));
         if before != &after {
             assert!(!effects.is_empty(), "{}: changed the keyspace and left no effect", shown());
         }
         Done { row, effects: effects.len(), changed, waits: reply.is_empty() }
-    }
-
-    fn replay(&mut self, db: u8, words: &[&[u8]]) {
-        let conn = self.replica.connect();
-        for words in [&[b"SELECT", db.to_string().as_bytes()][..], words] {
-            let reply = self.replica.call(conn, words);
-            assert!(!reply.starts_with(b"-"), "effect {}: {}", shown(words), reply.escape_ascii());
-        }
-        self.replica.shard.closed(conn);
     }
 
     /// Collects what is due, then compares.
@@ -220,6 +220,17 @@ impl Pair {
             assert_eq!((mine.len(), mine.expiring()), (theirs.len(), theirs.expiring()));
         }
     }
+}
+
+/// Does what an effect says.
+fn repeat(replica: &mut Driver, (db, words): &Effect) {
+    let conn = replica.connect();
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    for words in [&[b"SELECT", db.to_string().as_bytes()][..], &words] {
+        let reply = replica.call(conn, words);
+        assert!(!reply.starts_with(b"-"), "effect {}: {}", shown(words), reply.escape_ascii());
+    }
+    replica.shard.closed(conn);
 }
 
 fn shown<W: AsRef<[u8]>>(words: &[W]) -> String {
@@ -404,6 +415,106 @@ proptest! {
                 Act::Tick => pair.tick(),
             }
         }
+        pair.compare();
+    }
+
+    /// Two lanes, each with a replica that hears of its own effects only: what one lane hands to another is said in full where it arrives.
+    #[test]
+    fn repeating_the_effects_of_each_of_two_lanes_gives_what_it_holds(acts in prop::collection::vec(any_act(), 1..80)) {
+        let mut lanes = TwoLanes::new();
+        for act in acts {
+            match act {
+                Act::Run(words) => lanes.run(&words),
+                Act::Select(db) => lanes.run(&[b"SELECT".to_vec(), db.to_string().into_bytes()]),
+                Act::Pass(millis) => lanes.world.pass(millis),
+                Act::Tick => lanes.settle(),
+            }
+        }
+        lanes.compare();
+    }
+}
+
+struct TwoLanes {
+    world: World,
+    replicas: [Driver; 2],
+    conn: ConnId,
+}
+
+impl TwoLanes {
+    fn new() -> Self {
+        let mut world = World::new(2);
+        world.lanes.iter_mut().for_each(|lane| lane.shard.effects().recording = true);
+        let conn = world.connect(0);
+        Self { world, replicas: [replica(), replica()], conn }
+    }
+
+    fn run(&mut self, words: &[Vec<u8>]) {
+        self.world.turn(0, 0, Some((self.conn, request(words))));
+        self.settle();
+        if self.world.reply(0, self.conn).is_none() {
+            // It waits; nobody will bring what it waits for.
+            self.world.lanes[0].shard.closed(self.conn);
+            self.conn = self.world.connect(0);
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.world.rest();
+        for (lane, replica) in self.world.lanes.iter_mut().zip(&mut self.replicas) {
+            effects_in(&lane.shard.effects().take()).iter().for_each(|effect| repeat(replica, effect));
+        }
+    }
+
+    fn compare(&mut self) {
+        self.settle();
+        let (now, never) = (self.world.now.millis(), Millis(0));
+        for (lane, replica) in self.world.lanes.iter().zip(&self.replicas) {
+            assert_eq!(dump(lane.shard.store(), now), dump(replica.shard.store(), never));
+        }
+    }
+}
+
+#[test]
+fn a_value_that_moves_between_lanes_is_said_where_it_arrives() {
+    let mut lanes = TwoLanes::new();
+    let long = vec![b'x'; 300_000];
+    let run =
+        |lanes: &mut TwoLanes, words: &[&[u8]]| lanes.run(&words.iter().map(|word| word.to_vec()).collect::<Vec<_>>());
+    // Slots 12182 and 866: "foo" is the second lane's, "hello" the first's.
+    run(&mut lanes, &[b"SET", b"foo", &long, b"PXAT", b"1900000000000"]);
+    run(&mut lanes, &[b"RENAME", b"foo", b"hello"]);
+    for fields in (0..5000).collect::<Vec<_>>().chunks(100) {
+        let mut words = vec![b"HSET".to_vec(), b"foo".to_vec()];
+        words.extend(fields.iter().flat_map(|i| [format!("field:{i}").into_bytes(), vec![b'v'; 20]]));
+        lanes.run(&words);
+    }
+    run(&mut lanes, &[b"EXPIRE", b"foo", b"100"]);
+    run(&mut lanes, &[b"COPY", b"foo", b"hello", b"DB", b"2", b"REPLACE"]);
+    run(&mut lanes, &[b"COPY", b"foo", b"hello", b"REPLACE"]);
+    lanes.compare();
+    let held = dump(lanes.replicas[0].shard.store(), Millis(0));
+    assert_eq!(held.keys().cloned().collect::<Vec<_>>(), [(0, b"hello".to_vec()), (2, b"hello".to_vec())]);
+    assert_eq!(held[&(0, b"hello".to_vec())].1.len(), 10_000);
+    assert!(held.values().all(|(.., deadline)| deadline.is_some()));
+}
+
+/// What is recorded of a long value is the value itself, not a copy.
+#[test]
+fn a_long_word_of_a_client_is_shared_with_its_effect() {
+    let mut pair = Pair::new();
+    let long = vec![b'x'; 1 << 20];
+    let requests: [&[&[u8]]; 3] =
+        [&[b"SET", b"k", &long], &[b"SET", b"k", &long, b"EX", b"9"], &[b"MSET", b"k", &long, b"k2", b"v"]];
+    for words in requests {
+        let conn = pair.driver.connect();
+        request(words).chunks(16 << 10).for_each(|piece| pair.driver.shard.feed(conn, piece));
+        pair.driver.turn();
+        let records = pair.driver.shard.effects().take();
+        assert!(records.bytes.len() < 200, "the value is beside the request");
+        let effects = effects_in(&records);
+        assert_eq!(effects.len(), 1);
+        effects.iter().for_each(|effect| repeat(&mut pair.replica, effect));
         pair.compare();
     }
 }

@@ -85,6 +85,22 @@ fn a_flood_is_served_in_shares() {
     assert_eq!(driver.replies(flood).len(), 10_000 * b"+PONG\r\n".len());
 }
 
+/// A request of many keys takes the place of many requests in its turn.
+#[test]
+fn a_flood_of_requests_with_many_keys_is_served_in_shares() {
+    let (mut driver, flood) = filled();
+    let names: Vec<String> = (0..200).map(|i| format!("key:{i}")).collect();
+    let words: Vec<&str> = std::iter::once("MGET").chain(names.iter().map(String::as_str)).collect();
+    driver.shard.feed(flood, &request(&words).repeat(100));
+    let mut turns = 1;
+    while driver.shard.has_backlog() {
+        driver.turn();
+        turns += 1;
+    }
+    assert!(turns > 10, "{turns} turns for 20,000 keys");
+    assert_eq!(driver.replies(flood).len(), 100 * (b"*200\r\n".len() + 200 * b"$1\r\nv\r\n".len()));
+}
+
 impl Driver {
     /// Runs one request within this turn, whatever else waits.
     fn call_now(&mut self, conn: corelane::shard::ConnId, words: &[&str]) -> Vec<u8> {

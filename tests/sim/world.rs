@@ -343,6 +343,7 @@ impl World {
                     socket.closes_after_flush = true;
                 }),
                 Order::StopReading(conn) => self.socket(at, conn, |socket| socket.is_paused = true),
+                Order::ReadLong(_) | Order::ReadShort(_) => {}
                 Order::Read(conn) => self.socket(at, conn, |socket| socket.is_paused = false),
                 Order::Close(_) | Order::Hold(_) | Order::Stop => return Err(format!("lane {at} orders {order:?}")),
             }

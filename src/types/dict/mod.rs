@@ -445,7 +445,8 @@ impl<E: Thin> Dict<E> {
         let segment = self.segments.at(number);
         let next = segment::next_size(segment.buckets.len());
         if next <= BUCKETS_MAX || segment.depth >= DEPTH_MAX {
-            self.resize(number, next);
+            // As soon as it grows after a split: then half as many keys are to be read as at the next.
+            if segment.lags() { self.retag(number, next, rehash) } else { self.resize(number, next) }
         } else {
             self.split(number, rehash);
         }
@@ -453,10 +454,14 @@ impl<E: Thin> Dict<E> {
 
     fn resize(&mut self, number: u32, buckets: usize) {
         let segment = self.segments.at_mut(number);
-        self.bucket_count -= segment.buckets.len();
+        let before = segment.buckets.len();
         self.moved += segment.count / 8;
         segment.resize(buckets);
-        self.bucket_count += buckets;
+        self.note_resized(before, buckets);
+    }
+
+    fn note_resized(&mut self, before: usize, buckets: usize) {
+        self.bucket_count = self.bucket_count - before + buckets;
         self.widest = self.widest.max(buckets);
     }
 
@@ -467,12 +472,14 @@ impl<E: Thin> Dict<E> {
         for _ in 0..common.min(room) {
             self.descend(number, hash);
         }
-        if self.segments.at(number).depth == DEPTH_MAX {
-            self.retag(number, rehash);
+        let (depth, buckets) = (self.segments.at(number).depth, self.segments.at(number).buckets.len());
+        if depth == DEPTH_MAX {
+            self.retag(number, buckets, rehash);
             return;
         }
+        // One half was so much the fuller that it has not grown since the last split.
         if self.segments.at(number).lags() {
-            self.retag(number, rehash);
+            self.retag(number, buckets, rehash);
         }
         self.divide(number);
     }
@@ -497,11 +504,11 @@ impl<E: Thin> Dict<E> {
         std::mem::take(&mut self.moved)
     }
 
-    /// Reads all keys of a segment and makes its tags begin at its depth. Prefetches them: they are cold.
-    fn retag(&mut self, number: u32, rehash: &impl Fn(E::Ref<'_>) -> KeyHash) {
+    /// Reads all keys of a segment, makes its tags begin at its depth and gives it so many buckets. Prefetches the keys: they are cold.
+    fn retag(&mut self, number: u32, buckets: usize, rehash: &impl Fn(E::Ref<'_>) -> KeyHash) {
         const AHEAD: usize = 16;
         let segment = self.segments.at_mut(number);
-        let buckets = segment.buckets.len();
+        let before = segment.buckets.len();
         let mut words: Vec<u64> = segment.take_all().collect();
         self.moved += narrow(words.len());
         segment.rebase();
@@ -516,6 +523,7 @@ impl<E: Thin> Dict<E> {
             words[i] = segment.want(hash.0) | address;
         }
         segment.fill(buckets, words.into_iter());
+        self.note_resized(before, buckets);
     }
 
     fn divide(&mut self, number: u32) {

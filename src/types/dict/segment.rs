@@ -12,7 +12,7 @@
 //! The tag is the hash from bit `base` (counted from the top) on; `low` are the hash's last three bits. The tag is the fingerprint
 //! of a slot and, without reading the key, gives its position in the segment: `home = position * buckets >> 16` is monotone in the hash, so
 //! the order of buckets is the order of hashes for any number of buckets, and growing needs no key at all. A split makes `depth` run
-//! ahead of `base`; after `LAG_MAX` splits the keys are read once and the tags made anew.
+//! ahead of `base`; after `LAG_MAX` splits the keys are read once, when the segment next grows, and the tags made anew.
 //!
 //! Probing is linear over buckets (Knuth 6.4, algorithm L, with bucket size 8), deletion moves spilled words back, so a word is found
 //! by walking from its home to the first bucket that is not full, without tombstones and without overflow marks.

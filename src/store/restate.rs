@@ -1,0 +1,184 @@
+//! A key and its value as requests that rebuild it: what a journal says of a value that came from another lane, and what its base says of all.
+//!
+//! ```text
+//!  string   SET key text [PXAT at]                                 one request; a long text is a shared word, not copied
+//!  hash     HSET key field value ...  HSET key ...  PEXPIREAT key at     some hundred fields each; long values are shared words
+//! ```
+//!
+//! A restatement holds a clone of the value's root: making one takes constant time whatever the value weighs, later writes copy the nodes they
+//! touch, and each request is rendered when it is asked for, so that a value of a gigabyte is written, and repeated, in slices. Its requests
+//! expect that there is no such key. A shared word stands beside its request, as a long word of a client's does.
+//!
+//! Absent: what no request carries: recency, the form of a short string that APPEND made, the fields of memcached.
+
+use super::entry::{EntryRef, ValueRef};
+use super::incoming::Incoming;
+use crate::base::ascii::{I64_TEXT_MAX, format_u64};
+use crate::base::hash::HashKey;
+use crate::base::limits;
+use crate::base::time::Millis;
+use crate::types::Object;
+use crate::types::hash::Hash;
+use crate::types::rope::Rope;
+use crate::types::trie::{Stop, Value};
+use crate::wire::request::Request;
+
+/// A request, an empty word standing for each that is shared.
+#[derive(Clone, Debug, Default)]
+pub struct Statement {
+    pub request: Request,
+    pub longs: Incoming,
+}
+
+/// What is left to say of a key.
+#[derive(Clone, Debug)]
+pub struct Restatement {
+    key: Box<[u8]>,
+    deadline: Option<Millis>,
+    left: Left,
+}
+
+#[derive(Clone, Debug)]
+enum Left {
+    Text(Box<[u8]>),
+    Rope(Rope),
+    /// From this cursor of its scan on.
+    Fields(Hash, u64),
+    Deadline,
+    Nothing,
+}
+
+impl Restatement {
+    pub fn of(entry: EntryRef<'_>) -> Self {
+        let left = match entry.value() {
+            ValueRef::Str(text) => Left::Text(text.into()),
+            ValueRef::Object(Object::Rope(rope)) => Left::Rope(rope.clone()),
+            ValueRef::Object(Object::Hash(hash)) => Left::Fields(hash.clone(), 0),
+        };
+        Self { key: entry.key().into(), deadline: entry.expiry(), left }
+    }
+
+    /// The next request, in their order.
+    pub fn next(&mut self, hasher: &HashKey) -> Option<Statement> {
+        match std::mem::replace(&mut self.left, Left::Nothing) {
+            Left::Text(text) => Some(self.set(&text)),
+            Left::Rope(rope) => {
+                let mut statement = self.set(b"");
+                statement.longs.push(2, rope);
+                Some(statement)
+            }
+            Left::Fields(hash, cursor) => Some(self.fields(hash, cursor, hasher)),
+            Left::Deadline => self.deadline.map(|at| {
+                let mut digits = [0; I64_TEXT_MAX];
+                let words = [b"PEXPIREAT", &*self.key, format_u64(at.0, &mut digits)];
+                Statement { request: words.into_iter().collect(), longs: Incoming::default() }
+            }),
+            Left::Nothing => None,
+        }
+    }
+
+    fn set(&self, text: &[u8]) -> Statement {
+        let mut request: Request = [b"SET", &*self.key, text].into_iter().collect();
+        if let Some(at) = self.deadline {
+            request.push(b"PXAT");
+            request.push(format_u64(at.0, &mut [0; I64_TEXT_MAX]));
+        }
+        Statement { request, longs: Incoming::default() }
+    }
+
+    fn fields(&mut self, hash: Hash, cursor: u64, hasher: &HashKey) -> Statement {
+        let mut statement = Statement::default();
+        statement.request.push(b"HSET");
+        statement.request.push(&self.key);
+        let mut words = 2;
+        let next = hash.scan(cursor, limits::FIELDS_PER_STATEMENT, Stop::AtLeaf, hasher, |pair| {
+            for word in [pair.first, pair.second] {
+                statement.say(words, word);
+                words += 1;
+            }
+        });
+        self.left = if next == 0 { Left::Deadline } else { Left::Fields(hash, next) };
+        statement
+    }
+}
+
+impl Statement {
+    fn say(&mut self, word: usize, value: Value<'_>) {
+        match value {
+            Value::Short(cell) => self.request.push(cell.text(&mut [0; I64_TEXT_MAX])),
+            Value::Long(rope) => {
+                self.request.push(b"");
+                self.longs.push(word, rope.clone());
+            }
+        }
+    }
+
+    /// With its shared words in their places: a copy, for whoever wants one piece.
+    pub fn flat(&self) -> Request {
+        self.longs.put_into(self.request.args())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hash::HashKey;
+    use crate::store::entry::{Entry, Fields, Kind};
+    use crate::types::hash::Limits;
+
+    fn hasher() -> HashKey {
+        HashKey::new([1, 2])
+    }
+
+    fn said(entry: &Entry) -> Vec<Statement> {
+        let mut restatement = Restatement::of(entry.view());
+        std::iter::from_fn(|| restatement.next(&hasher())).collect()
+    }
+
+    fn text(statement: &Statement) -> String {
+        let words: Vec<String> = statement.flat().args().iter().map(|word| word.escape_ascii().to_string()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_string_is_one_request_and_a_long_one_is_shared() {
+        let fields = Fields { expiry: Some(Millis(99)), ..Fields::default() };
+        let short = Entry::new(b"k", crate::store::entry::Value::Embedded(b"v"), fields);
+        assert_eq!(said(&short).iter().map(text).collect::<Vec<_>>(), ["SET k v PXAT 99"]);
+        let rope = Rope::from(&vec![b'x'; 1 << 20][..]);
+        let object = Box::new(Object::Rope(rope));
+        let long = Entry::new(b"k", crate::store::entry::Value::Object(Kind::String, object), Fields::default());
+        let statements = said(&long);
+        assert_eq!(statements.len(), 1);
+        assert!(statements[0].request.args().extent() < 10, "its bytes are not in the request");
+        assert!(statements[0].flat().args().at(2) == [b'x'; 1 << 20]);
+    }
+
+    #[test]
+    fn a_hash_comes_in_bounded_pieces_with_every_field_once() {
+        let (mut hash, mut graves) = (Hash::default(), Vec::new());
+        let long = vec![b'y'; 100_000];
+        for i in 0..10_000 {
+            let value: &[u8] = if i % 1000 == 0 { &long } else { b"v" };
+            hash.set(format!("field:{i}").as_bytes(), value, Limits::default(), &hasher(), &mut graves);
+        }
+        let fields = Fields { expiry: Some(Millis(7)), ..Fields::default() };
+        let object = Box::new(Object::Hash(hash));
+        let entry = Entry::new(b"h", crate::store::entry::Value::Object(Kind::Hash, object), fields);
+        let mut statements = said(&entry);
+        assert_eq!(statements.pop().as_ref().map(text).as_deref(), Some("PEXPIREAT h 7"));
+        let mut seen = std::collections::BTreeMap::new();
+        for statement in &statements {
+            assert!(statement.request.args().extent() < 64 << 10);
+            let flat = statement.flat();
+            let args = flat.args();
+            assert_eq!((args.at(0), args.at(1), args.len() % 2), (&b"HSET"[..], &b"h"[..], 0));
+            for i in (2..args.len()).step_by(2) {
+                assert!(seen.insert(args.at(i).to_vec(), args.at(i + 1).len()).is_none(), "said twice");
+            }
+        }
+        assert_eq!(seen.len(), 10_000);
+        assert_eq!((seen[&b"field:3000"[..]], seen[&b"field:3001"[..]]), (100_000, 1));
+        assert!(statements.len() > 50, "{} requests", statements.len());
+    }
+}
