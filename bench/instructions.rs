@@ -27,6 +27,7 @@ fn main() {
         stopwatch: || 0,
         process: Default::default,
         cpu_time_ns: || 0,
+        planted: None,
     });
     let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };
     shard.begin_turn(now);

@@ -73,7 +73,7 @@ pub const ROWS: &[Command] = &[
         policy: Policy::AllShards(Merge::Special),
         tips: &["nondeterministic_output"],
         run: Run::Split {
-            over: Over::Nodes,
+            over: Over::Keyspace,
             part: Part::Keys(randomkey),
             merge: Merging::Always(merge::weighted_pick),
         },

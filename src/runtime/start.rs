@@ -69,6 +69,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
             stopwatch: monotonic_ns,
             process: process::read,
             cpu_time_ns: thread_cpu_ns,
+            planted: None,
         })
     })
     .map_err(|error| error.to_string())

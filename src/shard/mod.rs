@@ -26,6 +26,7 @@ mod input;
 mod locks;
 mod message;
 mod pending;
+mod planted;
 mod report;
 mod route;
 mod stall;
@@ -44,6 +45,7 @@ pub use crate::base::lanes::ShardId;
 pub use crate::command::clients::{ConnId, Opening};
 pub use crate::command::order::Order;
 pub use message::Parcel;
+pub use planted::Planted;
 
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
@@ -78,6 +80,8 @@ pub struct Setup {
     pub process: fn() -> Process,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
+    /// A defect on purpose, for tests; a release build knows none.
+    pub planted: Option<Planted>,
 }
 
 /// A request that touched the keyspace of a shard. The same request may have done so on several shards.
@@ -155,6 +159,7 @@ pub struct Shard {
     spots: Vec<(u8, Spot, KeyHash)>,
 
     history: Option<Vec<Ran>>,
+    plant: planted::Plant,
     stopwatch: fn() -> u64,
     process: fn() -> Process,
 }
@@ -210,6 +215,7 @@ impl Shard {
             waiting: waiters::Waiting::default(),
             spots: Vec::new(),
             history: setup.trace.then(Vec::new),
+            plant: planted::Plant::new(setup.planted),
             stopwatch: setup.stopwatch,
             process: setup.process,
         }

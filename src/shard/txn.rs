@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use super::Shard;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
+use super::planted::Planted;
 use super::steps::Step;
 use super::visit::{Addressee, Behind, Claimant, GuestJob};
 use crate::admin::facts::LaneFacts;
@@ -598,8 +599,12 @@ impl Shard {
     /// The claim of a share is granted: says so, or does its work at once.
     pub(super) fn guest_granted(&mut self, tx: TxId, claim: ClaimId) {
         let at = self.clock();
+        let is_dropped = self.plant.strikes(Planted::DropIntent);
+        if is_dropped {
+            self.locks.release(claim);
+        }
         let guest = self.guests.get_mut(&tx).expect("who claims is a guest");
-        guest.claim = Some(claim);
+        guest.claim = (!is_dropped).then_some(claim);
         guest.now = guest.now.max(at);
         let (now, at_once, grows) = (guest.now, guest.at_once, guest.grows);
         guest.has_watched = !guest.watched.is_empty();
@@ -682,7 +687,12 @@ impl Shard {
         }
         self.at = now;
         let (mut next, mut facts, mut watched) = (None, None, Vec::new());
+        let is_lost = self.table.row(errand.command).name == "mset" && self.plant.strikes(Planted::HalfTransaction);
         match errand.what {
+            What::Part if is_lost => {
+                Reply::new(&mut reply, errand.caller.dialect).ok();
+                self.remember(&errand.caller, self.table.row(errand.command));
+            }
             What::Whole => self.perform(
                 &errand.caller,
                 self.table.found(errand.command),

@@ -233,11 +233,11 @@ impl Shard {
             }
             (_, route) => {
                 self.hold_keys(plan, row, args);
-                if let Some(Scope::Whole(mode)) = self.scope(row, args) {
-                    plan.share(self.me).hold_whole(mode);
-                }
                 let lane = if let Route::Lane(lane) = route { lane } else { self.me };
-                plan.share(lane).hold([]);
+                match self.scope(row, args) {
+                    Some(Scope::Whole(mode)) => plan.share(lane).hold_whole(mode),
+                    _ => plan.share(lane).hold([]),
+                }
                 plan.add(lane, Errand { caller, command, first, request, what: What::Whole });
             }
         }
@@ -359,7 +359,7 @@ impl Shard {
 /// moment anyway.
 fn overtakes(row: &Command) -> bool {
     matches!(row.run, Run::Verb(Verb::Info))
-        || matches!(row.run, Run::Split { over: Over::Nodes, part: Part::Keys(_) | Part::Sliced(_), .. })
+        || matches!(row.run, Run::Split { over: Over::Nodes, part: Part::Sliced(_), .. })
 }
 
 /// What runs at once although a queue is open.

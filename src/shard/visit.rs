@@ -82,6 +82,7 @@ impl Shard {
     /// A parcel of a peer has come. Runs what it asks for, which counts against the turn.
     pub fn deliver(&mut self, from: ShardId, mut parcel: Box<Parcel>) {
         let mut messages = std::mem::take(&mut parcel.messages);
+        self.plant.disturb(&mut messages);
         while !messages.is_empty() {
             self.look_ahead(&messages[..messages.len().min(AHEAD)]);
             for message in messages.drain(..messages.len().min(AHEAD)) {

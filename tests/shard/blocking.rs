@@ -45,6 +45,7 @@ impl World {
                 stopwatch: || 0,
                 process: Default::default,
                 cpu_time_ns: || 0,
+                planted: None,
                 trace: false,
             })
         };

@@ -30,6 +30,7 @@ impl Driver {
             stopwatch: || 0,
             process: Default::default,
             cpu_time_ns: || 0,
+            planted: None,
             trace: false,
         });
         let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1_000_000_000 };

@@ -23,7 +23,7 @@ pub(crate) struct Sum {
 pub(crate) fn judge(world: &World) -> Result<Sum, String> {
     let log = &world.log;
     let order = serial_order(log)?;
-    let lone = shard(0, 1, world.seed, world.config());
+    let lone = shard(0, 1, world.seed, world.config(), None);
     let mut oracle = Oracle::new(lone, log, &order);
     let lives = oracle.replay()?;
     guarantee::check(log, &order, &lives)?;

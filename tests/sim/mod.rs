@@ -14,7 +14,7 @@
 //! ```
 //!
 //! And: nobody waits for ever, every reply in its place, accounts equal a recount, the same seed gives the same bytes. `tamper.rs` plants
-//! defects and the tests below show that each is found. `run.rs` says how a failing seed is seen again.
+//! defects on the way to the clients, `shard/planted.rs` inside the shards, and the tests below show that each is found. `run.rs` says how a failing seed is seen again.
 
 mod client;
 mod content;
@@ -35,6 +35,7 @@ mod workload;
 mod world;
 
 use corelane::command::Table;
+use corelane::shard::Planted;
 
 use run::{must_pass, run};
 use tamper::Tamper;
@@ -49,7 +50,7 @@ fn plan(seed: u64) -> Plan {
     let steps = number_from_env("CORELANE_SIM_STEPS").unwrap_or(STEPS);
     let lanes_max =
         number_from_env("CORELANE_SIM_LANES").and_then(|lanes| u16::try_from(lanes).ok()).unwrap_or(LANES_MAX);
-    Plan { seed, steps, lanes_max, tamper: Tamper::Nothing, tells: false }
+    Plan { seed, steps, lanes_max, tamper: Tamper::Nothing, planted: None, tells: false }
 }
 
 fn number_from_env(name: &str) -> Option<u64> {
@@ -111,6 +112,15 @@ fn planted_defects_are_found() {
         let found = (0..20).find_map(|seed| run(Plan { tamper, ..plan(seed) }).err());
         println!("{tamper:?}: {}", found.as_deref().unwrap_or_default());
         assert!(found.is_some(), "{tamper:?} is not found");
+    }
+}
+
+#[test]
+fn defects_inside_the_shards_are_found() {
+    for planted in [Planted::DropIntent, Planted::SwapAnswers, Planted::HalfTransaction] {
+        let found = (0..40).find_map(|seed| run(Plan { planted: Some(planted), ..plan(seed) }).err());
+        println!("{planted:?}: {}", found.as_deref().unwrap_or_default());
+        assert!(found.is_some(), "{planted:?} is not found");
     }
 }
 

@@ -22,7 +22,7 @@ use corelane::base::rng::Rng;
 use corelane::base::time::{Millis, Now};
 use corelane::command::Table;
 use corelane::config::{Config, Rights};
-use corelane::shard::{Opening, Order, Parcel, Setup, Shard, ShardId};
+use corelane::shard::{Opening, Order, Parcel, Planted, Setup, Shard, ShardId};
 use corelane::wire::output::Output;
 
 use super::client::{Client, End};
@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     /// Most lanes; how many there are is drawn.
     pub(crate) lanes_max: u16,
     pub(crate) tamper: Tamper,
+    /// A defect inside the shards.
+    pub(crate) planted: Option<Planted>,
     /// Whether to tell what happens.
     pub(crate) tells: bool,
 }
@@ -121,8 +123,12 @@ impl World {
         let lanes = 1 + u16::try_from(rng.below(u64::from(plan.lanes_max))).expect("few lanes");
         let (config, is_strict) = draw_config(&mut rng);
         let seed = [rng.next_u64(), rng.next_u64()];
-        let lane =
-            |id: u16| Lane { shard: shard(id, lanes, seed, config.clone()), now: EPOCH, opened: 0, asleep_until: 0 };
+        let lane = |id: u16| Lane {
+            shard: shard(id, lanes, seed, config.clone(), plan.planted),
+            now: EPOCH,
+            opened: 0,
+            asleep_until: 0,
+        };
         let mood = Mood::draw(&mut rng);
         let workload = Workload::draw(&table, &mut rng);
         let mut world = Self {
@@ -516,7 +522,7 @@ impl Mood {
 }
 
 /// A shard of a server of `lanes` lanes.
-pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config) -> Shard {
+pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config, planted: Option<Planted>) -> Shard {
     Shard::new(Setup {
         identity: Identity { lane: id, lanes, ..Identity::default() },
         config,
@@ -524,6 +530,7 @@ pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config) -> Shar
         stopwatch: || 0,
         process: Default::default,
         cpu_time_ns: || 0,
+        planted,
         trace: true,
     })
 }
