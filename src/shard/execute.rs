@@ -206,7 +206,15 @@ impl Shard {
     /// Notes that EXEC looked at what was watched here.
     pub(super) fn trace(&mut self, caller: &Caller, now: Millis) {
         if let Some(history) = &mut self.history {
-            history.push(Ran { home: caller.home, client: caller.client, number: caller.number, now });
+            history.push(ran(caller, now, None));
+        }
+    }
+
+    /// Notes that a request that had waited is served from the key at `word`.
+    pub(super) fn trace_served(&mut self, caller: &Caller, word: usize) {
+        let now = self.at;
+        if let Some(history) = &mut self.history {
+            history.push(ran(caller, now, Some(word)));
         }
     }
 
@@ -214,7 +222,7 @@ impl Shard {
     fn note_ran(&mut self, caller: &Caller, row: &Command) {
         let touches = row.keys.first > 0 || matches!(row.run, Run::Split { part: Part::Keys(_), .. });
         let Some(history) = self.history.as_mut().filter(|_| touches) else { return };
-        let ran = Ran { home: caller.home, client: caller.client, number: caller.number, now: self.at };
+        let ran = ran(caller, self.at, None);
         if history.last() != Some(&ran) {
             history.push(ran);
         }
@@ -225,4 +233,8 @@ impl Shard {
         self.stats.count_error(fault.code());
         reply.error(fault);
     }
+}
+
+fn ran(caller: &Caller, now: Millis, served: Option<usize>) -> Ran {
+    Ran { home: caller.home, client: caller.client, number: caller.number, now, served }
 }

@@ -259,6 +259,7 @@ impl Shard {
                 client.last_command = client.last_command.filter(|_| found.row.concerns_session()).or(Some(found.id));
             }
             if client.closing >= Closing::AfterReplies {
+                lent.parser = Parser::default();
                 return (bytes.len(), RunEnd::Closed);
             }
             let is_busy = client.job.is_some();
@@ -527,6 +528,8 @@ impl Shard {
                 client.waits = true;
                 Flow::Stop
             }
+            // It hung up before it could wait.
+            Some(client) if client.closing >= Closing::AfterReplies => Flow::Stop,
             _ => flow,
         }
     }

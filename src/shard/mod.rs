@@ -94,6 +94,8 @@ pub struct Ran {
     pub number: u32,
     /// The time it saw.
     pub now: Millis,
+    /// It had waited, and was served from the key that is this word of it.
+    pub served: Option<usize>,
 }
 
 pub struct Shard {

@@ -11,6 +11,8 @@ pub enum Planted {
     SwapAnswers,
     /// One lane's part of an MSET is not done, and said to be.
     HalfTransaction,
+    /// Of those who wait for a key the second is served first.
+    Overtake,
 }
 
 /// So many occasions pass before it goes wrong again.

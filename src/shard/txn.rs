@@ -412,6 +412,12 @@ impl Shard {
     fn give_up(&mut self, tx: TxId) {
         // What one lane found decided it: what others have looked at is of no moment.
         let why = if self.txn(tx).is_stale { Why::Retry } else { Why::Over };
+        let txn = self.txn(tx);
+        if !txn.is_stale && txn.fault.is_none() {
+            // The time of all lanes has decided, which none of the others knows.
+            let (caller, now) = (txn.caller, txn.now);
+            self.trace(&caller, now);
+        }
         self.release_all(tx, why);
         let Txn { caller, ticket, shares, fault, form, .. } = self.txns.remove(tx.number).expect("just looked at");
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
