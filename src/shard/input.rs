@@ -446,13 +446,14 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) -> Flow {
+        let run = |shard: &mut Self, caller: &Caller, out: &mut Output| match shard.afford(found) {
+            Ok(()) => shard.perform(caller, found, args, first, out),
+            Err(fault) => shard.refuse(&fault, &mut Reply::new(out, caller.dialect)),
+        };
         if caller.reply_mode != ReplyMode::On || found.row.concerns_session() {
-            return self.run_for_session(caller, Some(found), args, first, out);
+            return self.run_in_session(caller, Some(found), args, out, run);
         }
-        match self.afford(found) {
-            Ok(()) => self.perform(caller, found, args, first, out),
-            Err(fault) => self.refuse(&fault, &mut Reply::new(out, caller.dialect)),
-        }
+        run(self, caller, out);
         Flow::Next
     }
 
@@ -474,10 +475,15 @@ impl Shard {
         if caller.queues && self.run_queued(caller, &admitted, args, out) {
             return self.passed(caller);
         }
-        let Ok(found) = admitted else {
-            let flow = self.run_for_session(caller, found, args, first, out);
-            self.passed(caller);
-            return flow;
+        let found = match admitted {
+            Ok(found) => found,
+            Err(fault) => {
+                let flow = self.run_in_session(caller, found, args, out, |shard, caller, out| {
+                    shard.refuse(&fault, &mut Reply::new(out, caller.dialect));
+                });
+                self.passed(caller);
+                return flow;
+            }
         };
         let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
         let route = self.route_of(caller, found, args, first);
@@ -506,7 +512,13 @@ impl Shard {
             }
             Route::Lane(lane) => self.forward(lane, caller, found.id, args, first, silent, out),
             Route::Several if matches!(found.row.run, Run::Verb(Verb::Exec)) => self.begin_exec(caller, silent, out),
-            Route::Several => self.begin_several(caller, found, args, silent, out),
+            Route::Several => {
+                // CLIENT LIST tells of itself.
+                if let Some(client) = self.clients.get_mut(caller.conn) {
+                    client.last_command = Some(found.id);
+                }
+                self.begin_several(caller, found, args, silent, out);
+            }
         }
         self.note_last(caller, found.id);
         self.passed(caller)
@@ -631,6 +643,19 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) -> Flow {
+        self.run_in_session(caller, found, args, out, |shard, caller, out| {
+            shard.execute(caller, found, args, first, out);
+        })
+    }
+
+    fn run_in_session(
+        &mut self,
+        caller: &mut Caller,
+        found: Option<Found>,
+        args: Args<'_>,
+        out: &mut Output,
+        run: impl FnOnce(&mut Self, &Caller, &mut Output),
+    ) -> Flow {
         if found.is_none() && is_http(args.at(0)) {
             self.clients.close(caller.conn, Closing::Now);
             return Flow::Stop;
@@ -642,7 +667,7 @@ impl Shard {
             client.reply_mode = ReplyMode::Skipping;
         }
         let mark = out.mark();
-        self.execute(caller, found, args, first, out);
+        run(self, caller, out);
         let begun = self.begun.take();
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         let silent = skipped && client.reply_mode != ReplyMode::On || client.reply_mode == ReplyMode::Off;

@@ -140,7 +140,21 @@ impl Shard {
             self.forget_watched(caller.conn);
             return Err(ABORTED);
         }
+        if caller.shard_port && self.config.shard_port_moved() && self.is_of_several_slots(&multi) {
+            self.forget_watched(caller.conn);
+            return Err(Fault::CrossSlot);
+        }
         Ok(multi)
+    }
+
+    /// Whether the keys of a queue are of several slots, for which a node of a cluster runs none of it.
+    fn is_of_several_slots(&self, multi: &Multi) -> bool {
+        let keys = |queued: &Queued| {
+            let (row, args) = (self.table.row(queued.command), queued.request.args());
+            row.keys.positions(args.len()).map(|i| self.store.hash_key.key(args.at(i)).slot()).collect::<Vec<u16>>()
+        };
+        let mut slots = multi.queue.iter().flat_map(keys);
+        slots.next().is_some_and(|first| slots.any(|slot| slot != first))
     }
 
     /// Whether EXEC finds all it needs here and free, and ends within this turn.
