@@ -442,7 +442,7 @@ impl World {
         for round in 0..ROUNDS_TO_QUIET {
             for at in 0..self.lanes.len() {
                 self.turn(at, Zeal::All)?;
-                if round >= ROUNDS_OF_WAITS / 2 && round < ROUNDS_OF_WAITS {
+                if (ROUNDS_OF_WAITS / 2..ROUNDS_OF_WAITS).contains(&round) {
                     pass(&mut self.lanes[at].now, 15_000_000);
                 }
             }
