@@ -45,6 +45,8 @@ pub struct Caller {
     pub loopback: bool,
     /// It came by the port of this lane alone.
     pub shard_port: bool,
+    /// Its way is followed (`shard/probe.rs`).
+    pub probed: bool,
 }
 
 impl Caller {
@@ -61,6 +63,7 @@ impl Caller {
             queues: client.multi.is_some(),
             loopback: client.loopback,
             shard_port: client.shard_port,
+            probed: false,
         }
     }
 }

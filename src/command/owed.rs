@@ -83,6 +83,17 @@ impl Owed {
         !self.slots.is_empty() && self.lane != Some(lane)
     }
 
+    /// How many places were ever opened, and how many of them have left.
+    #[inline]
+    pub fn opened(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    #[inline]
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Where replies go that follow what is owed last.
     #[inline]
     pub fn tail(&mut self) -> Option<&mut Output> {
@@ -99,7 +110,7 @@ impl Owed {
         self.several += usize::from(place == Where::Several);
         self.barrier |= barrier == Barrier::Yes;
         self.slots.push_back(Slot { silent, ..Slot::default() });
-        self.first + self.slots.len() as u64 - 1
+        self.opened() - 1
     }
 
     /// A reply has come: `write` puts it where it belongs, into `output` if all before it have left. Buffers that became empty go to

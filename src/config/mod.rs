@@ -180,6 +180,7 @@ plain! {
     slowlog_slower_than_us: i64 = "slowlog-log-slower-than" as Integer;
     slowlog_len_max: i64 = "slowlog-max-len" as Integer;
     latency_monitor_threshold_ms: i64 = "latency-monitor-threshold" as Integer;
+    latency_tracking: bool = "latency-tracking" as Bool;
     notify_events: u32 = "notify-keyspace-events" as Events;
 }
 
@@ -191,6 +192,7 @@ texts! {
     logfile: &[u8] = "logfile" as Text;
     dir: &[u8] = "dir" as Text;
     cluster_announce_ip: &[u8] = "cluster-announce-ip" as Text;
+    latency_percentiles: &[f64] = "latency-tracking-info-percentiles" as Percentiles;
 }
 
 impl Default for Config {
@@ -624,7 +626,9 @@ fn distance(typed: &[u8], known: &[u8]) -> usize {
 
 /// The text of `--help`, from the table.
 pub fn help() -> String {
-    let mut text = String::from("Usage: corelane [file] [--name value ...] [-]\n       corelane --help | --version\n");
+    let mut text = String::from(
+        "Usage: corelane [file] [--name value ...] [-]\n       corelane top [--help]: watch a running server\n       corelane --help | --version\n",
+    );
     let mut group = None;
     for row in ROWS.iter().filter(|row| row.change != Change::Hidden) {
         if group != Some(row.group) {

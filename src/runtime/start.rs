@@ -14,6 +14,7 @@ use super::log::{Level, log_to_file, say};
 use super::process;
 use super::spin::Poll;
 use super::sys::{Purge, disable_huge_pages, monotonic_ns, set_purge, thread_cpu_ns};
+use super::top;
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
@@ -25,6 +26,9 @@ pub fn run(args: &[String]) -> ExitCode {
     if args.first().is_some_and(|arg| arg == "--commands-md") {
         print!("{}", commands_md());
         return ExitCode::SUCCESS;
+    }
+    if let Some(("top", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return told(top::run(rest));
     }
     let outcome = match Config::from_flags(args, &mut read_source) {
         Err(error) => Err(error.to_string()),
@@ -38,6 +42,10 @@ pub fn run(args: &[String]) -> ExitCode {
         }
         Ok(Start::Run(config, notes)) => serve(config, &notes, args),
     };
+    told(outcome)
+}
+
+fn told(outcome: Result<(), String>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {

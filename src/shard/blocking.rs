@@ -110,7 +110,11 @@ impl Shard {
         out: &mut Output,
     ) {
         let mark = out.mark();
-        let patience = self.afford(found).and_then(|()| (way.patience)(args, self.at));
+        let afforded = self.afford(found);
+        if let Err(fault) = &afforded {
+            self.count_rejected(Some(found), args, fault);
+        }
+        let patience = afforded.and_then(|()| (way.patience)(args, self.at));
         let patience = match patience {
             Ok(patience) => patience,
             Err(fault) => {

@@ -17,6 +17,7 @@
 use std::ops::Range;
 
 use super::locks::ClaimId;
+use super::probe::Times;
 use super::txn::{Order, Report};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
@@ -52,6 +53,11 @@ pub(super) enum Message {
     Done {
         ticket: Ticket,
         piece: Piece,
+    },
+    /// When the request ran whose `Done` is next: one that is followed.
+    Timed {
+        ticket: Ticket,
+        times: Times,
     },
     /// These keys are watched by one client less.
     Unwatch {

@@ -15,10 +15,10 @@ use crate::wire::output::Output;
 /// To whom a reply is owed.
 #[derive(Debug)]
 pub(super) struct Debt {
-    conn: ConnId,
+    pub(super) conn: ConnId,
     /// CLIENT ID: the connection's number may be somebody else's by now.
-    client: u64,
-    number: u64,
+    pub(super) client: u64,
+    pub(super) number: u64,
     place: Where,
 }
 
@@ -55,6 +55,9 @@ impl Shard {
         self.spares.truncate(limits::SPARE_OUTPUTS_MAX);
         let is_over = client.owed.is_empty();
         let (waits, closing) = (client.waits, client.closing);
+        if client.probe.is_some() {
+            self.probe_paid(conn, number);
+        }
         if !is_over {
             return self.linger(conn);
         }

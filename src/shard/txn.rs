@@ -643,7 +643,8 @@ impl Shard {
             guest.ran.push(ran);
             if let Some(job) = self.begun.take() {
                 let to = Addressee::Guest(tx);
-                self.guest_jobs.push_back(GuestJob { job, caller: errand.caller, command: errand.command, to });
+                let (caller, command, spent_ns) = (errand.caller, errand.command, std::mem::take(&mut self.begun_ns));
+                self.guest_jobs.push_back(GuestJob { job, caller, command, to, spent_ns });
                 return;
             }
         }

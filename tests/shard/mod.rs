@@ -7,6 +7,7 @@ mod foresight;
 mod gather;
 mod instructions;
 mod slices;
+mod stages;
 
 use corelane::admin::info::Identity;
 use corelane::base::time::Now;

@@ -27,6 +27,7 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("latency|doctor", FACTS),
     ("latency|graph", FACTS),
     ("latency|help", HELP),
+    ("latency|histogram", FACTS),
     ("latency|history", FACTS),
     ("latency|latest", FACTS),
     ("latency|reset", FACTS),
