@@ -28,6 +28,7 @@ fn main() {
         process: Default::default,
         journal: None,
         cpu_time_ns: || 0,
+        planted: None,
     });
     let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };
     shard.begin_turn(now);

@@ -11,10 +11,11 @@
 //! of every figure; a wrong answer ends the comparison.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::clock::date;
+use crate::clock::{Clock, Nanos, date};
 use crate::cpu::Cpu;
 use crate::goal::Goal;
 use crate::load::live::{Live, thousands};
@@ -102,6 +103,8 @@ pub(crate) struct Contest {
     pub(crate) cases: Vec<Case>,
     pub(crate) baseline: String,
     pub(crate) server_cpu: Cpu,
+    /// No round begins that would not be over by then, but for the first.
+    pub(crate) until: Option<(Clock, Nanos)>,
 }
 
 impl Contest {
@@ -145,14 +148,28 @@ impl Contest {
         let baseline = chosen.name.clone();
         let depths = workload.depths.iter().copied().map(Case::Depth);
         let cases = depths.chain(more).chain(workload.rates.iter().copied().map(Case::Rate)).collect();
-        Ok(Self { servers, absent, load: load_shape(load, server_cpu), workload, cases, baseline, server_cpu })
+        Ok(Self {
+            servers,
+            absent,
+            load: load_shape(load, server_cpu),
+            workload,
+            cases,
+            baseline,
+            server_cpu,
+            until: None,
+        })
     }
 
     pub(crate) fn hold(&self) -> Result<Record, String> {
         let mut record = self.empty_record();
         let mut live = Live::for_terminal(&self.workload.name);
         let mut rng = Rng::new();
+        let began = self.until.map(|(clock, _)| clock.now()).unwrap_or_default();
         for round in 0..self.workload.rounds {
+            if !self.has_time_for(round, began) {
+                record.workload.rounds = round;
+                break;
+            }
             for case in &self.cases {
                 let mut order: Vec<&Server> = self.servers.iter().collect();
                 rng.shuffle(&mut order);
@@ -166,6 +183,13 @@ impl Contest {
         }
         record.summary = summary(&record);
         Ok(record)
+    }
+
+    /// Whether a round fits that takes as long as those before it did on the average.
+    fn has_time_for(&self, round: u32, began: Nanos) -> bool {
+        let Some((clock, until)) = self.until.filter(|_| round > 0) else { return true };
+        let now = clock.now();
+        now + Duration::from_nanos(now.since(began) / u64::from(round)) <= until
     }
 
     fn title(&self, round: u32, case: Case, server: &Server) -> String {

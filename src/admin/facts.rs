@@ -1,5 +1,6 @@
 //! What one lane counts, owned, so that it can travel to the lane that answers INFO, and the sum over lanes.
 
+use super::busy::BusyFacts;
 use super::gauges::LaneGauges;
 use super::info::{StallFacts, StoreFacts};
 use super::stats::{CommandStats, Stats};
@@ -14,6 +15,22 @@ pub struct LaneFacts {
     pub clients: usize,
     pub client_memory: usize,
     pub blocked_clients: usize,
+    /// One line of each lane, for what sums do not tell.
+    pub lines: Vec<LaneLine>,
+}
+
+/// What INFO tells of a lane by itself.
+#[derive(Clone, Debug, Default)]
+pub struct LaneLine {
+    pub lane: u16,
+    pub busy: BusyFacts,
+    pub clients: usize,
+    pub keys: usize,
+    pub processed: u64,
+    pub turns: u64,
+    pub max_turn_us: u64,
+    /// Median, 99th and 99.9th percentile.
+    pub queue_delay_ns: [u64; 3],
 }
 
 impl LaneFacts {
@@ -26,6 +43,7 @@ impl LaneFacts {
         self.clients += other.clients;
         self.client_memory += other.client_memory;
         self.blocked_clients += other.blocked_clients;
+        self.lines.extend(other.lines);
         self.stats.add(&other.stats);
         self.gauges.add(&other.gauges);
         self.store.add(other.store);
@@ -51,6 +69,12 @@ impl Stats {
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
         self.commands.iter_mut().zip(&other.commands).for_each(|(sum, more)| sum.add(more));
+        for (sum, more) in self.durations.iter_mut().zip(&other.durations) {
+            if let Some(more) = more {
+                sum.get_or_insert_default().add(more);
+            }
+        }
+        self.stages.add(&other.stages);
         for (code, count) in &other.errors {
             *self.errors.entry(code.clone()).or_default() += count;
         }
@@ -75,6 +99,7 @@ impl LaneGauges {
             (&mut self.waits, other.waits),
             (&mut self.spins_paid, other.spins_paid),
             (&mut self.spins_wasted, other.spins_wasted),
+            (&mut self.polled_ns, other.polled_ns),
             (&mut self.received_bytes, other.received_bytes),
             (&mut self.sent_bytes, other.sent_bytes),
             (&mut self.receives, other.receives),

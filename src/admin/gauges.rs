@@ -10,6 +10,8 @@ pub struct LaneGauges {
     pub waits: u64,
     pub spins_paid: u64,
     pub spins_wasted: u64,
+    /// What all spinning took, nanoseconds.
+    pub polled_ns: u64,
     pub received_bytes: u64,
     pub sent_bytes: u64,
     pub receives: u64,

@@ -3,8 +3,11 @@
 
 use std::fmt::Write as _;
 
+use super::durations::Durations;
+use super::facts::LaneLine;
 use super::gauges::LaneGauges;
 use super::process::Process;
+use super::stages::Stage;
 use super::stats::{CommandStats, Stats};
 use crate::base::lags::Lags;
 use crate::base::time::Now;
@@ -28,6 +31,9 @@ pub struct Facts<'a> {
     pub redis_version: &'static str,
     /// Name of the command with this number.
     pub command_names: &'a dyn Fn(u16) -> &'static str,
+    /// Name of the family with this number.
+    pub family_names: &'a dyn Fn(usize) -> &'static str,
+    pub lanes: &'a [LaneLine],
 }
 
 /// What held the lane.
@@ -102,6 +108,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "modules", title: "Modules", default: true, write: |_, _| {} },
     Section { name: "commandstats", title: "Commandstats", default: false, write: commandstats },
     Section { name: "errorstats", title: "Errorstats", default: true, write: errorstats },
+    Section { name: "latencystats", title: "Latencystats", default: false, write: latencystats },
     Section {
         name: "cluster",
         title: "Cluster",
@@ -110,6 +117,8 @@ const SECTIONS: &[Section] = &[
     },
     Section { name: "keyspace", title: "Keyspace", default: true, write: keyspace },
     Section { name: "lane", title: "Lane", default: true, write: lane },
+    Section { name: "lanes", title: "Lanes", default: true, write: lanes },
+    Section { name: "stages", title: "Stages", default: false, write: stages },
 ];
 
 /// The text of the wanted sections, or of the default ones when none is named.
@@ -295,6 +304,44 @@ fn commandstats(facts: &Facts<'_>, page: &mut Page) {
     }
 }
 
+/// Microseconds with three digits, as Redis prints percentiles.
+fn micros(ns: u64) -> String {
+    format!("{}.{:03}", ns / 1000, ns % 1000)
+}
+
+fn latencystats(facts: &Facts<'_>, page: &mut Page) {
+    for (i, durations) in facts.stats.durations.iter().enumerate() {
+        let Some(durations) = durations else { continue };
+        let name = (facts.command_names)(u16::try_from(i).expect("some hundred commands"));
+        page.line(&format!("latency_percentiles_usec_{name}"), percentiles(facts, durations));
+    }
+}
+
+/// Those that `latency-tracking-info-percentiles` names.
+fn percentiles(facts: &Facts<'_>, durations: &Durations) -> String {
+    let wanted = facts.config.latency_percentiles().iter();
+    let each: Vec<String> = wanted.map(|at| format!("p{at}={}", micros(durations.percentile_ns(*at)))).collect();
+    each.join(",")
+}
+
+/// Where the time of sampled requests went; `admin/stages.rs` says what each stage is.
+fn stages(facts: &Facts<'_>, page: &mut Page) {
+    let mut line = |field: &str, durations: &Durations| {
+        let (count, sum, max) = (durations.count(), micros(durations.sum_ns()), micros(durations.max_ns()));
+        let text = percentiles(facts, durations);
+        let gap = if text.is_empty() { "" } else { "," };
+        page.line(field, format!("samples={count},usec={sum},{text}{gap}max={max}"));
+    };
+    line("queue_delay_usec", &facts.stats.stages.queue_delay);
+    for (number, family) in facts.stats.stages.known() {
+        let name = (facts.family_names)(number);
+        for stage in Stage::ALL {
+            line(&format!("stage_usec_{name}_{}", stage.name()), family.stage(stage));
+        }
+        line(&format!("stage_usec_{name}_total"), &family.total);
+    }
+}
+
 fn errorstats(facts: &Facts<'_>, page: &mut Page) {
     let mut codes: Vec<_> = facts.stats.errors.iter().collect();
     codes.sort();
@@ -312,6 +359,11 @@ fn keyspace(facts: &Facts<'_>, page: &mut Page) {
 fn lane(facts: &Facts<'_>, page: &mut Page) {
     let gauges = facts.gauges;
     page.line("lane_id", facts.identity.lane);
+    let mean = |of: fn(&LaneLine) -> f64| facts.lanes.iter().map(of).sum::<f64>() / facts.lanes.len().max(1) as f64;
+    page.line("lane_busy_percent", format!("{:.2}", mean(|lane| lane.busy.busy_percent)));
+    page.line("lane_polling_percent", format!("{:.2}", mean(|lane| lane.busy.polling_percent)));
+    page.line("lane_busy_us", facts.lanes.iter().map(|lane| lane.busy.busy_us).sum::<u64>());
+    page.line("lane_polled_us", facts.lanes.iter().map(|lane| lane.busy.polled_us).sum::<u64>());
     page.line("max_turn_us", facts.stalls.max_turn_us);
     page.line("max_turn_what", facts.stalls.what);
     page.line("max_turn_what_us", facts.stalls.part_us);
@@ -330,5 +382,29 @@ fn lane(facts: &Facts<'_>, page: &mut Page) {
         ("lane_completions_overflowed", gauges.completions_overflowed),
     ] {
         page.line(field, value);
+    }
+}
+
+/// A line of each lane, as Redis has one of each replica.
+fn lanes(facts: &Facts<'_>, page: &mut Page) {
+    for lane in facts.lanes {
+        let LaneLine { busy, queue_delay_ns: [p50, p99, p99_9], .. } = lane;
+        let text = format!(
+            "busy_percent={:.2},polling_percent={:.2},busy_us={},polled_us={},clients={},keys={},processed={},turns={},\
+             max_turn_us={},queue_delay_p50_us={},queue_delay_p99_us={},queue_delay_p99.9_us={}",
+            busy.busy_percent,
+            busy.polling_percent,
+            busy.busy_us,
+            busy.polled_us,
+            lane.clients,
+            lane.keys,
+            lane.processed,
+            lane.turns,
+            lane.max_turn_us,
+            micros(*p50),
+            micros(*p99),
+            micros(*p99_9),
+        );
+        page.line(&format!("lane{}", lane.lane), text);
     }
 }

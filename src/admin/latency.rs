@@ -7,7 +7,7 @@
 //!  turn           whatever held the lane longer, by processor time; `worst` says what it was doing
 //! ```
 //!
-//! Commands of constant time are timed one in sixteen, so that a single slow one may be missed there; `turn` misses nothing. Each lane
+//! Commands of constant time are timed one in seventeen, so that a single slow one may be missed there; `turn` misses nothing. Each lane
 //! keeps its own record. What several know travels as text and is merged.
 
 use std::collections::BTreeMap;

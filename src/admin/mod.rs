@@ -1,7 +1,11 @@
 //! Layer 3: what the operator sees and steers.
+pub mod busy;
+pub mod durations;
 pub mod facts;
 pub mod gauges;
 pub mod info;
 pub mod latency;
 pub mod process;
+pub mod stages;
 pub mod stats;
+pub mod top;

@@ -2,16 +2,20 @@
 
 use hashbrown::HashMap;
 
+use super::durations::Durations;
 use super::latency::Latency;
+use super::stages::Stages;
 
 /// Counters of one command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandStats {
     /// Calls that reached the handler.
     pub calls: u64,
-    /// Calls among them that were timed, and their time. Constant-time commands are timed one in sixteen.
+    /// Calls among them that were timed, and their time. Constant-time commands are timed one in seventeen, and the first.
     pub timed: u64,
     pub timed_ns: u64,
+    /// Calls until the next that is timed, of a command of constant time.
+    pub untimed_left: u8,
     /// Refused before the handler: arity, authentication, memory.
     pub rejected: u64,
     /// The handler answered an error.
@@ -48,8 +52,9 @@ pub struct Stats {
     pub error_replies: u64,
     /// What took long.
     pub latency: Latency,
-    /// Counts every call, so that one in sixteen can be timed.
-    pub sample: u8,
+    /// By `CommandId`: how long calls took that were timed. Empty until one was.
+    pub durations: Vec<Option<Box<Durations>>>,
+    pub stages: Box<Stages>,
 }
 
 impl Stats {
@@ -60,13 +65,21 @@ impl Stats {
     }
 
     pub fn new(commands: usize) -> Self {
-        Self { commands: vec![CommandStats::default(); commands], ..Self::default() }
+        let (commands, durations) = (vec![CommandStats::default(); commands], vec![None; commands]);
+        Self { commands, durations, ..Self::default() }
     }
 
-    /// A command over several lanes: its parts were timed where they ran, the call is counted once.
+    /// A command has run. One over several lanes is counted once; its parts were timed where they ran.
+    #[inline]
     pub fn count_call(&mut self, command: u16) {
         self.commands[usize::from(command)].calls += 1;
         self.processed += 1;
+    }
+
+    /// A call took so long.
+    #[inline]
+    pub fn record_duration(&mut self, command: u16, ns: u64) {
+        self.durations[usize::from(command)].get_or_insert_default().record(ns);
     }
 
     pub fn count_error(&mut self, code: String) {
@@ -76,7 +89,7 @@ impl Stats {
         }
     }
 
-    /// CONFIG RESETSTAT, which leaves latencies to LATENCY RESET.
+    /// CONFIG RESETSTAT, which leaves what LATENCY records of events to LATENCY RESET.
     pub fn reset(&mut self) {
         *self = Self { latency: std::mem::take(&mut self.latency), ..Self::new(self.commands.len()) };
     }

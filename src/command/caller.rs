@@ -47,6 +47,8 @@ pub struct Caller {
     pub shard_port: bool,
     /// Its replies leave when what they show is on the disk.
     pub fsyncs: bool,
+    /// Its way is followed (`shard/probe.rs`).
+    pub probed: bool,
 }
 
 impl Caller {
@@ -64,6 +66,7 @@ impl Caller {
             loopback: client.loopback,
             shard_port: client.shard_port,
             fsyncs: client.fsyncs,
+            probed: false,
         }
     }
 
@@ -82,6 +85,7 @@ impl Caller {
             loopback: true,
             shard_port: false,
             fsyncs: false,
+            probed: false,
         }
     }
 }

@@ -102,6 +102,10 @@ pub struct Inbound {
     pub bytes: Vec<u8>,
     /// Where the first request begins.
     pub at: usize,
+    /// When what is first here came, nanoseconds of the monotonic clock.
+    pub arrived_ns: u64,
+    /// What is behind so many bytes came later, and when the first of that did.
+    later: Option<(usize, u64)>,
 }
 
 impl Inbound {
@@ -111,6 +115,24 @@ impl Inbound {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes come that wait behind those that are here.
+    pub fn comes_behind(&mut self, now_ns: u64) {
+        if self.is_empty() {
+            self.arrived_ns = now_ns;
+        } else {
+            self.later.get_or_insert((self.len(), now_ns));
+        }
+    }
+
+    /// So many bytes have been run.
+    pub fn consume(&mut self, used: usize) {
+        self.at += used;
+        match &mut self.later {
+            Some((ahead, _)) if *ahead > used => *ahead -= used,
+            later => self.arrived_ns = later.take().map_or(self.arrived_ns, |(_, came_ns)| came_ns),
+        }
     }
 }
 
@@ -171,6 +193,10 @@ pub struct Client {
     /// Waits in the backlog for its turn.
     pub queued: bool,
     pub reading_stopped: bool,
+    /// Its request whose way is followed, if one is: a number of the shard's.
+    pub probe: Option<u32>,
+    /// Time its job's steps have had, nanoseconds.
+    pub job_ns: u64,
     /// The turn whose quota `quota_left` is.
     pub quota_turn: u64,
     pub quota_left: u32,
@@ -217,6 +243,8 @@ impl Client {
             job_is_silent: false,
             queued: false,
             reading_stopped: false,
+            probe: None,
+            job_ns: 0,
             quota_turn: 0,
             quota_left: 0,
         }

@@ -73,7 +73,7 @@ pub const ROWS: &[Command] = &[
         policy: Policy::AllShards(Merge::Special),
         tips: &["nondeterministic_output"],
         run: Run::Split {
-            over: Over::Nodes,
+            over: Over::Keyspace,
             part: Part::Keys(randomkey),
             merge: Merging::Always(merge::weighted_pick),
         },
@@ -314,6 +314,9 @@ fn put<'a>(ctx: &mut Ctx<'_>, db: u8, args: Args<'a>, cargo: &mut Cargo) -> Key<
 }
 
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if ctx.shard_port {
+        return Err(Fault::Fixed("ERR MOVE is not allowed in cluster mode"));
+    }
     let key = ctx.first(args);
     let to = database(args.at(2), ctx.store.databases())?;
     if to == ctx.db {
@@ -346,6 +349,9 @@ fn copy_options(ctx: &Ctx<'_>, args: Args<'_>) -> Result<(u8, bool), Fault> {
             _ => return Err(Fault::Syntax),
         }
         i += 1;
+    }
+    if ctx.shard_port && db != 0 {
+        return Err(Fault::Fixed("ERR Copying to another database is not allowed in cluster mode"));
     }
     if db == ctx.db && args.at(1) == args.at(2) {
         return Err(Fault::SameObject);

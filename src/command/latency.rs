@@ -1,9 +1,15 @@
 //! LATENCY: each lane gives its record as text, what a client sees is made of all of them (`admin/latency.rs`).
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
 use super::connection::FAST_HELP;
 use super::merge::Merging as Parts;
+use super::table::Found;
 use super::{Command, Desk, Flags, Group, Merge, Merging, Outcome, Over, Part, Policy, Run, SessionFn, merge};
 use crate::admin::latency::{Latency, Sample};
+use crate::admin::stats::{CommandStats, Stats};
+use crate::base::ascii::is_word;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -57,6 +63,16 @@ const CHILDREN: &[Command] = &[
         policy: Policy::Default,
         tips: &[],
         run: Run::Session(super::introspect::help),
+        ..CHILD
+    },
+    Command {
+        name: "latency|histogram",
+        syntax: "LATENCY HISTOGRAM [command [command ...]]",
+        arity: -2,
+        since: "7.0.0",
+        complexity: "O(N) where N is the number of commands with latency information being retrieved.",
+        summary: "Answers of commands, or of all that were called, how many calls took at most how long.",
+        run: over_lanes(dump_durations, histogram),
         ..CHILD
     },
     Command {
@@ -175,6 +191,95 @@ fn latest(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn count_reset(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.count(Asked::of(parts).record.series.len());
+    Ok(())
+}
+
+/// What each lane says: a line of each wanted command that was called there, in the order in which they are wanted.
+fn dump_durations(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut text = String::new();
+    if args.len() == 2 {
+        desk.table.all().for_each(|found| add_durations(desk.stats, found, 0, &mut text));
+    }
+    for (place, word) in args.from(2).iter().enumerate() {
+        let is_wanted =
+            |name: &str| is_word(word, name) || name.split_once('|').is_some_and(|(it, _)| is_word(word, it));
+        let wanted = desk.table.all().filter(|found| is_wanted(found.row.name));
+        wanted.for_each(|found| add_durations(desk.stats, found, place, &mut text));
+    }
+    reply.bulk(text.as_bytes());
+    Ok(())
+}
+
+/// Its place in the reply, name, calls, those of them that were timed, and how many of these took at most how many nanoseconds.
+fn add_durations(stats: &Stats, Found { id, row }: Found, place: usize, text: &mut String) {
+    let Some(durations) = &stats.durations[usize::from(id.0)] else { return };
+    let (place, CommandStats { calls, timed, .. }) =
+        (place << 16 | usize::from(id.0), stats.commands[usize::from(id.0)]);
+    write!(text, "{place} {} {calls} {timed}", row.name).expect("writing to a String does not fail");
+    for (ns, count) in durations.doublings() {
+        write!(text, " {ns}:{count}").expect("writing to a String does not fail");
+    }
+    text.push('\n');
+}
+
+/// What all lanes know of one command: its name, calls, those that were timed, and how many of these took at most so many nanoseconds,
+/// and longer than the step before.
+#[derive(Default)]
+struct Called {
+    name: String,
+    calls: u64,
+    timed: u64,
+    steps: BTreeMap<u64, u64>,
+}
+
+impl Called {
+    /// Takes in what a lane says.
+    fn take_in<'l>(&mut self, [name, calls, timed]: [&str; 3], steps: impl Iterator<Item = &'l str>) {
+        name.clone_into(&mut self.name);
+        self.calls += calls.parse().unwrap_or(0);
+        self.timed += timed.parse().unwrap_or(0);
+        let mut before = 0;
+        let numbers = steps.filter_map(|step| step.split_once(':'));
+        for (ns, count) in numbers.filter_map(|(ns, count)| Some((ns.parse().ok()?, count.parse::<u64>().ok()?))) {
+            *self.steps.entry(ns).or_default() += count - before;
+            before = count;
+        }
+    }
+
+    fn write(&self, reply: &mut Reply<'_>) {
+        reply.text(&self.name);
+        reply.map(2);
+        reply.text("calls");
+        number(self.calls_of(self.steps.values().sum()), reply);
+        reply.text("histogram_usec");
+        reply.map(self.steps.len());
+        let mut up_to = 0;
+        for (ns, count) in &self.steps {
+            up_to += count;
+            number(ns / 1000, reply);
+            number(self.calls_of(up_to), reply);
+        }
+    }
+
+    /// How many calls so many that were timed stand for.
+    fn calls_of(&self, timed: u64) -> u64 {
+        let (calls, of) = (u128::from(self.calls), u128::from(self.timed.max(1)));
+        u64::try_from((u128::from(timed) * calls + of / 2) / of).unwrap_or(u64::MAX)
+    }
+}
+
+fn histogram(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut commands: BTreeMap<usize, Called> = BTreeMap::new();
+    for text in parts.parts.iter().map(walk::text) {
+        for line in String::from_utf8_lossy(&text).lines() {
+            let mut words = line.split(' ');
+            let Some(Ok(place)) = words.next().map(str::parse) else { continue };
+            let (Some(name), Some(calls), Some(timed)) = (words.next(), words.next(), words.next()) else { continue };
+            commands.entry(place).or_default().take_in([name, calls, timed], words);
+        }
+    }
+    reply.map(commands.len());
+    commands.values().for_each(|called| called.write(reply));
     Ok(())
 }
 

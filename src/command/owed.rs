@@ -93,6 +93,17 @@ impl Owed {
         self.is_under_way() && self.lane != Some(lane)
     }
 
+    /// How many places were ever opened, and how many of them have left.
+    #[inline]
+    pub fn opened(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
+    #[inline]
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Where replies go that follow what is owed last.
     #[inline]
     pub fn tail(&mut self) -> Option<&mut Output> {
@@ -111,7 +122,7 @@ impl Owed {
         self.under_way += usize::from(place != Where::Disk);
         self.barrier |= barrier == Barrier::Yes;
         self.slots.push_back(Slot { silent, ..Slot::default() });
-        self.first + self.slots.len() as u64 - 1
+        self.opened() - 1
     }
 
     /// A reply has come: `write` puts it where it belongs, into `output` if all before it have left. Buffers that became empty go to

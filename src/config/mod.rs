@@ -192,6 +192,7 @@ plain! {
     slowlog_slower_than_us: i64 = "slowlog-log-slower-than" as Integer;
     slowlog_len_max: i64 = "slowlog-max-len" as Integer;
     latency_monitor_threshold_ms: i64 = "latency-monitor-threshold" as Integer;
+    latency_tracking: bool = "latency-tracking" as Bool;
     notify_events: u32 = "notify-keyspace-events" as Events;
 }
 
@@ -204,6 +205,7 @@ texts! {
     dir: &[u8] = "dir" as Text;
     appenddirname: &[u8] = "appenddirname" as Text;
     cluster_announce_ip: &[u8] = "cluster-announce-ip" as Text;
+    latency_percentiles: &[f64] = "latency-tracking-info-percentiles" as Percentiles;
 }
 
 impl Default for Config {
@@ -647,7 +649,7 @@ fn distance(typed: &[u8], known: &[u8]) -> usize {
 /// The text of `--help`, from the table.
 pub fn help() -> String {
     let mut text = String::from(
-        "Usage: corelane [file] [--name value ...] [-]\n       corelane check DIR        (reads a journal and says whether it can be loaded)\n       corelane --help | --version\n",
+        "Usage: corelane [file] [--name value ...] [-]\n       corelane top [--help]: watch a running server\n       corelane check DIR: read a journal and say whether it can be loaded\n       corelane --help | --version\n",
     );
     let mut group = None;
     for row in ROWS.iter().filter(|row| row.change != Change::Hidden) {

@@ -346,8 +346,8 @@ pub const ROWS: &[Row] = &[
     row(Observation, "slowlog-log-slower-than", "", int(-1, LONG), "10000", Live, Accepted(NO_LATENCY), "Microseconds from which a command is logged; -1: none"),
     row(Observation, "slowlog-max-len", "", int(0, LONG), "128", Live, Accepted(NO_LATENCY), "Entries kept by SLOWLOG"),
     row(Observation, "latency-monitor-threshold", "", int(0, LONG), "0", Live, Works, "Milliseconds from which LATENCY records an event; 0: none"),
-    row(Observation, "latency-tracking", "", Bool, "yes", Live, Accepted(NO_LATENCY), "Keep latency histograms of the commands"),
-    row(Observation, "latency-tracking-info-percentiles", "", Kind::Percentiles, "50 99 99.9", Live, Accepted(NO_LATENCY), "Percentiles that INFO latencystats prints"),
+    row(Observation, "latency-tracking", "", Bool, "yes", Live, Works, "Keep latency histograms of commands and their stages"),
+    row(Observation, "latency-tracking-info-percentiles", "", Kind::Percentiles, "50 99 99.9", Live, Works, "Percentiles that INFO latencystats prints"),
     row(Observation, "notify-keyspace-events", "", Kind::Events, "", Live, Later("keyspace notifications are not built yet"), "Classes of keyspace events to publish"),
 
     row(Persistence, "save", "", Kind::Save, "3600 1 300 100 60 10000", Live, Accepted(NO_SNAPSHOT), "Snapshot after these seconds and changes; \"\": never"),

@@ -27,6 +27,7 @@ mod spin;
 mod start;
 mod stop;
 mod sys;
+mod top;
 mod turn;
 
 pub use boot::{BootError, Settings, boot, boot_until};

@@ -15,6 +15,7 @@ use super::log::{Level, log_to_file, say};
 use super::process;
 use super::spin::Poll;
 use super::sys::{Purge, disable_huge_pages, monotonic_ns, set_purge, thread_cpu_ns};
+use super::top;
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
@@ -27,10 +28,13 @@ pub fn run(args: &[String]) -> ExitCode {
         print!("{}", commands_md());
         return ExitCode::SUCCESS;
     }
+    if let Some(("top", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return told(top::run(rest));
+    }
     if let [word, dir] = args
         && word == "check"
     {
-        return ended(check(Path::new(dir)));
+        return told(check(Path::new(dir)));
     }
     let outcome = match Config::from_flags(args, &mut read_source) {
         Err(error) => Err(error.to_string()),
@@ -44,10 +48,10 @@ pub fn run(args: &[String]) -> ExitCode {
         }
         Ok(Start::Run(config, notes)) => serve(config, &notes, args),
     };
-    ended(outcome)
+    told(outcome)
 }
 
-fn ended(outcome: Result<(), String>) -> ExitCode {
+fn told(outcome: Result<(), String>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
@@ -82,6 +86,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
             stopwatch: monotonic_ns,
             process: process::read,
             cpu_time_ns: thread_cpu_ns,
+            planted: None,
         })
     })
     .map_err(|error| error.to_string())

@@ -306,9 +306,10 @@ impl Lane {
         let budget_ns = self.spin.budget_ns(self.now_ns, sys::involuntary_switches);
         if budget_ns > 0 {
             self.ring.submit()?;
-            let caught = self.spin(budget_ns.min(left_ns.unwrap_or(u64::MAX)));
+            let (caught, spun_ns) = self.spin(budget_ns.min(left_ns.unwrap_or(u64::MAX)));
             self.spin.spun(caught);
             let gauges = self.shard.gauges();
+            gauges.polled_ns += spun_ns;
             gauges.spins_paid += u64::from(caught);
             gauges.spins_wasted += u64::from(!caught);
         }
@@ -317,18 +318,20 @@ impl Lane {
         doorbell.wait(ring, || mesh.has_mail(), left_ns.map(Duration::from_nanos))
     }
 
-    /// Looks at the ring's flags and the inboxes until something is there or the budget is spent.
-    fn spin(&mut self, budget_ns: u64) -> bool {
-        let until_ns = sys::monotonic_ns() + budget_ns;
+    /// Looks at the ring's flags and the inboxes until something is there or the budget is spent: whether something is, and how long that
+    /// took. What is beyond the budget was somebody else's time on this core.
+    fn spin(&mut self, budget_ns: u64) -> (bool, u64) {
+        let began_ns = sys::monotonic_ns();
+        let spun_ns = || (sys::monotonic_ns() - began_ns).min(budget_ns);
         loop {
             for _ in 0..16 {
                 if self.ring.ready() || self.mesh.has_mail() {
-                    return true;
+                    return (true, spun_ns());
                 }
                 std::hint::spin_loop();
             }
-            if sys::monotonic_ns() >= until_ns {
-                return false;
+            if spun_ns() >= budget_ns {
+                return (false, budget_ns);
             }
         }
     }

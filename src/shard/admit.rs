@@ -10,7 +10,7 @@ use crate::wire::request::Args;
 impl Shard {
     /// The row that runs, a subcommand's rather than its container's, or why nothing does.
     #[inline]
-    pub(super) fn admit(&mut self, caller: &Caller, found: Option<Found>, args: Args<'_>) -> Result<Found, Fault> {
+    pub(super) fn admit(&self, caller: &Caller, found: Option<Found>, args: Args<'_>) -> Result<Found, Fault> {
         let Some(mut found) = found else { return Err(unknown(args)) };
         if !found.row.children.is_empty() {
             found = self.child(found, args)?;
@@ -18,10 +18,16 @@ impl Shard {
         let refusal = self.refusal(caller, found.row, args);
         match refusal {
             None => Ok(found),
-            Some(fault) => {
-                self.stats.commands[usize::from(found.id.0)].rejected += 1;
-                Err(fault)
-            }
+            Some(fault) => Err(fault),
+        }
+    }
+
+    /// A request was refused for good: one that is refused before it is routed comes here only where it would have run.
+    #[cold]
+    pub(super) fn count_rejected(&mut self, found: Option<Found>, args: Args<'_>, fault: &Fault) {
+        if let (Some(found), false) = (found, matches!(fault, Fault::UnknownSubcommand(_))) {
+            let row = self.table.innermost(found, args);
+            self.stats.commands[usize::from(row.id.0)].rejected += 1;
         }
     }
 
@@ -79,12 +85,8 @@ impl Shard {
 
     /// Whether this lane has the memory that a command may need: its share of `maxmemory`.
     #[inline]
-    pub(super) fn afford(&mut self, found: Found) -> Result<(), Fault> {
-        if !found.row.flags.has(Flags::DENYOOM) || !self.is_full() {
-            return Ok(());
-        }
-        self.stats.commands[usize::from(found.id.0)].rejected += 1;
-        Err(Fault::OutOfMemory)
+    pub(super) fn afford(&self, found: Found) -> Result<(), Fault> {
+        if found.row.flags.has(Flags::DENYOOM) && self.is_full() { Err(Fault::OutOfMemory) } else { Ok(()) }
     }
 
     #[inline]

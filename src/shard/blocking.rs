@@ -23,7 +23,7 @@ use super::route::Route;
 use super::{ConnId, Shard};
 use crate::base::lanes::ShardId;
 use crate::command::blocking::{Blocking, Patience, Served};
-use crate::command::clients::{BlockId, Closing, Inbound, Parting};
+use crate::command::clients::{BlockId, Closing, Parting};
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::{CommandId, Found};
 use crate::command::{Caller, Command, Run};
@@ -111,7 +111,11 @@ impl Shard {
         out: &mut Output,
     ) {
         let mark = out.mark();
-        let patience = self.afford(found).and_then(|()| (way.patience)(args, self.at));
+        let afforded = self.afford(found);
+        if let Err(fault) = &afforded {
+            self.count_rejected(Some(found), args, fault);
+        }
+        let patience = afforded.and_then(|()| (way.patience)(args, self.at));
         let patience = match patience {
             Ok(patience) => patience,
             Err(fault) => {
@@ -133,8 +137,11 @@ impl Shard {
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
         let block = self.open_block(caller, found, args, ticket, patience);
         if here {
-            let waiter = WaiterId { home: self.me, block: block.0 };
-            self.enrol(waiter, caller, found.id, args.into());
+            // Who waits for no key is in nobody's queue.
+            if !keyless {
+                let waiter = WaiterId { home: self.me, block: block.0 };
+                self.enrol(waiter, caller, found.id, args.into());
+            }
             self.begin_waiting(block);
         } else {
             self.begin_tries(caller, found, args, ticket, block);
@@ -154,7 +161,7 @@ impl Shard {
         }
     }
 
-    fn fail(&mut self, command: CommandId, fault: &Fault, caller: &Caller, out: &mut Output) {
+    pub(super) fn fail(&mut self, command: CommandId, fault: &Fault, caller: &Caller, out: &mut Output) {
         self.stats.commands[usize::from(command.0)].failed += 1;
         self.refuse(fault, &mut Reply::new(out, caller.dialect));
     }
@@ -192,6 +199,7 @@ impl Shard {
             if self.owner_of(args.at(word)) != self.me {
                 return Some(word);
             }
+            self.remember(caller, row);
             if self.serve_word(caller, command, args, word, out) == Served::Yes {
                 return None;
             }
@@ -210,7 +218,6 @@ impl Shard {
     ) -> Served {
         let row = self.table.row(command);
         let mark = out.mark();
-        self.remember(caller, row);
         let first = self.first_of(row, args);
         let served =
             (way_of(row).serve)(&mut self.ctx(caller, first), args, word, &mut Reply::new(out, caller.dialect));
@@ -266,7 +273,10 @@ impl Shard {
     /// Ends a connection whose wait was cut short: what it was sent before leaves, what stands behind the wait is not run.
     pub(super) fn hang_up(&mut self, conn: ConnId) {
         if let Some(client) = self.clients.get_mut(conn) {
-            client.inbound = Inbound::default();
+            (client.inbound, client.parser) = Default::default();
+            if let Some(gathering) = client.gathering.take() {
+                self.bury_longs(gathering.into_ropes());
+            }
         }
         self.clients.close(conn, Closing::AfterFlush);
     }

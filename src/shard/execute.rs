@@ -7,7 +7,7 @@ use crate::base::hash::KeyHash;
 use crate::base::limits;
 use crate::base::time::Millis;
 use crate::command::merge::{self, MergeFn};
-use crate::command::table::Found;
+use crate::command::table::{CommandId, Found};
 use crate::command::{Caller, Command, Ctx, Desk, Flags, Log, Merging, Outcome, Part, Run, SessionFn};
 use crate::command::{blocking, sliced, staged};
 use crate::wire::fault::Fault;
@@ -15,8 +15,9 @@ use crate::wire::output::Output;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
 
-/// Constant-time commands are timed once in so many calls; all others always.
-const TIMED_ONE_IN: u8 = 16;
+/// Constant-time commands are timed once in so many calls, a prime, so that no length of pipelines chooses always the same request of
+/// them; the first call, and all others, always.
+const TIMED_ONE_IN: u8 = 17;
 
 impl Shard {
     /// Runs one request and writes its reply to `out`: refuses what `admit` refuses, performs the rest.
@@ -32,7 +33,10 @@ impl Shard {
         let admitted = self.admit(caller, found, args).and_then(|found| self.afford(found).map(|()| found));
         match admitted {
             Ok(found) => self.perform(caller, found, args, first, out),
-            Err(fault) => self.refuse(&fault, &mut Reply::new(out, caller.dialect)),
+            Err(fault) => {
+                self.count_rejected(found, args, &fault);
+                self.refuse(&fault, &mut Reply::new(out, caller.dialect));
+            }
         }
     }
 
@@ -43,9 +47,9 @@ impl Shard {
     /// 3. States the effect of a write.
     #[inline]
     pub(super) fn perform(&mut self, caller: &Caller, found: Found, args: Args<'_>, first: KeyHash, out: &mut Output) {
-        self.stats.commands[usize::from(found.id.0)].calls += 1;
-        self.stats.processed += 1;
         self.perform_part(caller, found, args, first, out);
+        // Afterwards, as in Redis: INFO does not count itself, CONFIG RESETSTAT does.
+        self.stats.count_call(found.id.0);
     }
 
     /// As `perform`, for a lane's part of a command that is counted where it is merged.
@@ -59,14 +63,16 @@ impl Shard {
         out: &mut Output,
     ) {
         let mut reply = Reply::new(out, caller.dialect);
-        let started = self.is_timed(found.row).then(|| (self.stopwatch)());
+        let started = self.is_timed(found).then(|| (self.stopwatch)());
         let mark = reply.mark();
         let outcome = self.call(caller, found.row, args, first, &mut reply);
         if let Some(started) = started {
             let took_ns = (self.stopwatch)().saturating_sub(started);
-            let stats = &mut self.stats.commands[usize::from(found.id.0)];
-            stats.timed += 1;
-            stats.timed_ns += took_ns;
+            if self.begun.is_some() {
+                self.begun_ns = took_ns;
+            } else {
+                self.note_duration(found.id, took_ns);
+            }
             // What takes many keys or fields is never of constant time, and so comes by here always.
             self.ran += u32::try_from(args.len()).unwrap_or(u32::MAX) / limits::WORDS_PER_REQUEST;
             self.stalls.note(found.row.name, took_ns);
@@ -177,12 +183,24 @@ impl Shard {
     }
 
     #[inline]
-    fn is_timed(&mut self, row: &Command) -> bool {
-        if !row.is_constant_time() {
+    fn is_timed(&mut self, found: Found) -> bool {
+        if !found.row.is_constant_time() {
             return true;
         }
-        self.stats.sample = self.stats.sample.wrapping_add(1);
-        self.stats.sample.is_multiple_of(TIMED_ONE_IN)
+        let left = &mut self.stats.commands[usize::from(found.id.0)].untimed_left;
+        let is_due = *left == 0;
+        *left = if is_due { TIMED_ONE_IN - 1 } else { *left - 1 };
+        is_due
+    }
+
+    /// A call of this command, all its steps together, took so long.
+    pub(super) fn note_duration(&mut self, command: CommandId, ns: u64) {
+        let stats = &mut self.stats.commands[usize::from(command.0)];
+        stats.timed += 1;
+        stats.timed_ns += ns;
+        if self.config.latency_tracking() {
+            self.stats.record_duration(command.0, ns);
+        }
     }
 
     /// A write that changed something leaves its effect: the request itself, unless the handler stated another.
@@ -210,7 +228,15 @@ impl Shard {
     /// Notes that EXEC looked at what was watched here.
     pub(super) fn trace(&mut self, caller: &Caller, now: Millis) {
         if let Some(history) = &mut self.history {
-            history.push(Ran { home: caller.home, client: caller.client, number: caller.number, now });
+            history.push(ran(caller, now, None));
+        }
+    }
+
+    /// Notes that a request that had waited is served from the key at `word`.
+    pub(super) fn trace_served(&mut self, caller: &Caller, word: usize) {
+        let now = self.at;
+        if let Some(history) = &mut self.history {
+            history.push(ran(caller, now, Some(word)));
         }
     }
 
@@ -218,7 +244,7 @@ impl Shard {
     fn note_ran(&mut self, caller: &Caller, row: &Command) {
         let touches = row.keys.first > 0 || matches!(row.run, Run::Split { part: Part::Keys(_), .. });
         let Some(history) = self.history.as_mut().filter(|_| touches) else { return };
-        let ran = Ran { home: caller.home, client: caller.client, number: caller.number, now: self.at };
+        let ran = ran(caller, self.at, None);
         if history.last() != Some(&ran) {
             history.push(ran);
         }
@@ -229,4 +255,8 @@ impl Shard {
         self.stats.count_error(fault.code());
         reply.error(fault);
     }
+}
+
+fn ran(caller: &Caller, now: Millis, served: Option<usize>) -> Ran {
+    Ran { home: caller.home, client: caller.client, number: caller.number, now, served }
 }

@@ -15,7 +15,6 @@
 //! request or what exceeds the quota. A stage holds requests of one connection; what waits at the head of other inputs is
 //! foreseen (`foresight.rs`).
 
-use super::durable::withheld::Parting;
 use super::message::Message;
 use super::pending::put_tail;
 use super::route::{Route, is_barrier};
@@ -33,7 +32,7 @@ use crate::types::Progress;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
-use crate::wire::request::{Args, Request};
+use crate::wire::request::{Args, Request, Span};
 use crate::wire::resp::{Bounds, Parser, ProtocolFault, Step};
 
 /// A parsed request that waits for its execution a few hundred nanoseconds later.
@@ -52,6 +51,13 @@ pub(super) struct Staged {
 
 /// So many requests after its bucket an entry is prefetched. Parsing one takes some 50 ns, a line from memory twice that or more.
 const ENTRY_LAG: usize = 4;
+
+/// Parsed input: the bytes, and where their words are.
+#[derive(Clone, Copy)]
+struct Input<'i> {
+    bytes: &'i [u8],
+    spans: &'i [Span],
+}
 
 /// Why a stage ended.
 enum StageEnd {
@@ -105,6 +111,12 @@ impl Shard {
             return;
         }
         let waits = client.queued || client.waits || client.stalled_since.is_some();
+        if waits {
+            client.inbound.comes_behind(self.ready_ns);
+        } else {
+            // A request that lacked these bytes is whole only now.
+            client.inbound.arrived_ns = self.ready_ns;
+        }
         if waits || !client.inbound.is_empty() {
             let bytes = self.gather(conn, bytes);
             if self.is_gathering(conn) {
@@ -116,7 +128,7 @@ impl Shard {
                 self.run_inbound(conn);
             }
         } else {
-            let (used, end) = self.run_input(conn, bytes);
+            let (used, end) = self.run_input(conn, bytes, self.ready_ns);
             if used < bytes.len()
                 && end != RunEnd::Closed
                 && let Some(client) = self.clients.slab.get_mut(conn.0)
@@ -177,8 +189,8 @@ impl Shard {
     fn run_inbound(&mut self, conn: ConnId) {
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
         let mut inbound = std::mem::take(&mut client.inbound);
-        let (used, end) = self.run_input(conn, &inbound.bytes[inbound.at..]);
-        inbound.at += used;
+        let (used, end) = self.run_input(conn, &inbound.bytes[inbound.at..], inbound.arrived_ns);
+        inbound.consume(used);
         if inbound.is_empty() || end == RunEnd::Closed {
             inbound = Default::default();
         } else if inbound.at > inbound.bytes.len() / 2 {
@@ -195,8 +207,8 @@ impl Shard {
         self.after_run(conn, end);
     }
 
-    /// Runs what stands at the head of `bytes`; how many bytes that was and why it ended.
-    fn run_input(&mut self, conn: ConnId, bytes: &[u8]) -> (usize, RunEnd) {
+    /// Runs what stands at the head of `bytes`, which came at `arrived_ns`; how many bytes that was and why it ended.
+    fn run_input(&mut self, conn: ConnId, bytes: &[u8], arrived_ns: u64) -> (usize, RunEnd) {
         let turn = self.turn;
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return (0, RunEnd::Closed) };
         if client.quota_turn != turn {
@@ -213,7 +225,7 @@ impl Shard {
         {
             lent.output = spare;
         }
-        let (used, end) = self.run_stages(conn, bytes, &mut lent);
+        let (used, end) = self.run_stages(conn, bytes, arrived_ns, &mut lent);
         if !self.longs.is_empty() {
             let longs = std::mem::take(&mut self.longs);
             self.keep_longs(conn, longs);
@@ -235,7 +247,7 @@ impl Shard {
         }
     }
 
-    fn run_stages(&mut self, conn: ConnId, bytes: &[u8], lent: &mut Lent) -> (usize, RunEnd) {
+    fn run_stages(&mut self, conn: ConnId, bytes: &[u8], arrived_ns: u64, lent: &mut Lent) -> (usize, RunEnd) {
         let mut at = 0;
         loop {
             let Some(client) = self.clients.slab.get(conn.0) else { return (at, RunEnd::Closed) };
@@ -252,14 +264,18 @@ impl Shard {
             let bounds = bounds(client, self.config.bulk_bytes_max());
             let stage_max =
                 if client.authenticated { limits::STAGE_REQUESTS.min(client.quota_left as usize) } else { 1 };
+            let parse_ns = self.probe_due_ns(client);
             let (parsed, end) = self.stage(caller.db, bytes, at, &mut lent.parser, &bounds, stage_max);
-            let ran = self.run_staged(caller, bytes, &mut lent.output);
+            let probed = parse_ns.and_then(|parse_ns| self.choose(conn, arrived_ns, parse_ns));
+            let ran = self.run_staged(caller, bytes, probed, &mut lent.output);
+            self.count_for_probes(conn, ran, probed);
             let Some(client) = self.clients.slab.get_mut(conn.0) else { return (at, RunEnd::Closed) };
             client.quota_left = client.quota_left.saturating_sub(ran);
             if let Some(found) = self.staged.last().and_then(|last| last.found) {
                 client.last_command = client.last_command.filter(|_| found.row.concerns_session()).or(Some(found.id));
             }
             if client.closing >= Closing::AfterReplies {
+                lent.parser = Parser::default();
                 return (bytes.len(), RunEnd::Closed);
             }
             let is_busy = client.job.is_some();
@@ -373,49 +389,97 @@ impl Shard {
         (found, key.map(|key| self.store.hash_key.key(key)).unwrap_or_default())
     }
 
-    /// Runs what was staged; how many requests that was. Ends early when one of them ends or holds up the connection, or the turn
-    /// is full.
-    fn run_staged(&mut self, mut caller: Caller, bytes: &[u8], out: &mut Output) -> u32 {
+    /// Runs what was staged, of which one may be followed; how many requests that was. Ends early when one of them ends or holds up the
+    /// connection, or the turn is full.
+    fn run_staged(&mut self, mut caller: Caller, bytes: &[u8], probed: Option<usize>, out: &mut Output) -> u32 {
         // Taken, not borrowed: a handler may touch anything of the shard but its scratch.
         let staged = std::mem::take(&mut self.staged);
         let spans = std::mem::take(&mut self.spans);
+        let input = Input { bytes, spans: &spans };
         let mut ran = 0;
-        let mut plain = self.is_plain(&caller);
-        let (mut gate, keeps) = (None, self.keeps_journal());
-        for request in &staged {
+        match probed {
+            None => {
+                self.run_each(&mut caller, &staged, input, &mut ran, out);
+            }
+            Some(at) => self.run_around(&mut caller, &staged, at, input, &mut ran, out),
+        }
+        self.staged = staged;
+        self.spans = spans;
+        if self.keeps_journal() {
+            self.close_gate();
+        }
+        ran
+    }
+
+    /// Runs requests; whether all of them, and what came of the last that ran. Counts them in `ran`.
+    #[inline(always)]
+    fn run_each(
+        &mut self,
+        caller: &mut Caller,
+        staged: &[Staged],
+        input: Input<'_>,
+        ran: &mut u32,
+        out: &mut Output,
+    ) -> Option<Flow> {
+        let mut plain = self.is_plain(caller);
+        let keeps = self.keeps_journal();
+        for request in staged {
             let args = match &request.inline {
-                None => Args::new(bytes, &spans[request.spans.clone()]),
+                None => Args::new(input.bytes, &input.spans[request.spans.clone()]),
                 Some(owned) => owned.args(),
             };
             let mark = if keeps { Some(out.mark()) } else { None };
             let flow = if !self.longs.is_empty() {
-                self.run_long(&mut caller, request.found, args, request.first, out)
+                self.run_long(caller, request.found, args, request.first, out)
             } else if plain {
-                self.run_one(&mut caller, request.found, args, request.first, out)
+                self.run_one(caller, request.found, args, request.first, out)
             } else {
-                self.run_routed(&mut caller, request.found, args, request.first, out)
+                self.run_routed(caller, request.found, args, request.first, out)
             };
             if flow == Flow::Wait {
-                break;
+                return Some(flow);
             }
-            ran += 1;
+            *ran += 1;
             self.ran += 1;
             if let Some(mark) = mark {
-                self.gate(&caller, mark, &mut gate, out);
+                self.gate(caller, mark, out);
             }
             if flow == Flow::Stop || self.turn_is_full() {
-                break;
+                return Some(flow);
             }
             if request.found.is_some_and(|found| found.row.concerns_session()) {
-                plain = self.is_plain(&caller);
+                plain = self.is_plain(caller);
             }
         }
-        self.staged = staged;
-        self.spans = spans;
-        if let Some((ticket, until)) = gate {
-            self.withhold(until, Parting::Gate(ticket));
+        None
+    }
+
+    /// As `run_each`, with an eye on the request at `at`.
+    #[cold]
+    #[inline(never)]
+    fn run_around(
+        &mut self,
+        caller: &mut Caller,
+        staged: &[Staged],
+        at: usize,
+        input: Input<'_>,
+        ran: &mut u32,
+        out: &mut Output,
+    ) {
+        let (before, rest) = staged.split_at(at);
+        let (followed, after) = rest.split_at(1);
+        for (part, is_followed) in [(before, false), (followed, true), (after, false)] {
+            if is_followed {
+                self.probe_starts(caller);
+            }
+            let end = self.run_each(caller, part, input, ran, out);
+            if is_followed {
+                self.probe_ran(caller, end.unwrap_or(Flow::Next));
+            }
+            if end.is_some() {
+                return;
+            }
         }
-        ran
     }
 
     /// Whether requests need only be executed: all keys are here, nobody holds any, nothing is queued or noted.
@@ -458,13 +522,17 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) -> Flow {
+        let run = |shard: &mut Self, caller: &Caller, out: &mut Output| match shard.afford(found) {
+            Ok(()) => shard.perform(caller, found, args, first, out),
+            Err(fault) => {
+                shard.count_rejected(Some(found), args, &fault);
+                shard.refuse(&fault, &mut Reply::new(out, caller.dialect));
+            }
+        };
         if caller.reply_mode != ReplyMode::On || found.row.concerns_session() {
-            return self.run_for_session(caller, Some(found), args, first, out);
+            return self.run_in_session(caller, Some(found), args, out, run);
         }
-        match self.afford(found) {
-            Ok(()) => self.perform(caller, found, args, first, out),
-            Err(fault) => self.refuse(&fault, &mut Reply::new(out, caller.dialect)),
-        }
+        run(self, caller, out);
         Flow::Next
     }
 
@@ -484,12 +552,21 @@ impl Shard {
         }
         let admitted = self.admit(caller, found, args);
         if caller.queues && self.run_queued(caller, &admitted, args, out) {
+            if let Err(fault) = &admitted {
+                self.count_rejected(found, args, fault);
+            }
             return self.passed(caller);
         }
-        let Ok(found) = admitted else {
-            let flow = self.run_for_session(caller, found, args, first, out);
-            self.passed(caller);
-            return flow;
+        let found = match admitted {
+            Ok(found) => found,
+            Err(fault) => {
+                let flow = self.run_in_session(caller, found, args, out, |shard, caller, out| {
+                    shard.count_rejected(found, args, &fault);
+                    shard.refuse(&fault, &mut Reply::new(out, caller.dialect));
+                });
+                self.passed(caller);
+                return flow;
+            }
         };
         let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
         let route = self.route_of(caller, found, args, first);
@@ -518,7 +595,13 @@ impl Shard {
             }
             Route::Lane(lane) => self.forward(lane, caller, found.id, args, first, silent, out),
             Route::Several if matches!(found.row.run, Run::Verb(Verb::Exec)) => self.begin_exec(caller, silent, out),
-            Route::Several => self.begin_several(caller, found, args, silent, out),
+            Route::Several => {
+                // CLIENT LIST tells of itself.
+                if let Some(client) = self.clients.get_mut(caller.conn) {
+                    client.last_command = Some(found.id);
+                }
+                self.begin_several(caller, found, args, silent, out);
+            }
         }
         self.note_last(caller, found.id);
         self.passed(caller)
@@ -540,6 +623,8 @@ impl Shard {
                 client.waits = true;
                 Flow::Stop
             }
+            // It hung up before it could wait.
+            Some(client) if client.closing >= Closing::AfterReplies => Flow::Stop,
             _ => flow,
         }
     }
@@ -643,6 +728,19 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) -> Flow {
+        self.run_in_session(caller, found, args, out, |shard, caller, out| {
+            shard.execute(caller, found, args, first, out);
+        })
+    }
+
+    fn run_in_session(
+        &mut self,
+        caller: &mut Caller,
+        found: Option<Found>,
+        args: Args<'_>,
+        out: &mut Output,
+        run: impl FnOnce(&mut Self, &Caller, &mut Output),
+    ) -> Flow {
         if found.is_none() && is_http(args.at(0)) {
             self.clients.close(caller.conn, Closing::Now);
             return Flow::Stop;
@@ -654,7 +752,7 @@ impl Shard {
             client.reply_mode = ReplyMode::Skipping;
         }
         let mark = out.mark();
-        self.execute(caller, found, args, first, out);
+        run(self, caller, out);
         let begun = self.begun.take();
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         let silent = skipped && client.reply_mode != ReplyMode::On || client.reply_mode == ReplyMode::Off;
@@ -666,6 +764,7 @@ impl Shard {
         }
         *caller = Caller::of(self.me, caller.conn, client);
         client.job = begun;
+        client.job_ns = std::mem::take(&mut self.begun_ns);
         client.job_is_silent = client.job.is_some() && silent;
         if client.closing < Closing::AfterReplies && client.job.is_none() { Flow::Next } else { Flow::Stop }
     }
@@ -675,18 +774,22 @@ impl Shard {
         let Some(client) = self.clients.get_mut(conn) else { return };
         let Some(mut job) = client.job.take() else { return };
         let (caller, silent, command) = (Caller::of(self.me, conn, client), client.job_is_silent, client.last_command);
+        let mut spent_ns = client.job_ns;
         let mut output = std::mem::take(client.tail());
         let mark = output.mark();
-        let progress = self.step_of(&mut job, &caller, command, &mut output);
+        let progress = self.step_of(&mut job, &caller, command, &mut spent_ns, &mut output);
         if silent {
             output.truncate(mark);
         }
         let Some(client) = self.clients.get_mut(conn) else { return };
         put_tail(client, output);
         if progress == Progress::More {
-            client.job = Some(job);
+            (client.job, client.job_ns) = (Some(job), spent_ns);
             self.after_run(conn, RunEnd::Busy);
         } else {
+            if client.probe.is_some() {
+                self.probe_finished(conn);
+            }
             self.clients.order_flush(conn);
             self.run_inbound(conn);
         }

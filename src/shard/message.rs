@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use super::durable::withheld::Fate;
 use super::locks::ClaimId;
+use super::probe::Times;
 use super::txn::{Order, Report};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
@@ -55,6 +56,11 @@ pub(super) enum Message {
     Done {
         ticket: Ticket,
         piece: Piece,
+    },
+    /// When the request ran whose `Done` is next: one that is followed.
+    Timed {
+        ticket: Ticket,
+        times: Times,
     },
     /// These keys are watched by one client less.
     Unwatch {

@@ -27,6 +27,8 @@ mod input;
 mod locks;
 mod message;
 mod pending;
+mod planted;
+mod probe;
 mod report;
 mod route;
 mod stall;
@@ -48,7 +50,9 @@ pub use durable::Keeping;
 pub use durable::journal::Sync;
 pub use durable::replay::Loading;
 pub use message::Parcel;
+pub use planted::Planted;
 
+use crate::admin::busy::Busy;
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
 use crate::admin::latency::Slow;
@@ -84,6 +88,8 @@ pub struct Setup {
     pub journal: Option<Keeping>,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
+    /// A defect on purpose, for tests; a release build knows none.
+    pub planted: Option<Planted>,
 }
 
 /// A request that touched the keyspace of a shard. The same request may have done so on several shards.
@@ -96,6 +102,8 @@ pub struct Ran {
     pub number: u32,
     /// The time it saw.
     pub now: Millis,
+    /// It had waited, and was served from the key that is this word of it.
+    pub served: Option<usize>,
 }
 
 pub struct Shard {
@@ -109,6 +117,8 @@ pub struct Shard {
     stats: Stats,
     gauges: LaneGauges,
     now: Now,
+    /// What came before this turn came about then: while the lane was at work, in the middle of that.
+    ready_ns: u64,
     /// The time commands see: that of the turn, or of the transaction they are part of.
     at: Millis,
     /// The latest time anything here ran at: lanes read their clocks one after the other, and what was seen to have expired stays so.
@@ -127,10 +137,14 @@ pub struct Shard {
     /// Empty output buffers, warm from their last use.
     spares: Vec<Output>,
     stalls: stall::Stalls,
+    probes: probe::Probes,
+    busy: Busy,
     sweep: sweep::Sweep,
     draining: bool,
     /// A command that was just begun and takes more turns, on its way to whoever waits for it.
     begun: Option<Box<dyn Job>>,
+    /// What it has taken so far, nanoseconds.
+    begun_ns: u64,
 
     /// What is to go to each lane.
     #[expect(clippy::vec_box, reason = "the ring between lanes takes the box")]
@@ -168,8 +182,10 @@ pub struct Shard {
     is_restricted: bool,
 
     history: Option<Vec<Ran>>,
+    plant: planted::Plant,
     stopwatch: fn() -> u64,
     process: fn() -> Process,
+    cpu_time_ns: fn() -> u64,
 }
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -196,6 +212,7 @@ impl Shard {
             clients: Clients::default(),
             gauges: LaneGauges::default(),
             now: Now::default(),
+            ready_ns: 0,
             at: Millis::default(),
             seen: Millis::default(),
             turn: 0,
@@ -207,9 +224,13 @@ impl Shard {
             foresight: foresight::Foresight::default(),
             spares: Vec::new(),
             stalls: stall::Stalls::new(setup.cpu_time_ns),
+            probes: probe::Probes::new(u64::from(me.0)),
+            busy: Busy::default(),
+            cpu_time_ns: setup.cpu_time_ns,
             sweep: sweep::Sweep::default(),
             draining: false,
             begun: None,
+            begun_ns: 0,
             outboxes: each(),
             parcels: Vec::new(),
             debts: Slab::default(),
@@ -230,6 +251,7 @@ impl Shard {
             loading: None,
             is_restricted: false,
             history: setup.trace.then(Vec::new),
+            plant: planted::Plant::new(setup.planted),
             stopwatch: setup.stopwatch,
             process: setup.process,
         }
@@ -239,6 +261,7 @@ impl Shard {
     #[inline]
     pub fn begin_turn(&mut self, now: Now) {
         self.stalls.begin_turn(now.mono_ns);
+        self.ready_ns = if self.ran > 0 { self.now.mono_ns.midpoint(now.mono_ns) } else { now.mono_ns };
         self.now = now;
         self.at = self.clock();
         self.turn += 1;
@@ -292,6 +315,7 @@ impl Shard {
 
     /// The socket is gone: frees all that the connection had.
     pub fn closed(&mut self, conn: ConnId) {
+        self.drop_probe(conn);
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
         self.release(&mut client.output);
         if let Some(block) = self.clients.blocked.get(&client.id) {
@@ -360,7 +384,11 @@ impl Shard {
         let output = std::mem::take(&mut client.output);
         let len = output.len();
         client.in_flight += len;
+        let is_followed = client.probe.is_some();
         self.stats.net_output_bytes += len as u64;
+        if is_followed {
+            self.probe_taken(conn);
+        }
         self.keep_spare(spare);
         output
     }
@@ -376,8 +404,12 @@ impl Shard {
         let Some(client) = self.clients.get_mut(conn) else { return };
         let progressed = bytes < client.in_flight;
         client.in_flight = bytes;
-        if progressed && client.stalled_since.is_some() {
+        let (is_stalled, is_followed) = (client.stalled_since.is_some(), client.probe.is_some());
+        if progressed && is_stalled {
             self.output_progressed(conn);
+        }
+        if is_followed && bytes == 0 {
+            self.probe_sent(conn);
         }
     }
 

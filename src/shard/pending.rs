@@ -15,10 +15,10 @@ use crate::wire::output::Output;
 /// To whom a reply is owed.
 #[derive(Debug)]
 pub(super) struct Debt {
-    conn: ConnId,
+    pub(super) conn: ConnId,
     /// CLIENT ID: the connection's number may be somebody else's by now.
-    client: u64,
-    number: u64,
+    pub(super) client: u64,
+    pub(super) number: u64,
     place: Where,
 }
 
@@ -60,6 +60,9 @@ impl Shard {
         self.spares.truncate(limits::SPARE_OUTPUTS_MAX);
         let (under_way, withheld) = (client.owed.is_under_way(), !client.owed.is_empty());
         let (waits, closing) = (client.waits, client.closing);
+        if client.probe.is_some() {
+            self.probe_paid(conn, number);
+        }
         if withheld {
             self.linger(conn);
         } else {

@@ -87,6 +87,8 @@ impl Shard {
                 let keys = row.keys.positions(args.len()).map(|i| self.store.hash_key.key(args.at(i)));
                 Some(Scope::of(keys.map(|key| (key, mode(row)))))
             }
+            // SCAN must not show a key that is there only between two commands of an EXEC.
+            Run::Keys(_) | Run::Sliced { .. } if (row.about)(args).is_some() => Some(Scope::Whole(Mode::Shared)),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ const FRESH_NS: u64 = 200_000;
 /// By so much processor time may fall behind the wall without a preemption: the two clocks are read one after the other.
 const TOLERANCE_NS: u64 = 20_000;
 
-/// Requests of constant time are timed one in sixteen, so a turn may have no part with a name.
+/// Requests of constant time are timed one in seventeen, so a turn may have no part with a name.
 const NOTHING: (&str, u64) = ("requests", 0);
 
 /// The longest turn and its heaviest part.

@@ -22,6 +22,9 @@ impl Shard {
             return Some(self.sweep.next_ns);
         }
         self.store.note_peak();
+        if self.busy.is_due(self.now.mono_ns) {
+            self.look_how_busy();
+        }
         let end = self.sweep.next_key + limits::SWEEP_CONNECTIONS;
         for key in self.sweep.next_key..end {
             self.look_after(ConnId(key));

@@ -26,6 +26,7 @@ use super::Shard;
 use super::durable::Signature;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
+use super::planted::Planted;
 use super::steps::Step;
 use super::visit::{Addressee, Behind, Claimant, GuestJob};
 use crate::admin::facts::LaneFacts;
@@ -437,6 +438,12 @@ impl Shard {
     fn give_up(&mut self, tx: TxId) {
         // What one lane found decided it: what others have looked at is of no moment.
         let why = if self.txn(tx).is_stale { Why::Retry } else { Why::Over };
+        let txn = self.txn(tx);
+        if !txn.is_stale && txn.fault.is_none() {
+            // The time of all lanes has decided, which none of the others knows.
+            let (caller, now) = (txn.caller, txn.now);
+            self.trace(&caller, now);
+        }
         self.release_all(tx, why);
         let Txn { caller, ticket, shares, fault, form, .. } = self.txns.remove(tx.number).expect("just looked at");
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
@@ -625,8 +632,12 @@ impl Shard {
     /// The claim of a share is granted: says so, or does its work at once.
     pub(super) fn guest_granted(&mut self, tx: TxId, claim: ClaimId) {
         let at = self.clock();
+        let is_dropped = self.plant.strikes(Planted::DropIntent);
+        if is_dropped {
+            self.locks.release(claim);
+        }
         let guest = self.guests.get_mut(&tx).expect("who claims is a guest");
-        guest.claim = Some(claim);
+        guest.claim = (!is_dropped).then_some(claim);
         guest.now = guest.now.max(at);
         let (now, at_once, grows) = (guest.now, guest.at_once, guest.grows);
         guest.has_watched = !guest.watched.is_empty();
@@ -661,7 +672,8 @@ impl Shard {
             guest.until = guest.until.max(until);
             if let Some(job) = self.begun.take() {
                 let to = Addressee::Guest(tx);
-                self.guest_jobs.push_back(GuestJob { job, caller: errand.caller, command: errand.command, to });
+                let (caller, command, spent_ns) = (errand.caller, errand.command, std::mem::take(&mut self.begun_ns));
+                self.guest_jobs.push_back(GuestJob { job, caller, command, to, spent_ns });
                 return;
             }
         }
@@ -720,7 +732,12 @@ impl Shard {
         }
         self.at = now;
         let (mut next, mut facts, mut watched) = (None, None, Vec::new());
+        let is_lost = self.table.row(errand.command).name == "mset" && self.plant.strikes(Planted::HalfTransaction);
         match errand.what {
+            What::Part if is_lost => {
+                Reply::new(&mut reply, errand.caller.dialect).ok();
+                self.remember(&errand.caller, self.table.row(errand.command));
+            }
             What::Whole => self.perform(
                 &errand.caller,
                 self.table.found(errand.command),

@@ -144,7 +144,21 @@ impl Shard {
             self.forget_watched(caller.conn);
             return Err(ABORTED);
         }
+        if caller.shard_port && self.config.shard_port_moved() && self.is_of_several_slots(&multi) {
+            self.forget_watched(caller.conn);
+            return Err(Fault::CrossSlot);
+        }
         Ok(multi)
+    }
+
+    /// Whether the keys of a queue are of several slots, for which a node of a cluster runs none of it.
+    fn is_of_several_slots(&self, multi: &Multi) -> bool {
+        let keys = |queued: &Queued| {
+            let (row, args) = (self.table.row(queued.command), queued.request.args());
+            row.keys.positions(args.len()).map(|i| self.store.hash_key.key(args.at(i)).slot()).collect::<Vec<u16>>()
+        };
+        let mut slots = multi.queue.iter().flat_map(keys);
+        slots.next().is_some_and(|first| slots.any(|slot| slot != first))
     }
 
     /// Whether EXEC finds all it needs here and free, and ends within this turn.
@@ -237,11 +251,11 @@ impl Shard {
             }
             (_, route) => {
                 self.hold_keys(plan, row, args);
-                if let Some(Scope::Whole(mode)) = self.scope(row, args) {
-                    plan.share(self.me).hold_whole(mode);
-                }
                 let lane = if let Route::Lane(lane) = route { lane } else { self.me };
-                plan.share(lane).hold([]);
+                match self.scope(row, args) {
+                    Some(Scope::Whole(mode)) => plan.share(lane).hold_whole(mode),
+                    _ => plan.share(lane).hold([]),
+                }
                 plan.add(lane, Errand { caller, command, first, request, what: What::Whole });
             }
         }
@@ -363,7 +377,7 @@ impl Shard {
 /// moment anyway.
 fn overtakes(row: &Command) -> bool {
     matches!(row.run, Run::Verb(Verb::Info))
-        || matches!(row.run, Run::Split { over: Over::Nodes, part: Part::Keys(_) | Part::Sliced(_), .. })
+        || matches!(row.run, Run::Split { over: Over::Nodes, part: Part::Sliced(_), .. })
 }
 
 /// What runs at once although a queue is open.

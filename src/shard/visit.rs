@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use super::durable::withheld::Parting;
 use super::locks::{ClaimId, Scope};
 use super::message::{Message, Parcel, Piece, Ticket, TxId};
+use super::probe::Times;
 use super::route::mode;
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
@@ -50,6 +51,8 @@ pub(super) struct Parked {
     command: CommandId,
     first: KeyHash,
     request: Request,
+    /// The turn began in which it came.
+    arrived_ns: u64,
 }
 
 /// What waits behind a connection's parked request, to run on this lane in its order.
@@ -74,6 +77,8 @@ pub(super) struct GuestJob {
     pub(super) caller: Caller,
     pub(super) command: CommandId,
     pub(super) to: Addressee,
+    /// What its steps have taken, nanoseconds.
+    pub(super) spent_ns: u64,
 }
 
 /// How many requests of a parcel are looked at ahead.
@@ -83,6 +88,7 @@ impl Shard {
     /// A parcel of a peer has come. Runs what it asks for, which counts against the turn.
     pub fn deliver(&mut self, from: ShardId, mut parcel: Box<Parcel>) {
         let mut messages = std::mem::take(&mut parcel.messages);
+        self.plant.disturb(&mut messages);
         while !messages.is_empty() {
             self.look_ahead(&messages[..messages.len().min(AHEAD)]);
             for message in messages.drain(..messages.len().min(AHEAD)) {
@@ -116,6 +122,7 @@ impl Shard {
                 self.ran += 1;
                 self.visit(ticket, &caller, command, parcel.args(words), first);
             }
+            Message::Timed { ticket, times } => self.probe_timed(ticket, times),
             Message::Done { ticket, piece } => self.pay(ticket, |out| parcel.unpack(piece, out)),
             Message::Unwatch { keys } => keys.iter().for_each(|(db, key)| self.store.unwatch(*db, *key)),
             Message::Order { tx, order } => self.obey(tx, *order),
@@ -154,18 +161,31 @@ impl Shard {
     /// Runs a request of a connection that is another lane's, or that is ours and had no place to go at once.
     fn visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
         if !self.locks.is_empty() && self.must_wait(caller, command, args, first) {
-            let parked = Parked { caller: *caller, ticket, command, first, request: args.into() };
-            return self.park(Box::new(parked));
+            return self.park_own(ticket, caller, command, args, first);
         }
-        self.run_visit(ticket, caller, command, args, first);
+        self.run_visit(ticket, caller, command, args, first, self.now.mono_ns);
     }
 
-    fn run_visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
+    fn run_visit(
+        &mut self,
+        ticket: Ticket,
+        caller: &Caller,
+        command: CommandId,
+        args: Args<'_>,
+        first: KeyHash,
+        arrived_ns: u64,
+    ) {
         let found = self.table.found(command);
+        let started_ns = caller.probed.then(|| (self.stopwatch)());
+        let times =
+            |clock: fn() -> u64| started_ns.map(|started_ns| Times { arrived_ns, started_ns, ended_ns: clock() });
         if caller.home == self.me || caller.fsyncs {
             let mut reply = Output::default();
             self.execute(caller, Some(found), args, first, &mut reply);
             if self.begun.is_none() {
+                if let Some(times) = times(self.stopwatch).filter(|_| caller.home == self.me) {
+                    self.probe_timed(ticket, times);
+                }
                 self.answer(Addressee::Ticket(caller.home, ticket), reply);
             }
         } else {
@@ -177,12 +197,16 @@ impl Shard {
             self.outboxes[home].out = out;
             if self.begun.is_none() {
                 let piece = self.outboxes[home].piece_since(mark);
+                if let Some(times) = times(self.stopwatch) {
+                    self.outboxes[home].messages.push(Message::Timed { ticket, times });
+                }
                 self.outboxes[home].messages.push(Message::Done { ticket, piece });
             }
         }
         if let Some(job) = self.begun.take() {
             let to = Addressee::Ticket(caller.home, ticket);
-            self.guest_jobs.push_back(GuestJob { job, caller: *caller, command, to });
+            let spent_ns = std::mem::take(&mut self.begun_ns);
+            self.guest_jobs.push_back(GuestJob { job, caller: *caller, command, to, spent_ns });
         }
     }
 
@@ -200,7 +224,7 @@ impl Shard {
         }
     }
 
-    /// Lets a request of our own connection wait for its keys.
+    /// Lets a request wait for its keys.
     pub(super) fn park_own(
         &mut self,
         ticket: Ticket,
@@ -209,7 +233,8 @@ impl Shard {
         args: Args<'_>,
         first: KeyHash,
     ) {
-        self.park(Box::new(Parked { caller: *caller, ticket, command, first, request: args.into() }));
+        let (request, arrived_ns) = (args.into(), self.now.mono_ns);
+        self.park(Box::new(Parked { caller: *caller, ticket, command, first, request, arrived_ns }));
     }
 
     fn park(&mut self, parked: Box<Parked>) {
@@ -254,8 +279,8 @@ impl Shard {
         // Held to its end: what it writes is for those who wait for the key, before it is for the next claim.
         let claimant = std::mem::replace(self.locks.what(claim), Claimant::Running);
         let Claimant::Request(parked) = claimant else { unreachable!("the caller has looked") };
-        let Parked { caller, ticket, command, first, request } = *parked;
-        self.run_visit(ticket, &caller, command, request.args(), first);
+        let Parked { caller, ticket, command, first, request, arrived_ns } = *parked;
+        self.run_visit(ticket, &caller, command, request.args(), first, arrived_ns);
         self.locks.release(claim);
         self.go_on_behind((caller.home, caller.conn));
     }
@@ -280,7 +305,8 @@ impl Shard {
         for _ in 0..self.guest_jobs.len() {
             let Some(mut guest) = self.guest_jobs.pop_front() else { return };
             let mut output = Output::default();
-            let progress = self.step_of(&mut guest.job, &guest.caller, Some(guest.command), &mut output);
+            let GuestJob { job, caller, command, spent_ns, .. } = &mut guest;
+            let progress = self.step_of(job, caller, Some(*command), spent_ns, &mut output);
             if progress == Progress::More {
                 self.guest_jobs.push_back(guest);
             } else {
@@ -290,12 +316,13 @@ impl Shard {
         self.settle();
     }
 
-    /// A job's step, timed; its fault becomes the reply.
+    /// A job's step, timed on top of what others took; its fault becomes the reply.
     pub(super) fn step_of(
         &mut self,
         job: &mut Box<dyn Job>,
         caller: &Caller,
         command: Option<CommandId>,
+        spent_ns: &mut u64,
         output: &mut Output,
     ) -> Progress {
         let started = (self.stopwatch)();
@@ -308,6 +335,10 @@ impl Shard {
         });
         let took_ns = (self.stopwatch)().saturating_sub(started);
         self.stalls.note(command.map_or("a step", |id| self.table.row(id).name), took_ns);
+        *spent_ns += took_ns;
+        if let Some(command) = command.filter(|_| progress == Progress::Done) {
+            self.note_duration(command, *spent_ns);
+        }
         progress
     }
 

@@ -19,6 +19,7 @@ use super::blocking::way_of;
 use super::durable::withheld::Parting;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::Message;
+use super::planted::Planted;
 use super::txn::Errand;
 use super::visit::Claimant;
 use crate::base::time::Millis;
@@ -91,7 +92,14 @@ impl Shard {
 
     /// An errand that tries the keys from a word on: see [`Self::serve_from`].
     pub(super) fn serve_errand(&mut self, errand: &Errand, from: usize, out: &mut Output) -> Option<usize> {
-        self.serve_from(&errand.caller, errand.command, errand.request.args(), from, out)
+        let args = errand.request.args();
+        // From the queue of an EXEC it comes as it was sent.
+        if let Err(fault) = (way_of(self.table.row(errand.command)).patience)(args, self.at) {
+            self.remember(&errand.caller, self.table.row(errand.command));
+            self.fail(errand.command, &fault, &errand.caller, out);
+            return None;
+        }
+        self.serve_from(&errand.caller, errand.command, args, from, out)
     }
 
     pub(super) fn forget_waiter(&mut self, waiter: WaiterId) {
@@ -129,7 +137,11 @@ impl Shard {
         let at = self.clock();
         loop {
             self.store.waiters.seen(&place);
-            let Some((waiter, word)) = self.first_to_serve(&place, at) else { break };
+            let Some(mut first) = self.first_to_serve(&place, at) else { break };
+            if self.plant.strikes(Planted::Overtake) {
+                first = self.store.waiters.of(&place).nth(1).unwrap_or(first);
+            }
+            let (waiter, word) = first;
             let block = BlockId(waiter.block);
             if waiter.home != self.me {
                 self.waiting.asked.insert(claim, Asked { waiter, word, at });
@@ -176,6 +188,7 @@ impl Shard {
         let before = std::mem::replace(&mut self.at, at);
         let outer = self.take_until();
         self.waiting.hold_back();
+        self.trace_served(&caller, word);
         let served = self.serve_word(&caller, command, request.args(), word, &mut out);
         assert_eq!(served, Served::Yes, "the key is held and has what was awaited");
         self.waiting.go_on();

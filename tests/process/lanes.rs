@@ -1,5 +1,7 @@
 //! Several lanes in one process: who serves a new connection, what is counted over all of them, and how they end together.
 
+use corelane::base::hash::slot;
+
 use crate::support::client::encode;
 use crate::support::server::{consecutive_free_ports, info_field};
 use crate::support::{Client, Server, Target, Value, eventually};
@@ -177,14 +179,31 @@ fn a_key_of_another_lane_is_found_where_moved_says() {
     let mut nodes: Vec<Client> = (0..3).map(|lane| Client::connect(first + lane)).collect();
     let ids: Vec<String> = nodes.iter_mut().map(|node| node.words("CLUSTER MYID").text()).collect();
     assert!(ids.iter().all(|id| id.len() == 40), "{ids:?}");
-    for (key, slot) in [("foo", 12182), ("bar", 5061), ("{user1000}.following", 3443), ("b", 3300), ("c", 7365)] {
-        let owner = usize::from(first) + slot * 3 / 16384;
+    for (key, place) in [("foo", 12182), ("bar", 5061), ("{user1000}.following", 3443), ("b", 3300), ("c", 7365)] {
+        let owner = usize::from(first) + place * 3 / 16384;
         for (at, node) in (usize::from(first)..).zip(&mut nodes) {
             let answer = node.call(&["APPEND", key, "x"]);
-            let moved = Value::Error(format!("MOVED {slot} 127.0.0.1:{owner}"));
+            let moved = Value::Error(format!("MOVED {place} 127.0.0.1:{owner}"));
             assert_eq!(answer, if at == owner { Value::Int(1) } else { moved }, "{key} at {at}");
         }
     }
+    // A node has one database, and of a queue of several slots it runs nothing.
+    let owner = &mut nodes[12182 * 3 / 16384];
+    let refused = |words: &str| Value::Error(format!("ERR {words} is not allowed in cluster mode"));
+    assert_eq!(owner.call(&["MOVE", "foo", "1"]), refused("MOVE"));
+    assert_eq!(owner.call(&["COPY", "foo", "{foo}2", "DB", "1"]), refused("Copying to another database"));
+    assert_eq!(owner.call(&["COPY", "foo", "{foo}2", "DB", "0"]), Value::Int(1));
+    let queued = Value::Simple("QUEUED".into());
+    assert_eq!(owner.words("MULTI"), Value::ok());
+    assert_eq!(owner.words("SET foo 2"), queued);
+    assert_eq!(owner.words("SET {user1000}.x{foo} 2"), Value::Error(format!("MOVED 3443 127.0.0.1:{first}")));
+    assert_eq!(owner.words("EXEC"), Value::Error("EXECABORT Transaction discarded because of previous errors.".into()));
+    assert_eq!(owner.words("MULTI"), Value::ok());
+    assert_eq!(owner.words("SET foo 2"), queued);
+    let near = (0..).map(|n: u32| format!("near{n}")).find(|key| (12000..12100).contains(&slot(key.as_bytes())));
+    assert_eq!(owner.words(&format!("SET {} 2", near.expect("every slot has names"))), queued);
+    assert_eq!(owner.words("EXEC"), Value::Error("CROSSSLOT Keys in request don't hash to the same slot".into()));
+    assert_eq!(owner.words("GET foo"), Value::Bulk(b"x".into()));
     // All tell the same of all, and each of itself that it is itself.
     let map = nodes[0].words("CLUSTER SLOTS");
     assert!(nodes.iter_mut().all(|node| node.words("CLUSTER SLOTS") == map));

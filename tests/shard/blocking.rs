@@ -46,6 +46,7 @@ impl World {
                 process: Default::default,
                 journal: None,
                 cpu_time_ns: || 0,
+                planted: None,
                 trace: false,
             })
         };

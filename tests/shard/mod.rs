@@ -7,6 +7,7 @@ mod foresight;
 mod gather;
 mod instructions;
 mod slices;
+mod stages;
 
 use corelane::admin::info::Identity;
 use corelane::base::time::Now;
@@ -31,6 +32,7 @@ impl Driver {
             process: Default::default,
             journal: None,
             cpu_time_ns: || 0,
+            planted: None,
             trace: false,
         });
         let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1_000_000_000 };

@@ -272,7 +272,12 @@ impl Client {
     }
 
     /// The server has closed the connection.
-    pub(crate) fn closed(&mut self) -> Result<(), String> {
+    pub(crate) fn closed(&mut self, log: &ClientLog) -> Result<(), String> {
+        // Whoever hangs up while he waits hears no more, nor does what stands behind the wait run.
+        if self.end == End::HalfClosed && waits(log).next().is_some() {
+            self.end = End::Lost;
+            return Ok(());
+        }
         let asked = self.session.has_quit || self.end == End::HalfClosed;
         let answered = self.waiting.is_empty() && self.incoming.is_empty();
         self.end = End::Over;
@@ -286,6 +291,11 @@ impl Client {
     pub(crate) fn lose(&mut self) {
         self.end = End::Lost;
     }
+}
+
+/// Requests that may be waiting: sent, and not answered.
+pub(crate) fn waits(log: &ClientLog) -> impl Iterator<Item = &Call> {
+    log.calls.iter().filter(|call| call.may_wait() && call.sent.is_some() && call.answered.is_none())
 }
 
 /// Multibulk mostly; inline now and then, where the words allow it.

@@ -14,7 +14,7 @@ use super::log::short;
 /// A value and when it dies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holding {
-    kind: Kind,
+    pub(crate) kind: Kind,
     value: Vec<Vec<u8>>,
     expiry: Option<Millis>,
 }

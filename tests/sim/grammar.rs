@@ -35,6 +35,9 @@ const WORDS: &[(&[&str], Generator)] = &[
     (&["pattern"], |rng, _| PATTERNS[pick(rng, PATTERNS.len())].into()),
     (&["count"], |rng, _| number(1 + rng.below(20))),
     (&["cursor"], |_, _| b"0".to_vec()),
+    (&["timeout"], |rng, _| TIMEOUTS[pick(rng, TIMEOUTS.len())].into()),
+    (&["numreplicas"], |rng, _| number(rng.below(3))),
+    (&["client-id"], |rng, _| number(rng.below(50))),
     (&["username", "password"], |_, _| b"default".to_vec()),
     (&["type"], |rng, _| if rng.one_in(2) { b"string".to_vec() } else { b"hash".to_vec() }),
     (&["min-match-len"], |rng, _| number(rng.below(5))),
@@ -43,6 +46,9 @@ const WORDS: &[(&[&str], Generator)] = &[
 ];
 
 const PATTERNS: &[&str] = &["*", "k*", "h*", "*1*", "k?", "[kh][0-9]", "nothing"];
+
+/// Seconds of BGETDEL, milliseconds of WAIT; nothing that is waited for comes to everybody, so that the longest is seldom.
+const TIMEOUTS: &[&str] = &["0", "0.001", "0.02", "0.1", "1", "2", "15"];
 
 /// The words of a request for `row`.
 pub(crate) fn request(row: &Command, keys: &Keys, rng: &mut Rng) -> Vec<Vec<u8>> {

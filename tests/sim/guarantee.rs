@@ -8,7 +8,7 @@
 //!  sure      alive at every position of it                     all that must be
 //! ```
 //!
-//! KEYS answers every sure key that matches, once. An iteration of SCAN as a whole does, over the window from its first call to its last.
+//! KEYS walks on while an EXEC over several lanes is half done: what such an EXEC writes may be answered or not. KEYS answers every other sure key that matches, once. An iteration of SCAN as a whole does, over the window from its first call to its last.
 //! RANDOMKEY answers a possible key; null only if none is sure, or if picks may have hit keys that were due. Times are taken at their
 //! widest: the earliest clock of any lane when it was sent, the latest when it was answered.
 
@@ -18,7 +18,7 @@ use corelane::base::glob::{self, Case};
 use corelane::base::time::Millis;
 use corelane::shard::Shard;
 
-use super::footprint::{Footprint, Place, is_loose};
+use super::footprint::{Access, Footprint, Place, is_loose, of_call, queue};
 use super::frames;
 use super::log::{Call, CallId, Log};
 use super::order::Node;
@@ -74,9 +74,12 @@ pub(crate) fn check(log: &Log, order: &[Node], lives: &Lives) -> Result<(), Stri
             if call.answered.is_none() || !is_loose(call) || frames::is_error(&call.reply) {
                 continue;
             }
-            let found = Found::of(order, lives, [call]);
+            let mut found = Found::of(order, lives, [call]);
             let checked = match call.name() {
-                "keys" => check_keys(call, &found),
+                "keys" => {
+                    found.shake(log, order, call);
+                    check_keys(call, &found)
+                }
                 "randomkey" => check_random(call, &found),
                 _ => check_scan(call, &found),
             };
@@ -102,8 +105,7 @@ impl Found {
     fn of<'c>(order: &[Node], lives: &Lives, calls: impl IntoIterator<Item = &'c Call> + Clone) -> Self {
         let first = calls.clone().into_iter().next().expect("a window is of something");
         let last = calls.into_iter().last().expect("a window is of something");
-        let from = order.iter().position(|node| Some(node.last) >= first.sent).unwrap_or(order.len());
-        let to = order.iter().rposition(|node| Some(node.first) <= last.answered);
+        let (from, to) = window(order, first, last);
         let mut found = Self { possible: BTreeSet::new(), sure: BTreeSet::new(), some_due: false };
         for ((_, key), life) in lives.0.iter().filter(|((db, _), _)| *db == first.db) {
             let begin = life.iter().rev().find(|(position, _)| *position < from).and_then(|(_, state)| *state);
@@ -120,6 +122,34 @@ impl Found {
         }
         found
     }
+
+    /// What each EXEC in the window writes may be seen halfway.
+    fn shake(&mut self, log: &Log, order: &[Node], call: &Call) {
+        let (from, to) = window(order, call, call);
+        let Some(window) = to.and_then(|to| order.get(from..=to)) else { return };
+        for exec in window.iter().filter(|node| log.call(node.call).is("exec") && node.footprint.writes()) {
+            for (queued, db) in queue(log, exec.call) {
+                match of_call(&log.clients[exec.call.client].calls[queued], db) {
+                    Footprint::Keys(keys) => {
+                        for ((_, key), _) in
+                            keys.into_iter().filter(|((db, _), access)| *access == Access::Write && *db == call.db)
+                        {
+                            self.sure.remove(&key);
+                            self.possible.insert(key);
+                        }
+                    }
+                    Footprint::Everything(Access::Write) => self.sure.clear(),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Where in the order the requests from `first` to `last` may have run.
+fn window(order: &[Node], first: &Call, last: &Call) -> (usize, Option<usize>) {
+    let from = order.iter().position(|node| Some(node.last) >= first.sent).unwrap_or(order.len());
+    (from, order.iter().rposition(|node| Some(node.first) <= last.answered))
 }
 
 fn check_keys(call: &Call, found: &Found) -> Result<(), String> {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::content::{audit, content, difference};
 use super::guarantee;
 use super::oracle::Oracle;
-use super::order::serial_order;
+use super::order::{Part, serial_order};
+use super::waits;
 use super::world::{World, shard};
 
 /// What a run came to.
@@ -17,16 +18,19 @@ pub(crate) struct Sum {
     pub(crate) placed: usize,
     pub(crate) on_several_lanes: usize,
     pub(crate) keys: usize,
+    /// Requests that waited and were served.
+    pub(crate) served: usize,
 }
 
 /// Finds the one order, replays it, and compares everything there is.
 pub(crate) fn judge(world: &World) -> Result<Sum, String> {
     let log = &world.log;
     let order = serial_order(log)?;
-    let lone = shard(0, 1, world.seed, world.config());
+    let lone = shard(0, 1, world.seed, world.config(), None);
     let mut oracle = Oracle::new(lone, log, &order);
     let lives = oracle.replay()?;
     guarantee::check(log, &order, &lives)?;
+    waits::check(log)?;
     let at = world.latest();
     let mut lanes = BTreeMap::new();
     for (lane, shard) in world.shards().enumerate() {
@@ -42,5 +46,6 @@ pub(crate) fn judge(world: &World) -> Result<Sum, String> {
         placed: order.len(),
         on_several_lanes: order.iter().filter(|node| node.first != node.last).count(),
         keys: lanes.len(),
+        served: order.iter().filter(|node| matches!(node.part, Part::Served(_))).count(),
     })
 }

@@ -10,8 +10,8 @@
 //! the replies bear it out.
 
 use corelane::base::time::{Millis, Now};
-use corelane::command::Command;
 use corelane::command::table::Table;
+use corelane::command::{Command, Run};
 use corelane::shard::{Ran, ShardId};
 use corelane::wire::request::{Args, Span};
 
@@ -49,6 +49,16 @@ impl Call {
 
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name() == name
+    }
+
+    /// Whether it may wait: outside of MULTI only.
+    pub(crate) fn may_wait(&self) -> bool {
+        !self.is_queued && !self.is_misplaced && self.row.is_some_and(|row| matches!(row.run, Run::Blocking(_)))
+    }
+
+    /// CLIENT UNBLOCK ERROR has ended its wait.
+    pub(crate) fn is_unblocked(&self) -> bool {
+        self.reply.starts_with(b"-UNBLOCKED ")
     }
 
     /// As a person would type it; long words are cut.

@@ -12,6 +12,8 @@
 //! The oracle's background work never runs: a key whose time has passed is invisible to it as to the lanes, whatever these have
 //! collected. So a count of keys may lie between those alive and those not yet overwritten. INFO-like answers are not asked for.
 
+use std::collections::BTreeSet;
+
 use corelane::base::time::{Millis, Now};
 use corelane::shard::{ConnId, Opening, Order, Shard};
 use corelane::wire::output::Output;
@@ -21,7 +23,7 @@ use super::footprint::{Footprint, LOOSE, is_loose, of_call, owner, queue};
 use super::frames;
 use super::guarantee::Lives;
 use super::log::{Call, CallId, Log, short};
-use super::order::Node;
+use super::order::{Node, Part};
 use crate::support::client::encode;
 
 /// Requests on the same keys that are told with a difference.
@@ -38,6 +40,8 @@ pub(crate) struct Oracle<'l> {
     done: usize,
     clients: Vec<Twin>,
     now: Millis,
+    /// Requests that waited and were served.
+    served: BTreeSet<CallId>,
 }
 
 /// What stands for a client here.
@@ -55,7 +59,8 @@ struct Twin {
 
 impl<'l> Oracle<'l> {
     pub(crate) fn new(shard: Shard, log: &'l Log, order: &'l [Node]) -> Self {
-        let mut oracle = Self { shard, log, order, done: 0, clients: Vec::new(), now: Millis(0) };
+        let served = order.iter().filter(|node| matches!(node.part, Part::Served(_))).map(|node| node.call).collect();
+        let mut oracle = Self { shard, log, order, done: 0, clients: Vec::new(), now: Millis(0), served };
         for client in &log.clients {
             let (session, data) = (oracle.connect(), oracle.connect());
             let placed = vec![false; client.calls.len()];
@@ -86,7 +91,10 @@ impl<'l> Oracle<'l> {
     fn run(&mut self, node: &Node) -> Result<(), String> {
         let CallId { client, number } = node.call;
         let call = self.log.call(node.call);
-        if let Some(lane) = node.lane {
+        if let Part::Served(word) = node.part {
+            return self.serve(node.call, word);
+        }
+        if let Part::Watch(lane) = node.part {
             self.catch_up(client, number)?;
             let lanes = self.log.runs.len();
             let mut words = vec![b"WATCH".to_vec()];
@@ -100,6 +108,9 @@ impl<'l> Oracle<'l> {
             return self.compare_exec(node.call, &reply);
         }
         let conn = self.data_connection(client, call);
+        if call.may_wait() {
+            return self.look(node.call, conn);
+        }
         let least = content_size(&self.shard, call.db, self.now);
         let reply = self.ask(conn, &call.words);
         // Recency is stamped by the lane's clock; what a long value takes depends on the pieces it came in.
@@ -109,6 +120,46 @@ impl<'l> Oracle<'l> {
             return Ok(());
         }
         if call.is("dbsize") { self.compare_size(node.call, &reply, least) } else { self.compare(node.call, &reply) }
+    }
+
+    /// A request that may wait, at the moment at which it looks at its keys: inside MULTI it says what it would without waiting.
+    fn look(&mut self, id: CallId, conn: ConnId) -> Result<(), String> {
+        let call = self.log.call(id);
+        self.ask(conn, &[b"MULTI".to_vec()]);
+        self.ask(conn, &call.words);
+        let reply = self.ask(conn, &[b"EXEC".to_vec()]);
+        let said = frames::items(&reply).and_then(|items| items.first().copied()).unwrap_or(&reply);
+        let waited = call.is_unblocked() || self.served.contains(&id);
+        match call.answered {
+            _ if waited && frames::is_null(said) => Ok(()),
+            _ if waited => Err(format!("it waited for what was there: {}", self.differs(id, said))),
+            Some(_) => self.compare(id, said),
+            None => Ok(()),
+        }
+    }
+
+    /// It had waited and takes what is under a key now.
+    fn serve(&mut self, id: CallId, word: usize) -> Result<(), String> {
+        let call = self.log.call(id);
+        let conn = self.data_connection(id.client, call);
+        let reply = self.ask(conn, &[b"GETDEL".to_vec(), call.words[word].clone()]);
+        let same = match frames::items(&call.reply).as_deref() {
+            Some([key, value]) => frames::text(key) == Some(&call.words[word]) && *value == reply,
+            _ => false,
+        };
+        if call.answered.is_none() || same { Ok(()) } else { Err(self.differs(id, &reply)) }
+    }
+
+    /// A request that may wait and ran on no lane: WAIT, or what was refused at once, which `catch_up` asks again. Whether that is all.
+    fn has_waited(&self, id: CallId) -> Result<bool, String> {
+        let call = self.log.call(id);
+        match call.answered {
+            None => Ok(true),
+            Some(_) if call.is("wait") && call.is_unblocked() => Ok(true),
+            Some(_) if frames::is_error(&call.reply) => Ok(false),
+            Some(_) if call.is("wait") => self.compare(id, b":0\r\n").map(|()| true),
+            Some(_) => Err(format!("no lane says that it ran this: {}", self.log.describe(id))),
+        }
     }
 
     /// Gives the session connection what it has not had before request `end`.
@@ -122,6 +173,9 @@ impl<'l> Oracle<'l> {
                 continue;
             }
             if is_loose(call) && !frames::is_error(&call.reply) {
+                continue;
+            }
+            if call.may_wait() && self.has_waited(id)? {
                 continue;
             }
             let reply = self.ask(self.clients[client].session, &call.words);
@@ -163,6 +217,8 @@ impl<'l> Oracle<'l> {
                 let own = format!(":{}\r\n", self.log.clients[id.client].id);
                 if call.reply == own.as_bytes() { Ok(()) } else { Err(self.differs(id, own.as_bytes())) }
             }
+            // Nobody waits here.
+            "client|unblock" if is_number(reply) && is_number(&call.reply) => Ok(()),
             "hello" if !frames::is_error(reply) && call.reply.first() == reply.first() => Ok(()),
             _ => self.compare(id, reply),
         }
@@ -192,7 +248,7 @@ impl<'l> Oracle<'l> {
         for ((said, wanted), (number, _)) in said.iter().zip(&wanted).zip(queue) {
             let is_same = match calls[number].name() {
                 "object|idletime" | "memory|usage" if is_number(said) && is_number(wanted) => true,
-                name if LOOSE.contains(&name) || matches!(name, "dbsize" | "client|id") => {
+                name if LOOSE.contains(&name) || matches!(name, "dbsize" | "client|id" | "client|unblock") => {
                     frames::is_error(said) == frames::is_error(wanted)
                 }
                 _ => said == wanted,

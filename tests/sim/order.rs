@@ -11,7 +11,7 @@
 //!
 //! Reads of one key, and requests that share none, may have any order on different lanes, and so have no edge. Requests that answer
 //! from a changing keyspace (`footprint::LOOSE`) have no place. A WATCH is one node per lane: nobody can see whether its parts are at
-//! one moment. Real time is a chain of the moments at which replies were read, so that edges stay linear in number.
+//! one moment. What waits is two: its look at its keys, and its being served. Real time is a chain of the moments at which replies were read, so that edges stay linear in number.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -22,12 +22,22 @@ use super::footprint::{self, Access, Footprint, Place, is_loose};
 use super::frames;
 use super::log::{CallId, Log, Moment};
 
-/// A request, or a lane's part of a WATCH, with the place it has in the order.
+/// What of a request a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// All of it; of one that may wait, its look at its keys.
+    Whole,
+    /// A lane's part of a WATCH.
+    Watch(usize),
+    /// It had waited, and is served from the key at this word.
+    Served(usize),
+}
+
+/// A request, or a part of it, with the place it has in the order.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) call: CallId,
-    /// The lane, of a WATCH.
-    pub(crate) lane: Option<usize>,
+    pub(crate) part: Part,
     pub(crate) now: Option<Millis>,
     /// When the first and the last of its parts ran.
     pub(crate) first: Moment,
@@ -79,7 +89,7 @@ impl Graph {
         log: &Log,
         lane: usize,
         runs: &[(Moment, corelane::shard::Ran)],
-        ids: &mut BTreeMap<(CallId, Option<usize>), NodeId>,
+        ids: &mut BTreeMap<(CallId, Part), NodeId>,
     ) -> Result<(), String> {
         let mut conflicts = Conflicts::default();
         let mut by_client = BTreeMap::new();
@@ -88,20 +98,26 @@ impl Graph {
             if log.call(call).sent.is_none_or(|sent| sent > *moment) {
                 return Err(format!("lane {lane} ran it before it was sent: {}", log.describe(call)));
             }
-            // A lane of which EXEC only held watched keys hears that it is over when the reply has left.
-            if log.call(call).answered.is_some_and(|answered| answered < *moment) && !log.call(call).is("exec") {
+            // A lane of which EXEC only held watched keys hears that it is over when the reply has left. So does one that enrols what another
+            // has served meanwhile.
+            let may_be_late = log.call(call).is("exec") || log.call(call).may_wait() && ran.served.is_none();
+            if log.call(call).answered.is_some_and(|answered| answered < *moment) && !may_be_late {
                 return Err(format!("lane {lane} ran it after it was answered: {}", log.describe(call)));
             }
             if is_loose(log.call(call)) || log.call(call).is_misplaced {
                 continue;
             }
-            let part = log.call(call).is("watch").then_some(lane);
+            let part = match ran.served {
+                Some(word) => Part::Served(word),
+                None if log.call(call).is("watch") => Part::Watch(lane),
+                None => Part::Whole,
+            };
             let id = match ids.get(&(call, part)) {
                 Some(&id) => id,
                 None => {
-                    let footprint = footprint_of(log, call);
+                    let footprint = footprint_of(log, call, part);
                     let (first, last) = (*moment, *moment);
-                    let id = self.add(Some(Node { call, lane: part, now: Some(ran.now), first, last, footprint }));
+                    let id = self.add(Some(Node { call, part, now: Some(ran.now), first, last, footprint }));
                     ids.insert((call, part), id);
                     id
                 }
@@ -127,10 +143,10 @@ impl Graph {
             (node.first, node.last) = (node.first.min(*moment), node.last.max(*moment));
             let footprint = node.footprint.on_lane(lane, log.runs.len());
             conflicts.add(self, id, footprint);
-            by_client.insert(call, id);
+            by_client.insert((call, part), id);
         }
         // Requests of one connection on one lane take effect as if in the order in which they were sent.
-        for ((before, from), (call, to)) in by_client.iter().zip(by_client.iter().skip(1)) {
+        for (((before, _), from), ((call, _), to)) in by_client.iter().zip(by_client.iter().skip(1)) {
             if before.client == call.client {
                 self.edge(*from, *to);
             }
@@ -139,15 +155,17 @@ impl Graph {
     }
 
     /// An EXEC may be refused without asking any lane: its place follows from time alone.
-    fn add_silent_execs(&mut self, log: &Log, ids: &BTreeMap<(CallId, Option<usize>), NodeId>) {
+    fn add_silent_execs(&mut self, log: &Log, ids: &BTreeMap<(CallId, Part), NodeId>) {
         for (client, calls) in log.clients.iter().enumerate() {
             for (number, call) in calls.calls.iter().enumerate() {
                 let id = CallId { client, number };
-                if let Some(answered) = call.answered.filter(|_| call.is("exec") && !ids.contains_key(&(id, None))) {
+                if let Some(answered) =
+                    call.answered.filter(|_| call.is("exec") && !ids.contains_key(&(id, Part::Whole)))
+                {
                     let footprint = Footprint::Keys(Vec::new());
                     self.add(Some(Node {
                         call: id,
-                        lane: None,
+                        part: Part::Whole,
                         now: None,
                         first: answered,
                         last: answered,
@@ -262,8 +280,11 @@ impl Graph {
     }
 }
 
-fn footprint_of(log: &Log, id: CallId) -> Footprint {
+fn footprint_of(log: &Log, id: CallId, part: Part) -> Footprint {
     let call = log.call(id);
+    if let Part::Served(word) = part {
+        return Footprint::Keys(vec![((call.db, call.words[word].clone()), Access::Write)]);
+    }
     if call.is("exec") { footprint::of_exec(log, id) } else { footprint::of_call(call, call.db) }
 }
 

@@ -83,7 +83,8 @@ impl Session {
             "discard" => self.queue = None,
             // RESET ends CLIENT REPLY OFF and is answered, but a SKIP before it holds.
             "reset" => {
-                *self = Self::default();
+                // Replies to EXECs before it may be under way still.
+                *self = Self { execs: self.execs, ..Self::default() };
                 return Standing { wants_reply: before != Replies::SkipNext, ..standing };
             }
             "quit" => self.has_quit = true,

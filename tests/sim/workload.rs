@@ -15,7 +15,6 @@ use super::session::Session;
 /// Rows that are never asked for, and why.
 pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("auth", "no password is set: its one answer is in the compat cases"),
-    ("bgetdel", WAITS),
     ("client|help", HELP),
     ("client|info", FACTS),
     ("client|kill", OTHERS),
@@ -24,11 +23,11 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("client|no-touch", OTHERS),
     ("client|pause", OTHERS),
     ("client|setinfo", OTHERS),
-    ("client|unblock", OTHERS),
     ("client|unpause", OTHERS),
     ("latency|doctor", FACTS),
     ("latency|graph", FACTS),
     ("latency|help", HELP),
+    ("latency|histogram", FACTS),
     ("latency|history", FACTS),
     ("latency|latest", FACTS),
     ("latency|reset", FACTS),
@@ -48,8 +47,6 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("object|help", HELP),
     ("shutdown", "it ends the run"),
     ("time", FACTS),
-    ("wait", OTHERS),
-    ("wait", WAITS),
 ];
 
 /// Groups of which no row is asked for.
@@ -59,7 +56,6 @@ pub(crate) const GROUPS_LEFT_OUT: &[(Group, &str)] =
 const HELP: &str = "a constant text";
 const FACTS: &str = "it tells facts of a lane or its clients, which differ between one lane and several";
 const OTHERS: &str = "it concerns other connections: tests of its own";
-const WAITS: &str = "it may wait, which the oracle cannot judge yet: tests/shard/blocking.rs does";
 const ROWS_ONLY: &str = "it reads the table of rows and nothing else";
 
 /// Rows whose words are never garbled: the client must know what they do to its session.
@@ -90,6 +86,9 @@ pub(crate) struct Workload {
     garbled: u64,
     /// One in so many rows drawn is a step of a transaction instead.
     control: u64,
+    /// One in so many takes a key away or waits for one: where most do, somebody is mostly waiting.
+    taking: u64,
+    takers: Vec<&'static Command>,
     controls: Vec<&'static Command>,
 }
 
@@ -106,13 +105,30 @@ impl Workload {
             rows.push((sum, row));
         }
         let controls = candidates(table).into_iter().filter(|row| CONTROL.contains(&row.name)).collect();
-        Self { rows, keys: Keys::draw(rng), garbled: 20 + rng.below(200), control: 3 + rng.below(40), controls }
+        let takers =
+            candidates(table).into_iter().filter(|row| row.flags.has(Flags::BLOCKING) && row.keys.first > 0).collect();
+        let taking = [2, 3, 1000][pick(rng, 3)];
+        Self {
+            rows,
+            keys: Keys::draw(rng),
+            garbled: 20 + rng.below(200),
+            control: 3 + rng.below(40),
+            taking,
+            takers,
+            controls,
+        }
     }
 
     /// The next request of a client.
     pub(crate) fn next(&self, session: &Session, rng: &mut Rng) -> Vec<Vec<u8>> {
         loop {
-            let row = if rng.one_in(self.control) { self.control_row(session, rng) } else { self.data_row(rng) };
+            let row = if rng.one_in(self.control) {
+                self.control_row(session, rng)
+            } else if rng.one_in(self.taking) {
+                self.takers[pick(rng, self.takers.len())]
+            } else {
+                self.data_row(rng)
+            };
             if session.is_queueing() && NEVER_QUEUED.contains(&row.name) {
                 continue;
             }

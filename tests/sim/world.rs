@@ -22,12 +22,15 @@ use corelane::base::rng::Rng;
 use corelane::base::time::{Millis, Now};
 use corelane::command::Table;
 use corelane::config::{Config, Rights};
-use corelane::shard::{Opening, Order, Parcel, Setup, Shard, ShardId};
+use corelane::shard::{Opening, Order, Parcel, Planted, Setup, Shard, ShardId};
+use corelane::store::entry::Kind;
 use corelane::wire::output::Output;
 
-use super::client::{Client, End};
+use super::client::{Client, End, waits};
+use super::content::content;
+use super::footprint::owner;
 use super::grammar::pick;
-use super::log::{ClientLog, EPOCH, Log, Moment};
+use super::log::{Call, ClientLog, EPOCH, Log, Moment};
 use super::tamper::Tamper;
 use super::workload::Workload;
 
@@ -39,6 +42,8 @@ pub(crate) struct Plan {
     /// Most lanes; how many there are is drawn.
     pub(crate) lanes_max: u16,
     pub(crate) tamper: Tamper,
+    /// A defect inside the shards.
+    pub(crate) planted: Option<Planted>,
     /// Whether to tell what happens.
     pub(crate) tells: bool,
 }
@@ -114,6 +119,12 @@ enum Zeal {
 /// Rounds of full turns after which everything must have been answered.
 const ROUNDS_TO_QUIET: usize = 3000;
 
+/// Then everybody's time is over who does not wait for ever; in the second half of these rounds it leaps.
+const ROUNDS_OF_WAITS: usize = 200;
+
+/// When nothing has been sent, run or answered for so many rounds, nothing is under way any more.
+const ROUNDS_OF_STILLNESS: usize = 20;
+
 impl World {
     pub(crate) fn new(plan: Plan) -> Self {
         let mut rng = Rng::new(plan.seed);
@@ -121,8 +132,12 @@ impl World {
         let lanes = 1 + u16::try_from(rng.below(u64::from(plan.lanes_max))).expect("few lanes");
         let (config, is_strict) = draw_config(&mut rng);
         let seed = [rng.next_u64(), rng.next_u64()];
-        let lane =
-            |id: u16| Lane { shard: shard(id, lanes, seed, config.clone()), now: EPOCH, opened: 0, asleep_until: 0 };
+        let lane = |id: u16| Lane {
+            shard: shard(id, lanes, seed, config.clone(), plan.planted),
+            now: EPOCH,
+            opened: 0,
+            asleep_until: 0,
+        };
         let mood = Mood::draw(&mut rng);
         let workload = Workload::draw(&table, &mut rng);
         let mut world = Self {
@@ -370,7 +385,7 @@ impl World {
             if socket.closes_after_flush && !socket.wants_flush && socket.sending.is_empty() {
                 self.lanes[at].shard.closed(self.clients[i].conn);
                 self.tell(|world| format!("  client {} is closed", world.log.clients[i].id));
-                self.clients[i].closed()?;
+                self.clients[i].closed(&self.log.clients[i])?;
             }
         }
         Ok(())
@@ -423,15 +438,58 @@ impl World {
     fn come_to_rest(&mut self) -> Result<(), String> {
         self.tell(|_| "nobody asks any more".to_owned());
         self.links.iter_mut().for_each(|link| link.full_until = 0);
-        for _ in 0..ROUNDS_TO_QUIET {
+        let (mut still, mut before) = (0, self.digest);
+        for round in 0..ROUNDS_TO_QUIET {
             for at in 0..self.lanes.len() {
                 self.turn(at, Zeal::All)?;
+                if (ROUNDS_OF_WAITS / 2..ROUNDS_OF_WAITS).contains(&round) {
+                    pass(&mut self.lanes[at].now, 15_000_000);
+                }
             }
             if self.is_at_rest() {
                 return Ok(());
             }
+            still = if self.digest == before { still + 1 } else { 0 };
+            before = self.digest;
+            if round > ROUNDS_OF_WAITS && still > ROUNDS_OF_STILLNESS {
+                self.end_waits()?;
+                still = 0;
+            }
         }
         Err(self.who_waits())
+    }
+
+    /// Who waits still has said that he would for ever: what he waits for must not be there. His connection ends.
+    fn end_waits(&mut self) -> Result<(), String> {
+        for at in 0..self.clients.len() {
+            let log = &self.log.clients[at];
+            if !self.clients[at].is_open() || waits(log).next().is_none() {
+                continue;
+            }
+            // One whose reply nobody wants may be what he waits for.
+            let oldest = self.clients[at].waits_for().map(|number| &log.calls[number]);
+            let is_first = |call: &&Call| waits(log).next().is_some_and(|first| std::ptr::eq(first, *call));
+            if let Some(call) = oldest.filter(is_first).filter(|call| call.is("bgetdel")) {
+                self.must_lack(call)?;
+            }
+            self.clients[at].lose();
+            let (home, conn) = (usize::from(self.clients[at].home.0), self.clients[at].conn);
+            self.lanes[home].shard.closed(conn);
+        }
+        Ok(())
+    }
+
+    fn must_lack(&self, call: &Call) -> Result<(), String> {
+        for key in &call.words[1..call.words.len() - 1] {
+            let lane = &self.lanes[owner(key, self.lanes.len())];
+            let is_string = content(&lane.shard, lane.now.millis())
+                .get(&(call.db, key.clone()))
+                .is_some_and(|holding| holding.kind == Kind::String);
+            if is_string {
+                return Err(format!("{} waits for what is there", call.text()));
+            }
+        }
+        Ok(())
     }
 
     fn is_at_rest(&self) -> bool {
@@ -516,7 +574,7 @@ impl Mood {
 }
 
 /// A shard of a server of `lanes` lanes.
-pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config) -> Shard {
+pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config, planted: Option<Planted>) -> Shard {
     Shard::new(Setup {
         identity: Identity { lane: id, lanes, ..Identity::default() },
         config,
@@ -525,6 +583,7 @@ pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config) -> Shar
         process: Default::default,
         journal: None,
         cpu_time_ns: || 0,
+        planted,
         trace: true,
     })
 }

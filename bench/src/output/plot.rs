@@ -77,7 +77,7 @@ where
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
-            .margin_right(18)
+            .margin_right(30)
             .x_label_area_size(60)
             .y_label_area_size(92)
             .build_cartesian_2d(x, y)?;

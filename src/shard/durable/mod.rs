@@ -23,7 +23,7 @@ use self::notary::Notary;
 use self::withheld::Withheld;
 use self::written::Written;
 use super::locks::{Mode, Scope};
-use super::message::{Message, TxId};
+use super::message::{Message, Ticket, TxId};
 use super::{Shard, ShardId};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::Lanes;
@@ -56,6 +56,8 @@ pub(super) struct Durable {
     noted: usize,
     /// Up to where the stream must be firm before the replies of the running request may leave.
     until: Position,
+    /// The empty place that the run under way has opened, and up to where the stream must be firm before it is paid.
+    gate: Option<(Ticket, Position)>,
     /// Clients that want every write synced whatever `appendfsync` says.
     pub(super) waiting_clients: usize,
     serial: u64,
@@ -79,6 +81,7 @@ impl Durable {
             withheld: Withheld::default(),
             noted: 0,
             until: Position::default(),
+            gate: None,
             waiting_clients: 0,
             serial: 0,
         }

@@ -46,7 +46,7 @@ impl Shard {
         let mut out = Output::default();
         let outcome = self.call(&caller, found.row, args, first, &mut Reply::new(&mut out, caller.dialect));
         while let Some(mut job) = self.begun.take() {
-            while self.step_of(&mut job, &caller, Some(found.id), &mut out) == Progress::More {}
+            while self.step_of(&mut job, &caller, Some(found.id), &mut 0, &mut out) == Progress::More {}
         }
         self.ran += 1 + self.store.take_moved(db) / crate::base::limits::MOVED_PER_REQUEST;
         self.store.effects.commit(db, None);

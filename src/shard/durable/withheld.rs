@@ -78,18 +78,12 @@ impl Shard {
 
     /// The replies since `mark` belong to what just ran for `caller`: if they show what is not on the disk, they stand behind an empty place
     /// from now on, one for all of a run over the connection's input.
-    pub(in crate::shard) fn gate(
-        &mut self,
-        caller: &Caller,
-        mark: Mark,
-        gate: &mut Option<(Ticket, Position)>,
-        out: &mut Output,
-    ) {
+    pub(in crate::shard) fn gate(&mut self, caller: &Caller, mark: Mark, out: &mut Output) {
         let until = self.take_until();
         if !caller.fsyncs || self.is_firm(until) {
             return;
         }
-        if let Some((_, last)) = gate {
+        if let Some((_, last)) = self.durable.as_mut().and_then(|durable| durable.gate.as_mut()) {
             *last = until.max(*last);
             return;
         }
@@ -97,7 +91,16 @@ impl Shard {
         let ticket = self.owe(caller, Where::Disk, Barrier::No, false, out);
         let spare = std::mem::replace(out, withheld);
         self.keep_spare(spare);
-        *gate = Some((ticket, until));
+        if let Some(durable) = &mut self.durable {
+            durable.gate = Some((ticket, until));
+        }
+    }
+
+    /// The run over the connection's input is over.
+    pub(in crate::shard) fn close_gate(&mut self) {
+        if let Some((ticket, until)) = self.durable.as_mut().and_then(|durable| durable.gate.take()) {
+            self.withhold(until, Parting::Gate(ticket));
+        }
     }
 
     /// The stream is firm up to a further place.
