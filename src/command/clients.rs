@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use hashbrown::HashMap;
 
 use super::gathering::Gathering;
+use super::inbound::Inbound;
 use super::multi::{Multi, WatchedKey};
 use super::order::Order;
 use super::owed::Owed;
@@ -72,24 +73,6 @@ pub enum Closing {
     /// No more is run; replies still leave.
     AfterFlush,
     Now,
-}
-
-/// Input that has not been run: the head of an incomplete request, or what exceeded the connection's share of a turn.
-#[derive(Debug, Default)]
-pub struct Inbound {
-    pub bytes: Vec<u8>,
-    /// Where the first request begins.
-    pub at: usize,
-}
-
-impl Inbound {
-    pub fn len(&self) -> usize {
-        self.bytes.len() - self.at
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// One connection.
@@ -209,7 +192,7 @@ impl Client {
     /// Bytes of memory this connection holds.
     pub fn memory(&self) -> usize {
         size_of::<Self>()
-            + self.inbound.bytes.capacity()
+            + self.inbound.capacity()
             + self.gathering.as_ref().map_or(0, |gathering| gathering.bytes())
             + self.output.bytes.capacity()
             + self.owed.bytes()

@@ -23,7 +23,7 @@ use super::route::Route;
 use super::{ConnId, Shard};
 use crate::base::lanes::ShardId;
 use crate::command::blocking::{Blocking, Patience, Served};
-use crate::command::clients::{BlockId, Closing, Inbound, Parting};
+use crate::command::clients::{BlockId, Closing, Parting};
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::{CommandId, Found};
 use crate::command::{Caller, Command, Run};
@@ -264,7 +264,8 @@ impl Shard {
     /// Ends a connection whose wait was cut short: what it was sent before leaves, what stands behind the wait is not run.
     pub(super) fn hang_up(&mut self, conn: ConnId) {
         if let Some(client) = self.clients.get_mut(conn) {
-            client.inbound = Inbound::default();
+            let inbound = std::mem::take(&mut client.inbound);
+            self.store.graves.bury_pieces(inbound.into_pieces());
         }
         self.clients.close(conn, Closing::AfterFlush);
     }

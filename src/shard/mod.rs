@@ -272,6 +272,7 @@ impl Shard {
     pub fn closed(&mut self, conn: ConnId) {
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
         self.release(&mut client.output);
+        self.store.graves.bury_pieces(client.inbound.into_pieces().chain([client.output.bytes]));
         if let Some(block) = self.clients.blocked.get(&client.id) {
             self.part(*block, Parting::Gone);
         }

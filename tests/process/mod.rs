@@ -2,6 +2,7 @@
 
 mod lanes;
 mod leaks;
+mod unread;
 
 use crate::support::client::encode;
 use crate::support::server::{free_port, info_field, run_program, run_to_end, scratch_dir};

@@ -7,6 +7,7 @@ mod foresight;
 mod gather;
 mod instructions;
 mod slices;
+mod unread;
 
 use corelane::admin::info::Identity;
 use corelane::base::time::Now;
