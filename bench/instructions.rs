@@ -26,6 +26,7 @@ fn main() {
         trace: false,
         stopwatch: || 0,
         process: Default::default,
+        room_for_clients: |wanted, _| wanted,
         cpu_time_ns: || 0,
     });
     let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };

@@ -144,6 +144,7 @@ impl Shard {
             table: &self.table,
             identity: &self.identity,
             process: self.process,
+            room_for_clients: self.room_for_clients,
             now: self.now,
             stalls: self.stalls.facts(),
         };

@@ -76,6 +76,8 @@ pub struct Setup {
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
     pub process: fn() -> Process,
+    /// Makes room for so many clients of a server of so many lanes; for how many there is room.
+    pub room_for_clients: fn(usize, u16) -> usize,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
 }
@@ -157,6 +159,7 @@ pub struct Shard {
     history: Option<Vec<Ran>>,
     stopwatch: fn() -> u64,
     process: fn() -> Process,
+    room_for_clients: fn(usize, u16) -> usize,
 }
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -212,6 +215,7 @@ impl Shard {
             history: setup.trace.then(Vec::new),
             stopwatch: setup.stopwatch,
             process: setup.process,
+            room_for_clients: setup.room_for_clients,
         }
     }
 

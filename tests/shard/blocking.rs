@@ -44,6 +44,7 @@ impl World {
                 seed: [1, 2],
                 stopwatch: || 0,
                 process: Default::default,
+                room_for_clients: |wanted, _| wanted,
                 cpu_time_ns: || 0,
                 trace: false,
             })

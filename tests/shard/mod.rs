@@ -6,6 +6,7 @@ mod effects;
 mod foresight;
 mod gather;
 mod instructions;
+mod protected;
 mod slices;
 mod unread;
 
@@ -30,6 +31,7 @@ impl Driver {
             seed: [1, 2],
             stopwatch: || 0,
             process: Default::default,
+            room_for_clients: |wanted, _| wanted,
             cpu_time_ns: || 0,
             trace: false,
         });
