@@ -3,15 +3,18 @@
 /// Longest single argument: `proto-max-bulk-len`'s default, as in Redis.
 pub const BULK_BYTES_MAX: usize = 512 << 20;
 
-/// Most arguments of one request, as in Redis (`INT_MAX` there; one million and a bit bounds what a header may reserve).
-pub const ARGS_MAX: usize = 1 << 20;
+/// Most arguments of one request, as in Redis 7. A header reserves nothing: what they take is bounded by `client-query-buffer-limit`.
+pub const ARGS_MAX: usize = i32::MAX as usize;
 
-/// Longest inline request and longest protocol line, as in Redis.
+/// Longest protocol line, and the most of an inline request that may come without its end, as in Redis.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// Before AUTH, one request has at most this many arguments of at most `UNAUTHENTICATED_BULK_BYTES_MAX` each, as in Redis.
 pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 << 10;
+
+/// Most input of a connection that waits, whatever `client-query-buffer-limit` says: spans are 32-bit.
+pub const INPUT_BYTES_CEILING: u64 = 3 << 30;
 
 /// Before AUTH, so much may wait unsent, and so much unrun: some replies that refuse, one request of the size above.
 pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 16 << 10;

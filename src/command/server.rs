@@ -301,8 +301,9 @@ fn check_debug_allowed(desk: &mut Desk<'_>) -> Outcome {
 }
 
 fn debug_sleep(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    // What is no number of seconds is none, as in Redis.
     let seconds = std::str::from_utf8(args.at(2)).ok().and_then(|text| text.parse::<f64>().ok());
-    let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or(Fault::NotFloat)?;
+    let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
     desk.clients.orders.push_back(Order::Hold(pause));
     reply.ok();
     Ok(())

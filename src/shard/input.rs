@@ -751,7 +751,7 @@ impl Shard {
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
         // A word that is arriving is bounded by `proto-max-bulk-len` already.
         let waiting = client.inbound.len() + client.gathering.as_ref().map_or(0, |gathering| gathering.done.bytes());
-        let proven = self.config.client_query_buffer_limit_bytes();
+        let proven = self.config.client_query_buffer_limit_bytes().min(limits::INPUT_BYTES_CEILING);
         let most =
             if client.authenticated { proven } else { proven.min(limits::UNAUTHENTICATED_INPUT_BYTES_MAX as u64) };
         if waiting as u64 > most {
