@@ -132,8 +132,11 @@ impl Shard {
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
         let block = self.open_block(caller, found, args, ticket, patience);
         if here {
-            let waiter = WaiterId { home: self.me, block: block.0 };
-            self.enrol(waiter, caller, found.id, args.into());
+            // Who waits for no key is served by nobody, and so enrolled nowhere.
+            if !keyless {
+                let waiter = WaiterId { home: self.me, block: block.0 };
+                self.enrol(waiter, caller, found.id, args.into());
+            }
             self.begin_waiting(block);
         } else {
             self.begin_tries(caller, found, args, ticket, block);

@@ -415,6 +415,25 @@ fn the_lane_follows_its_options() {
     assert!(inherited.is_some_and(|ticks| ticks <= 700), "{inherited:?}");
 }
 
+/// What `ss` calls Send-Q of a listening socket is how many connections may wait to be accepted, up to the kernel's own bound.
+#[test]
+fn the_backlog_is_as_wanted() {
+    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("the kernel's bound");
+    for wanted in [None, Some("77")] {
+        let flags: Vec<&str> = wanted.iter().flat_map(|wanted| ["--tcp-backlog", wanted]).collect();
+        let server = Server::start(&flags);
+        let filter = format!("sport = :{}", server.port);
+        let Ok(output) = Command::new("ss").args(["-Hltn", &filter]).output() else {
+            eprintln!("skipped: no ss");
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let backlog: u32 = text.split_whitespace().nth(2).and_then(|field| field.parse().ok()).expect(&text);
+        let expected = wanted.unwrap_or("511").parse::<u32>().expect("a number");
+        assert_eq!(backlog, expected.min(somaxconn.trim().parse().expect("a number")), "{text}");
+    }
+}
+
 /// Hundredths of a second until the kernel's next probe on the server's side of `client`, out of the table of sockets.
 fn keepalive_ticks(client: &mut Client) -> Option<u64> {
     const KEEPALIVE_TIMER: &str = "02";

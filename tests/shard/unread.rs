@@ -102,3 +102,59 @@ fn a_long_value_that_waits_is_stored() {
     let stored = driver.call(conn, &["GET", "long"]);
     assert!(stored == [b"$700000\r\n", value.as_bytes(), b"\r\n"].concat());
 }
+
+impl Driver {
+    /// So many seconds later, in steps of half a second; whether the shard has closed `conn` by then.
+    fn is_cut_off_after(&mut self, conn: ConnId, seconds: u64) -> bool {
+        let mut closed = false;
+        for _ in 0..2 * seconds {
+            self.now.mono_ns += 500_000_000;
+            self.now.unix_us += 500_000;
+            self.turn();
+            while let Some(order) = self.shard.next_order() {
+                closed |= order == Order::Close(conn);
+            }
+        }
+        closed
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_for_a_minute_is_cut_off() {
+    let (input, _) = echoes(2_000);
+    let (mut driver, mut reading) = (Driver::new(), true);
+    let (conn, idle) = (driver.connect(), driver.connect());
+    for piece in input.chunks(16 << 10) {
+        feed_unread(&mut driver, conn, piece, &mut reading);
+    }
+    let taken = driver.shard.take_output(conn, Default::default()).len();
+    assert!(!driver.is_cut_off_after(conn, 50));
+    driver.shard.in_flight(conn, taken - 1);
+    assert!(!driver.is_cut_off_after(conn, 50), "a byte was taken meanwhile");
+    assert!(driver.is_cut_off_after(conn, 15));
+    assert!(!driver.is_cut_off_after(idle, 120), "who owes nothing may be idle for ever");
+}
+
+/// Hard and soft, as in Redis: at once, and after so many seconds without having come below.
+#[test]
+fn output_limits_cut_off() {
+    let reply = request(&["ECHO", &"x".repeat(200_000)]);
+    let with_limit = |limit: &str| {
+        let mut driver = Driver::new();
+        let conn = driver.connect();
+        let set = driver.call(conn, &["CONFIG", "SET", "client-output-buffer-limit", limit]);
+        assert_eq!(set, b"+OK\r\n");
+        driver.shard.feed(conn, &reply);
+        (driver, conn)
+    };
+    let (mut driver, conn) = with_limit("normal 100kb 0 0");
+    assert!(driver.is_cut_off_after(conn, 1));
+    let (mut driver, conn) = with_limit("normal 300kb 0 0");
+    assert!(!driver.is_cut_off_after(conn, 100));
+    let (mut driver, conn) = with_limit("normal 0 100kb 10");
+    assert!(!driver.is_cut_off_after(conn, 9));
+    driver.replies(conn);
+    assert!(!driver.is_cut_off_after(conn, 100), "it has read in time");
+    driver.shard.feed(conn, &reply);
+    assert!(driver.is_cut_off_after(conn, 13));
+}
