@@ -63,7 +63,7 @@ impl Decimal {
             return Some(Self::ZERO);
         }
         let order = i32::try_from(digits.unsigned_abs().ilog10()).ok()?.checked_add(power)?.checked_add(1)?;
-        if order < ORDER_MIN || order > ORDER_MAX {
+        if !(ORDER_MIN..=ORDER_MAX).contains(&order) {
             return None;
         }
         let units = power + PLACES;

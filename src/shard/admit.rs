@@ -9,7 +9,7 @@ use crate::wire::request::Args;
 
 impl Shard {
     /// The row that runs, a subcommand's rather than its container's, or why nothing does.
-    #[inline]
+    #[inline(always)]
     pub(super) fn admit(&mut self, caller: &Caller, found: Option<Found>, args: Args<'_>) -> Result<Found, Fault> {
         let Some(mut found) = found else { return Err(unknown(args)) };
         if !found.row.children.is_empty() {
@@ -33,7 +33,7 @@ impl Shard {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn refusal(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
         if !row.arity_fits(args.len()) {
             return Some(Fault::Arity(row.name));
@@ -64,7 +64,7 @@ impl Shard {
     }
 
     /// Whether this lane has the memory that a command may need: its share of `maxmemory`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn afford(&mut self, found: Found) -> Result<(), Fault> {
         if !found.row.flags.has(Flags::DENYOOM) || !self.is_full() {
             return Ok(());

@@ -20,7 +20,7 @@ const TIMED_ONE_IN: u8 = 16;
 
 impl Shard {
     /// Runs one request and writes its reply to `out`: refuses what `admit` refuses, performs the rest.
-    #[inline]
+    #[inline(always)]
     pub(super) fn execute(
         &mut self,
         caller: &Caller,
@@ -29,9 +29,12 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) {
-        let admitted = self.admit(caller, found, args).and_then(|found| self.afford(found).map(|()| found));
-        match admitted {
-            Ok(found) => self.perform(caller, found, args, first, out),
+        let found = match self.admit(caller, found, args) {
+            Ok(found) => found,
+            Err(fault) => return self.refuse(&fault, &mut Reply::new(out, caller.dialect)),
+        };
+        match self.afford(found) {
+            Ok(()) => self.perform(caller, found, args, first, out),
             Err(fault) => self.refuse(&fault, &mut Reply::new(out, caller.dialect)),
         }
     }
@@ -41,7 +44,7 @@ impl Shard {
     /// 1. Calls the handler; a fault replaces whatever it had written.
     /// 2. Counts and, when it is its turn, times the call; many words count against the turn.
     /// 3. States the effect of a write.
-    #[inline]
+    #[inline(always)]
     pub(super) fn perform(&mut self, caller: &Caller, found: Found, args: Args<'_>, first: KeyHash, out: &mut Output) {
         self.stats.commands[usize::from(found.id.0)].calls += 1;
         self.stats.processed += 1;
@@ -49,7 +52,7 @@ impl Shard {
     }
 
     /// As `perform`, for a lane's part of a command that is counted where it is merged.
-    #[inline]
+    #[inline(always)]
     pub(super) fn perform_part(
         &mut self,
         caller: &Caller,
@@ -85,7 +88,7 @@ impl Shard {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(
         &mut self,
         caller: &Caller,

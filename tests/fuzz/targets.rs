@@ -16,7 +16,7 @@ const RECEIVE_BYTES: usize = 16 << 10;
 const LINE_BYTES_SAFE: usize = 60 << 10;
 
 /// The parser alone: however the bytes are cut, the same requests come out.
-pub fn requests(data: &[u8]) -> u64 {
+pub(crate) fn requests(data: &[u8]) -> u64 {
     let mut rng = Rng::new(digest(data));
     let bounds = if rng.one_in(4) { Bounds::UNAUTHENTICATED } else { Bounds::authenticated(1 << 20) };
     let whole = parse_pieces(&[data], &bounds);
@@ -32,7 +32,7 @@ pub fn requests(data: &[u8]) -> u64 {
 }
 
 /// A whole shard: whatever is sent in whatever pieces, it answers the same, goes on, and keeps nothing of a client that is gone.
-pub fn connection(data: &[u8]) -> u64 {
+pub(crate) fn connection(data: &[u8]) -> u64 {
     let mut rng = Rng::new(digest(data));
     let (replies, open) = converse(&data.chunks(RECEIVE_BYTES).collect::<Vec<_>>());
     let again = converse(&cut(data, &mut rng));
@@ -44,13 +44,13 @@ pub fn connection(data: &[u8]) -> u64 {
     }
     let kinds = replies.split(|byte| *byte == b'\n').take(12).fold(0, |all, line| {
         let word = line.split(|byte| *byte == b' ').take(3).collect::<Vec<_>>().concat();
-        digest(&word) % 1024 ^ u64::rotate_left(all, 5)
+        (digest(&word) % 1024) ^ u64::rotate_left(all, 5)
     });
     kinds << 1 | u64::from(open)
 }
 
 /// A configuration file: taken, or refused by one line that names a place in it.
-pub fn config(data: &[u8]) -> u64 {
+pub(crate) fn config(data: &[u8]) -> u64 {
     let mut config = Config::default();
     let mut no_files = |_: corelane::config::Source<'_>| Err("no such file".to_owned());
     match config.apply_file("x.conf", data, &mut no_files) {
@@ -71,7 +71,7 @@ pub fn config(data: &[u8]) -> u64 {
 }
 
 /// Command lines: as `config`, word for word.
-pub fn flags(data: &[u8]) -> u64 {
+pub(crate) fn flags(data: &[u8]) -> u64 {
     let words: Vec<String> = data.split(|byte| *byte == b' ').map(lossy).collect();
     let mut no_files = |_: corelane::config::Source<'_>| Err("no such file".to_owned());
     match Config::from_flags(&words, &mut no_files) {
@@ -85,7 +85,7 @@ pub fn flags(data: &[u8]) -> u64 {
 }
 
 /// The two readers of words, that of inline requests and that of files and flags, agree, and what is quoted is read back.
-pub fn inline(data: &[u8]) -> u64 {
+pub(crate) fn inline(data: &[u8]) -> u64 {
     let own = |request: &Request| request.args().iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
     let words = split_words(data).as_ref().map(own);
     assert_eq!(words, parse::split_words(data).ok());

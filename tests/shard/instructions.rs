@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Instructions per request: workload, requests in one receive, budget. Of what a feed costs beside its requests some 140 are the price of
 /// several lanes: a caller that could travel, a tail of replies that could be owed, and the question whether anything stands in the way.
-const BUDGETS: &[(&str, u32, u64)] = &[("get", 1, 2540), ("get", 16, 1460), ("set", 1, 2800), ("set", 16, 1710)];
+const BUDGETS: &[(&str, u32, u64)] = &[("get", 1, 2400), ("get", 16, 1310), ("set", 1, 2670), ("set", 16, 1580)];
 
 /// Requests beyond those of the shorter run.
 const REQUESTS: u64 = 16_000;
