@@ -182,11 +182,17 @@ impl Shard {
     fn run_inbound(&mut self, conn: ConnId) {
         let end = loop {
             let end = self.run_head(conn);
-            if end != RunEnd::Dry || !self.take_up_next(conn) {
+            // A head that was run to its end is followed at once, whatever ended the run: what comes next stands behind all that waits.
+            let followed = (end == RunEnd::Dry || self.has_dry_head(conn)) && self.take_up_next(conn);
+            if end != RunEnd::Dry || !followed {
                 break end;
             }
         };
         self.after_run(conn, end);
+    }
+
+    fn has_dry_head(&self, conn: ConnId) -> bool {
+        self.clients.slab.get(conn.0).is_some_and(|client| client.inbound.is_empty())
     }
 
     fn run_head(&mut self, conn: ConnId) -> RunEnd {
