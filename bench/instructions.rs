@@ -26,6 +26,7 @@ fn main() {
         trace: false,
         stopwatch: || 0,
         process: Default::default,
+        room_for_clients: |wanted, _| wanted,
         cpu_time_ns: || 0,
         planted: None,
     });

@@ -7,6 +7,7 @@ mod census;
 mod clock;
 mod conn;
 mod cpus;
+mod crash;
 mod departure;
 mod doorbell;
 #[cfg(test)]

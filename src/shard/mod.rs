@@ -80,6 +80,8 @@ pub struct Setup {
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
     pub process: fn() -> Process,
+    /// Makes room for so many clients of a server of so many lanes; for how many there is room.
+    pub room_for_clients: fn(usize, u16) -> usize,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
     /// A defect on purpose, for tests; a release build knows none.
@@ -173,6 +175,7 @@ pub struct Shard {
     stopwatch: fn() -> u64,
     process: fn() -> Process,
     cpu_time_ns: fn() -> u64,
+    room_for_clients: fn(usize, u16) -> usize,
 }
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -234,6 +237,7 @@ impl Shard {
             plant: planted::Plant::new(setup.planted),
             stopwatch: setup.stopwatch,
             process: setup.process,
+            room_for_clients: setup.room_for_clients,
         }
     }
 
@@ -296,6 +300,7 @@ impl Shard {
         self.drop_probe(conn);
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
         self.release(&mut client.output);
+        self.store.graves.bury_pieces(client.inbound.into_pieces().chain([client.output.bytes]));
         if let Some(block) = self.clients.blocked.get(&client.id) {
             self.part(*block, Parting::Gone);
         }

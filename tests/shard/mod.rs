@@ -6,8 +6,10 @@ mod effects;
 mod foresight;
 mod gather;
 mod instructions;
+mod protected;
 mod slices;
 mod stages;
+mod unread;
 
 use corelane::admin::info::Identity;
 use corelane::base::time::Now;
@@ -30,6 +32,7 @@ impl Driver {
             seed: [1, 2],
             stopwatch: || 0,
             process: Default::default,
+            room_for_clients: |wanted, _| wanted,
             cpu_time_ns: || 0,
             planted: None,
             trace: false,

@@ -581,6 +581,7 @@ pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config, planted
         seed,
         stopwatch: || 0,
         process: Default::default,
+        room_for_clients: |wanted, _| wanted,
         cpu_time_ns: || 0,
         planted,
         trace: true,
