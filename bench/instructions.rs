@@ -27,6 +27,7 @@ fn main() {
         stopwatch: || 0,
         process: Default::default,
         journal: None,
+        room_for_clients: |wanted, _| wanted,
         cpu_time_ns: || 0,
         planted: None,
     });

@@ -4,6 +4,7 @@
 //! support/   start a server, speak to it byte for byte        compat/   what a client may rely on, as data
 //! process/   start, refuse to start, stop                     clients/  unmodified client libraries against us
 //! shard/     the shard driven with arrays                  sim/      shards, links and clients under a seed
+//! fuzz/     bytes from outside, made up
 //! linear/    whether a legal order explains what clients saw   tidy.rs   what the source itself must keep to
 //! ```
 //!
@@ -17,6 +18,7 @@
 
 mod clients;
 mod compat;
+mod fuzz;
 mod linear;
 mod process;
 mod shard;

@@ -132,13 +132,14 @@ mod tests {
     /// run: half a million tries give 512 keys that share ten bits below their slot, which elsewhere fill a thousand places evenly.
     #[test]
     fn what_collides_under_one_secret_is_spread_by_another() {
-        const PLACES: u64 = 1 << 10;
+        const PLACES: usize = 1 << 10;
         let (known, other) = (HashKey::new([1, 2]), HashKey::new([1, 3]));
-        let place = |hasher: &HashKey, key: &[u8]| hasher.key(key).0 >> (HASH_BITS - 10) & (PLACES - 1);
+        let place =
+            |hasher: &HashKey, key: &[u8]| usize::try_from(hasher.key(key).0 >> (HASH_BITS - 10)).unwrap() % PLACES;
         let crowd: Vec<String> =
             (0..).map(|i| format!("{{t}}{i}")).filter(|key| place(&known, key.as_bytes()) == 7).take(512).collect();
-        let mut spread = vec![0; PLACES as usize];
-        crowd.iter().for_each(|key| spread[place(&other, key.as_bytes()) as usize] += 1);
+        let mut spread = vec![0; PLACES];
+        crowd.iter().for_each(|key| spread[place(&other, key.as_bytes())] += 1);
         let fullest = spread.into_iter().max();
         assert!(fullest < Some(8), "{fullest:?} of 512 in one of {PLACES} places");
     }

@@ -3,15 +3,18 @@
 /// Longest single argument: `proto-max-bulk-len`'s default, as in Redis.
 pub const BULK_BYTES_MAX: usize = 512 << 20;
 
-/// Most arguments of one request, as in Redis (`INT_MAX` there; one million and a bit bounds what a header may reserve).
-pub const ARGS_MAX: usize = 1 << 20;
+/// Most arguments of one request, as in Redis 7. A header reserves nothing: what they take is bounded by `client-query-buffer-limit`.
+pub const ARGS_MAX: usize = i32::MAX as usize;
 
-/// Longest inline request and longest protocol line, as in Redis.
+/// Longest protocol line, and the most of an inline request that may come without its end, as in Redis.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// Before AUTH, one request has at most this many arguments of at most `UNAUTHENTICATED_BULK_BYTES_MAX` each, as in Redis.
 pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: usize = 16 << 10;
+
+/// Most input of a connection that waits, whatever `client-query-buffer-limit` says: spans are 32-bit.
+pub const INPUT_BYTES_CEILING: u64 = 3 << 30;
 
 /// Before AUTH, so much may wait unsent, and so much unrun: some replies that refuse, one request of the size above.
 pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 16 << 10;
@@ -33,7 +36,7 @@ pub const LONG_BYTES_MIN: usize = 128 << 10;
 /// When more of a word than this is still to come, it is received apart from everybody else's requests: less comes in a turn or two.
 pub const READ_APART_BYTES_MIN: usize = 1 << 20;
 
-/// Bytes of long words that are taken in in the time of a request: a quarter of a page, since a page that is touched for the first time takes two
+/// Bytes of long words, or of input that waits, that are taken in in the time of a request: a quarter of a page, since a page that is touched for the first time takes two
 /// microseconds, or four where the hypervisor has to find it. A turn of 128 whole pages was seen to take 0.83 ms.
 pub const LONG_BYTES_PER_REQUEST: usize = 1 << 10;
 
@@ -110,9 +113,12 @@ pub const BACKLOG_CONNECTIONS_PER_TURN: usize = 64;
 /// Input that may wait behind a connection's quota before its socket is no longer read. TCP then slows the sender down.
 pub const BACKLOG_BYTES_MAX: usize = 256 << 10;
 
-/// Unsent replies after which a connection's requests wait. A client may send its whole pipeline before it reads, so its
-/// input is still accepted, up to `client-query-buffer-limit`.
-pub const OUTPUT_PAUSE_BYTES: usize = 16 << 20;
+/// Unsent replies after which a connection's requests wait: they lie in one piece, and a piece that grows is copied.
+pub const OUTPUT_PAUSE_BYTES: usize = 512 << 10;
+
+/// A client may send its whole pipeline before it reads, so its input is still accepted while its requests wait for that, up to so much.
+/// Then its socket is no longer read.
+pub const STALLED_INPUT_BYTES_MAX: usize = 64 << 20;
 
 /// A client that has so much unsent (`OUTPUT_PAUSE_BYTES`) and takes none of it for so long never reads: it is cut off.
 pub const OUTPUT_STALL_MS: u64 = 60_000;
@@ -153,3 +159,5 @@ pub const SWEEP_CONNECTIONS: u32 = 256;
 pub const SWEEP_NS: u64 = 1_000_000_000;
 
 const _: () = assert!(STAGE_REQUESTS <= REQUESTS_PER_TURN as usize);
+const _: () =
+    assert!(BACKLOG_BYTES_MAX < STALLED_INPUT_BYTES_MAX, "who is stalled may send more than who only has to wait");

@@ -149,6 +149,8 @@ pub struct Desk<'s> {
     pub identity: &'s Identity,
     /// Reads what only the kernel knows.
     pub process: fn() -> Process,
+    /// Makes room for so many clients of a server of so many lanes; for how many there is room.
+    pub room_for_clients: fn(usize, u16) -> usize,
     pub now: Now,
     /// What held this lane longest.
     pub stalls: StallFacts,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use hashbrown::HashMap;
 
 use super::gathering::Gathering;
+use super::inbound::Inbound;
 use super::multi::{Multi, WatchedKey};
 use super::order::Order;
 use super::owed::Owed;
@@ -94,46 +95,6 @@ pub enum Closing {
     /// No more is run; replies still leave.
     AfterFlush,
     Now,
-}
-
-/// Input that has not been run: the head of an incomplete request, or what exceeded the connection's share of a turn.
-#[derive(Debug, Default)]
-pub struct Inbound {
-    pub bytes: Vec<u8>,
-    /// Where the first request begins.
-    pub at: usize,
-    /// When what is first here came, nanoseconds of the monotonic clock.
-    pub arrived_ns: u64,
-    /// What is behind so many bytes came later, and when the first of that did.
-    later: Option<(usize, u64)>,
-}
-
-impl Inbound {
-    pub fn len(&self) -> usize {
-        self.bytes.len() - self.at
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes come that wait behind those that are here.
-    pub fn comes_behind(&mut self, now_ns: u64) {
-        if self.is_empty() {
-            self.arrived_ns = now_ns;
-        } else {
-            self.later.get_or_insert((self.len(), now_ns));
-        }
-    }
-
-    /// So many bytes have been run.
-    pub fn consume(&mut self, used: usize) {
-        self.at += used;
-        match &mut self.later {
-            Some((ahead, _)) if *ahead > used => *ahead -= used,
-            later => self.arrived_ns = later.take().map_or(self.arrived_ns, |(_, came_ns)| came_ns),
-        }
-    }
 }
 
 /// One connection.
@@ -264,7 +225,7 @@ impl Client {
     /// Bytes of memory this connection holds.
     pub fn memory(&self) -> usize {
         size_of::<Self>()
-            + self.inbound.bytes.capacity()
+            + self.inbound.capacity()
             + self.gathering.as_ref().map_or(0, |gathering| gathering.bytes())
             + self.output.bytes.capacity()
             + self.owed.bytes()

@@ -16,6 +16,7 @@ pub mod expire;
 pub mod flags;
 pub mod gathering;
 pub mod hash;
+pub mod inbound;
 pub mod introspect;
 pub mod keys;
 pub mod latency;

@@ -180,7 +180,7 @@ fn describe(client: &Client, desk: &Desk<'_>) -> String {
         client.db,
         queued,
         client.inbound.len(),
-        client.inbound.bytes.capacity() - client.inbound.bytes.len(),
+        client.inbound.capacity() - client.inbound.len(),
         client.output.bytes.capacity(),
         client.output.bytes.capacity(),
         client.output.bytes.len(),

@@ -6,7 +6,7 @@ use super::connection::FAST_HELP;
 use super::order::Order;
 use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Merging, Outcome, Over, Part, Policy, Run, Verb, merge};
 use crate::base::ascii::is_word;
-use crate::config::Rights;
+use crate::config::{Rights, SetError};
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -167,7 +167,7 @@ fn config_get(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
 fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let words = args.from(2);
     if !words.len().is_multiple_of(2) {
-        return Err(Fault::Arity("config|set"));
+        return Err(Fault::Syntax);
     }
     let pairs: Vec<(&[u8], &[u8])> = (0..words.len()).step_by(2).map(|i| (words.at(i), words.at(i + 1))).collect();
     let loopback = desk.caller.loopback;
@@ -176,7 +176,16 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
         "local" if loopback => Rights::Protected,
         _ => Rights::Ordinary,
     };
+    let before = desk.config.clone();
     desk.config.set_all(&pairs, rights).map_err(|error| Fault::text(error.to_string()))?;
+    let (wanted, had) = (desk.config.clients_max(), before.clients_max());
+    let room = if wanted > had { (desk.room_for_clients)(wanted, desk.identity.lanes) } else { wanted };
+    if room < wanted {
+        *desk.config = before;
+        let why =
+            format!("The operating system is not able to handle the specified number of clients, try with {room}");
+        return Err(Fault::text(SetError::Failed { name: "maxclients".into(), why }.to_string()));
+    }
     desk.clients.config_changed = true;
     desk.stats.latency.threshold_ms = desk.config.latency_monitor_threshold_ms().unsigned_abs();
     reply.ok();
@@ -252,6 +261,7 @@ fn debug(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     check_debug_allowed(desk)?;
     match (args.at(1), args.len()) {
         (word, 2) if is_word(word, "HELP") => debug_help(reply),
+        (word, 2) if is_word(word, "PANIC") => panic!("a client called DEBUG PANIC"),
         (word, 3) if is_word(word, "SLEEP") => return debug_sleep(desk, args, reply),
         (word, _) => {
             let word = String::from_utf8_lossy(word).replace(['\r', '\n'], " ");
@@ -266,6 +276,8 @@ fn debug(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 fn debug_help(reply: &mut Reply<'_>) {
     let lines = [
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "PANIC",
+        "    End the server as a bug would: with a report and SIGABRT.",
         "SLEEP <seconds>",
         "    Hold every lane for so many seconds; decimals are allowed.",
         "HELP",
@@ -289,8 +301,9 @@ fn check_debug_allowed(desk: &mut Desk<'_>) -> Outcome {
 }
 
 fn debug_sleep(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    // What is no number of seconds is none, as in Redis.
     let seconds = std::str::from_utf8(args.at(2)).ok().and_then(|text| text.parse::<f64>().ok());
-    let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or(Fault::NotFloat)?;
+    let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default();
     desk.clients.orders.push_back(Order::Hold(pause));
     reply.ok();
     Ok(())

@@ -85,17 +85,31 @@ pub struct Note {
     pub why: &'static str,
 }
 
-/// A line that cannot be taken. Shown as `file:line: why`.
+/// A line, a flag or a source that cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    pub file: String,
-    pub line: usize,
-    pub why: String,
+pub enum ConfigError {
+    Line {
+        file: String,
+        line: usize,
+        why: String,
+    },
+    /// As it was typed.
+    Flag {
+        typed: String,
+        why: String,
+    },
+    Source {
+        why: String,
+    },
 }
 
 impl std::fmt::Display for ConfigError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.why)
+        match self {
+            Self::Line { file, line, why } => write!(f, "{file}:{line}: {why}"),
+            Self::Flag { typed, why } => write!(f, "{typed}: {why}"),
+            Self::Source { why } => write!(f, "{why}: give the path of a file to read, or options as --name value"),
+        }
     }
 }
 
@@ -313,18 +327,20 @@ impl Config {
         let mut notes = Vec::new();
         let mut flags = args;
         if let Some((file, rest)) = args.split_first().filter(|(first, _)| !first.starts_with('-')) {
-            config.read_source(Source::File(file), read, &mut notes, 0).map_err(|why| whole(file, why))??;
+            config
+                .read_source(Source::File(file), read, &mut notes, 0)
+                .map_err(|why| ConfigError::Source { why })??;
             flags = rest;
         }
         if let Some(at) = flags.iter().position(|flag| flag == "-") {
-            config.read_source(Source::Stdin, read, &mut notes, 0).map_err(|why| whole("-", why))??;
+            config.read_source(Source::Stdin, read, &mut notes, 0).map_err(|why| ConfigError::Source { why })??;
             let without: Vec<String> =
                 [flags.get(..at), flags.get(at + 1..)].into_iter().flatten().flatten().cloned().collect();
             config.apply_flags(&without, read, &mut notes)?;
         } else {
             config.apply_flags(flags, read, &mut notes)?;
         }
-        config.note_save(&mut notes);
+        config.forget_idle_saves(&mut notes);
         Ok(Start::Run(config, notes))
     }
 
@@ -336,15 +352,19 @@ impl Config {
         notes: &mut Vec<Note>,
     ) -> Result<(), ConfigError> {
         let mut rest = flags;
-        let mut place = 0;
         self.saves_given = false;
         while let Some((flag, after)) = rest.split_first() {
-            place += 1;
-            let fail = |why| ConfigError { file: "command line".into(), line: place, why };
-            let name =
-                flag.strip_prefix("--").ok_or_else(|| fail(format!("'{flag}' is no option: write --name value")))?;
             let count = after.iter().take_while(|word| !word.starts_with("--")).count();
             let (values, next) = after.split_at(count);
+            let name = flag.trim_start_matches('-');
+            let fail = |why: String| {
+                let typed = std::iter::once(flag).chain(values).map(String::as_str).collect::<Vec<_>>().join(" ");
+                let why = why.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&why).to_owned();
+                ConfigError::Flag { typed, why }
+            };
+            if !flag.starts_with("--") {
+                return Err(fail("this is no option: write --name value".into()));
+            }
             let mut words: Vec<Vec<u8>> =
                 parse::split_words(name.as_bytes()).map_err(|_| fail("unbalanced quotes".into()))?;
             match values {
@@ -358,7 +378,7 @@ impl Config {
             if words == [b"save"] {
                 words.push(Vec::new());
             }
-            self.apply_words(&words, Place { file: "command line", line: place, depth: 0 }, read, notes).map_err(
+            self.apply_words(&words, Place { file: "command line", line: 0, depth: 0 }, read, notes).map_err(
                 |error| match error {
                     LineError::Here(why) => fail(why),
                     LineError::Elsewhere(error) => error,
@@ -386,7 +406,7 @@ impl Config {
     ) -> Result<(), ConfigError> {
         for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let place = Place { file, line: at + 1, depth };
-            let fail = |why| ConfigError { file: file.into(), line: place.line, why };
+            let fail = |why| ConfigError::Line { file: file.into(), line: place.line, why };
             let words = parse::line_words(line).map_err(|_| fail("Unbalanced quotes in configuration line".into()))?;
             if words.is_empty() {
                 continue;
@@ -425,14 +445,15 @@ impl Config {
         let Some((name, arguments)) = words.split_first() else { return Ok(()) };
         let found = find(name).ok_or_else(|| LineError::Here(unknown(name)))?;
         let row = &ROWS[found.at];
-        if let Effect::Accepted(why) = row.effect
-            && row.name != "save"
-        {
+        if let Effect::Accepted(why) = row.effect {
             notes.push(Note { file: place.file.into(), line: place.line, name: row.name, why });
         }
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
         if let Kind::Directive(directive) = row.kind {
             return self.direct(directive, row, &arguments, place, read, notes);
+        }
+        if arguments.len() != 1 && !value::takes_words(&row.kind) {
+            return Err(LineError::Here(wants_one_value(row, arguments.len())));
         }
         let parsed = value::parse(row, &arguments, &self.values[found.at])
             .map_err(|why| LineError::Here(format!("{}: {why}", row.name)))?;
@@ -465,10 +486,13 @@ impl Config {
             (Directive::Include, [path]) if place.depth < INCLUDE_DEPTH_MAX => {
                 let path = String::from_utf8_lossy(path);
                 self.read_source(Source::File(&path), read, notes, place.depth + 1)
-                    .map_err(|why| LineError::Here(format!("include {path}: {why}")))?
+                    .map_err(|why| LineError::Here(format!("include: {why}")))?
                     .map_err(LineError::Elsewhere)
             }
-            (Directive::Include, [_]) => Err(LineError::Here("include: files include each other too deeply".into())),
+            (Directive::Include, [path]) => Err(LineError::Here(format!(
+                "include: {} would be the {INCLUDE_DEPTH_MAX}th file within another: do files include each other?",
+                lossy(path)
+            ))),
             (Directive::RenameCommand, [from, to]) => {
                 self.renames.push(Rename { from: from.to_vec(), to: to.to_vec() });
                 Ok(())
@@ -482,14 +506,10 @@ impl Config {
         }
     }
 
-    /// Snapshots are on by default in Redis, so that even a file without a `save` line expects them.
-    fn note_save(&self, notes: &mut Vec<Note>) {
-        let row = &ROWS[const { index("save") }];
-        let wanted = matches!(&self.values[const { index("save") }], Value::Save(points) if !points.is_empty());
-        if let Effect::Accepted(why) = row.effect
-            && wanted
-        {
-            notes.push(Note { file: "save".into(), line: 0, name: row.name, why });
+    /// Who asked for no snapshots after all misses none.
+    fn forget_idle_saves(&self, notes: &mut Vec<Note>) {
+        if matches!(&self.values[const { index("save") }], Value::Save(points) if points.is_empty()) {
+            notes.retain(|note| note.name != "save");
         }
     }
 
@@ -580,8 +600,9 @@ fn takes_several(words: &[Vec<u8>]) -> bool {
     words.first().and_then(|name| find(name)).is_some_and(|found| value::takes_words(&ROWS[found.at].kind))
 }
 
-fn whole(file: &str, why: String) -> ConfigError {
-    ConfigError { file: file.into(), line: 0, why }
+fn wants_one_value(row: &Row, given: usize) -> String {
+    let example = if row.default.is_empty() { "\"\"" } else { row.default };
+    format!("{}: wrong number of arguments: it takes one value, as in '{} {example}', not {given}", row.name, row.name)
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -623,7 +644,7 @@ fn unknown(name: &[u8]) -> String {
         Some((far, known)) if far <= 1 + name.len() / 4 => {
             format!("unknown option '{typed}' (did you mean '{known}'?)")
         }
-        _ => format!("unknown option '{typed}'"),
+        _ => format!("unknown option '{typed}' (corelane --help lists all)"),
     }
 }
 

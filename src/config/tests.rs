@@ -78,19 +78,53 @@ fn lines_give_values() {
 #[test]
 fn bad_lines_name_file_line_and_reason() {
     for (text, error) in [
-        ("\nport", "x.conf:2: port: wrong number of arguments"),
+        ("\nport", "x.conf:2: port: wrong number of arguments: it takes one value, as in 'port 6379', not 0"),
         ("timeuot 1", "x.conf:1: unknown option 'timeuot' (did you mean 'timeout'?)"),
-        ("xyzzyplugh 1", "x.conf:1: unknown option 'xyzzyplugh'"),
+        ("xyzzyplugh 1", "x.conf:1: unknown option 'xyzzyplugh' (corelane --help lists all)"),
         ("timeout \"1", "x.conf:1: Unbalanced quotes in configuration line"),
         ("save 1", "x.conf:1: save: Invalid save parameters"),
         ("databases 0", "x.conf:1: databases: argument must be between 1 and 2147483647 inclusive"),
         ("aclfile x", "x.conf:1: aclfile x: users are not built yet: set aclfile \"\""),
         ("lanes 0", "x.conf:1: lanes: argument must be between 1 and 1024 inclusive"),
         ("user a on", "x.conf:1: user: users are not built yet: remove this line"),
-        ("include y.conf", "x.conf:1: include y.conf: no such file"),
+        ("include y.conf", "x.conf:1: include: no such file"),
     ] {
         assert_eq!(load(text).unwrap_err(), error);
     }
+}
+
+#[test]
+fn bad_flags_are_shown_as_they_were_typed() {
+    for (flags, error) in [
+        ("--prot 7000", "--prot 7000: unknown option 'prot' (did you mean 'port'?)"),
+        ("--port", "--port: wrong number of arguments: it takes one value, as in 'port 6379', not 0"),
+        (
+            "--timeout 1 --port 1 2",
+            "--port 1 2: wrong number of arguments: it takes one value, as in 'port 6379', not 2",
+        ),
+        ("--port 99999", "--port 99999: argument must be between 0 and 65535 inclusive"),
+        ("-port 7000", "-port 7000: this is no option: write --name value"),
+        ("--include y.conf", "--include y.conf: no such file"),
+        ("y.conf --port 7000", "no such file: give the path of a file to read, or options as --name value"),
+    ] {
+        let words: Vec<String> = flags.split(' ').map(str::to_owned).collect();
+        assert_eq!(Config::from_flags(&words, &mut no_files).unwrap_err().to_string(), error);
+    }
+}
+
+/// A server that was given no options has nothing to say about them.
+#[test]
+fn only_what_was_given_is_noted() {
+    let notes = |flags: &[&str]| {
+        let mut file = |_: Source<'_>| Ok(vec![("x.conf".to_owned(), b"save 60 1".to_vec())]);
+        let words: Vec<String> = flags.iter().map(|&word| word.to_owned()).collect();
+        let Start::Run(_, notes) = Config::from_flags(&words, &mut file).unwrap() else { panic!("it runs") };
+        notes.into_iter().map(|note| note.name).collect::<Vec<_>>()
+    };
+    assert_eq!(notes(&[]), Vec::<&str>::new());
+    assert_eq!(notes(&["--save", "60", "1"]), ["save"]);
+    assert_eq!(notes(&["x.conf"]), ["save"]);
+    assert_eq!(notes(&["x.conf", "--save", ""]), Vec::<&str>::new());
 }
 
 #[test]

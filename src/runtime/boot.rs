@@ -29,12 +29,13 @@ use super::archive::{Archive, LaneFiles, Wish};
 use super::census::Census;
 use super::clock::Clock;
 use super::cpus;
+use super::crash::abort_on_panic;
 use super::departure::{Departure, departures};
 use super::disk::Disk;
 use super::doorbell::{Doorbell, doorbells};
 use super::keepalive::Keepalive;
 use super::loader::{Loader, Together};
-use super::log::{Level, say};
+use super::log::{Level, plain, say};
 use super::mesh::{Mesh, mesh};
 use super::ports::{Door, Ports};
 use super::ring::{Ring, RingRefusal, RingSizes};
@@ -55,6 +56,10 @@ const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 /// Descriptors besides the connections: streams, log, files; and rings, events and listeners of each lane.
 const DESCRIPTORS_OF_OURS: u64 = 32;
 const DESCRIPTORS_PER_LANE: u64 = 16;
+
+/// How long a port may be in use before that is a refusal, and how often it is tried.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+const PORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Receive buffers of a lane. The kernel cycles through all of them, so they should stay in the second-level cache.
 const BUFFERS: u16 = 64;
@@ -108,6 +113,7 @@ pub enum BootError {
     ShardPortsBeyondEnd { first: u16, lanes: usize },
     ShardPortIsPort { port: u16, lane: usize },
     PortInUse { address: SocketAddr },
+    OpenFiles { limit: u64, needed: u64 },
     Bind { address: SocketAddr, error: io::Error },
     NoAddress,
     Executor(String),
@@ -155,7 +161,13 @@ impl fmt::Display for BootError {
             Self::PortInUse { address } => {
                 write!(f, "{address} is in use: stop the server that listens there or choose another --port")
             }
+            Self::OpenFiles { limit, needed } => write!(
+                f,
+                "the limit of open files is {limit}, and the server itself needs {needed}: raise it (ulimit -n 10240, LimitNOFILE=10240 in \
+                 the systemd unit)"
+            ),
             Self::Bind { address, error } => {
+                let error = plain(error);
                 write!(f, "cannot listen on {address} ({error}): check bind and port in the configuration")
             }
             Self::NoAddress => {
@@ -166,10 +178,11 @@ impl fmt::Display for BootError {
             }
             Self::Executor(error) => write!(f, "cannot start the executor of a lane: {error}"),
             Self::Pidfile { path, error } => {
+                let error = plain(error);
                 write!(f, "cannot write the pidfile {} ({error}): check the directory and its owner", path.display())
             }
             Self::Journal(line) => f.write_str(line),
-            Self::Failed { what, error } => write!(f, "{what} failed: {error}"),
+            Self::Failed { what, error } => write!(f, "{what} failed: {}", plain(error)),
         }
     }
 }
@@ -229,15 +242,6 @@ fn stopper() -> Result<Stopper, BootError> {
     Stopper::new().map_err(|error| BootError::Failed { what: "making an eventfd", error })
 }
 
-/// A lane that is gone takes its keys with it: better no server than one that answers for half of them.
-fn abort_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        std::process::abort();
-    }));
-}
-
 /// What a lane's thread needs to begin.
 struct Birth {
     id: ShardId,
@@ -276,9 +280,9 @@ fn serve(
     if sys::memlock_bytes() < MEMLOCK_BYTES_MIN {
         return Err(BootError::RingMemory(io::Error::from_raw_os_error(libc::ENOMEM)));
     }
-    provide_descriptors(&settings);
+    provide_descriptors(&settings)?;
     let mut births = births(&settings, &stopper, signals)?;
-    let ports = Ports::bind(&settings)?;
+    let ports = bind_patiently(&settings)?;
     let _archive = open_archive(&settings, &mut births)?;
     let make_shard = Arc::new(make_shard);
     let (report, reports) = channel();
@@ -360,21 +364,49 @@ fn ready(settings: &Settings) -> String {
     }
 }
 
-/// Raises the limit of open files to what the connections need. Too little is no refusal: fewer clients are better than none,
-/// and the lane says so again when it is out of descriptors.
-fn provide_descriptors(settings: &Settings) {
-    let wanted = settings.connections_max as u64 + DESCRIPTORS_OF_OURS + settings.lanes as u64 * DESCRIPTORS_PER_LANE;
-    let got = sys::raise_open_files(wanted);
-    if got < wanted {
+/// A server that was killed holds its ports for some tens of milliseconds more, until the kernel has taken its rings apart: whoever
+/// starts another at once need not try twice.
+fn bind_patiently(settings: &Settings) -> Result<Ports, BootError> {
+    let mut tries = PORT_PATIENCE.as_millis() / PORT_PAUSE.as_millis();
+    loop {
+        match Ports::bind(settings) {
+            Err(BootError::PortInUse { .. }) if tries > 0 => std::thread::sleep(PORT_PAUSE),
+            outcome => return outcome,
+        }
+        tries -= 1;
+    }
+}
+
+/// Raises the limit of open files to what the connections need. Too little for all of them is no refusal: fewer clients are better than
+/// none, and the lane says so again when it is out of descriptors.
+fn provide_descriptors(settings: &Settings) -> Result<(), BootError> {
+    let (own, clients) = (own_descriptors(settings.lanes), settings.connections_max);
+    let limit = sys::raise_open_files(own + clients as u64);
+    if limit <= own {
+        return Err(BootError::OpenFiles { limit, needed: own + 1 });
+    }
+    if limit < own + clients as u64 {
+        let wanted = own + clients as u64;
         say(
             Level::Warning,
             &format!(
-                "the limit of open files is {got}, but maxclients {} needs {wanted}: raise it (ulimit -n {wanted}, \
-                 LimitNOFILE={wanted} in the systemd unit) or lower maxclients",
-                settings.connections_max
+                "the limit of open files is {limit}, but maxclients {clients} needs {wanted}: raise it (ulimit -n {wanted}, \
+                 LimitNOFILE={wanted} in the systemd unit) or lower maxclients"
             ),
         );
     }
+    Ok(())
+}
+
+fn own_descriptors(lanes: usize) -> u64 {
+    DESCRIPTORS_OF_OURS + lanes as u64 * DESCRIPTORS_PER_LANE
+}
+
+/// Raises the limit of open files for so many clients; for how many it suffices now.
+pub(super) fn room_for_clients(wanted: usize, lanes: u16) -> usize {
+    let own = own_descriptors(lanes.into());
+    let limit = sys::raise_open_files(own + wanted as u64);
+    usize::try_from(limit.saturating_sub(own)).unwrap_or(usize::MAX).min(wanted)
 }
 
 /// The ring of each lane, or the first refusal. On a refusal the other lanes end with the process or when their channel closes.

@@ -22,6 +22,12 @@ pub fn say(level: Level, text: &str) {
     let _ = std::io::stdout().lock().write_all(line.as_bytes());
 }
 
+/// What went wrong in words, without the number that the standard library adds.
+pub(super) fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.find(" (os error").and_then(|end| text.get(..end)).map_or_else(|| text.clone(), str::to_owned)
+}
+
 /// Sends standard output and standard error, panic reports among them, to the end of a file from here on.
 pub fn log_to_file(path: &str) -> std::io::Result<()> {
     let file = std::fs::File::options().append(true).create(true).open(path)?;

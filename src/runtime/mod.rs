@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod conn;
 mod cpus;
+mod crash;
 mod departure;
 mod disk;
 mod doorbell;

@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::boot::{JournalSettings, Settings, Stream, boot};
+use super::boot::{JournalSettings, Settings, Stream, boot, room_for_clients};
 use super::check::check;
 use super::clock::Clock;
 use super::cpus;
 use super::keepalive::Keepalive;
-use super::log::{Level, log_to_file, say};
+use super::log::{Level, log_to_file, plain, say};
 use super::process;
 use super::spin::Poll;
 use super::sys::{Purge, disable_huge_pages, monotonic_ns, set_purge, thread_cpu_ns};
@@ -64,10 +64,16 @@ fn told(outcome: Result<(), String>) -> ExitCode {
 fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> {
     let settings = settings(&config)?;
     let dir = text(config.dir());
-    std::env::set_current_dir(&dir).map_err(|error| format!("cannot change to dir {dir} ({error})"))?;
+    std::env::set_current_dir(&dir)
+        .map_err(|error| format!("cannot change to dir {dir} ({}): create it or give another dir", plain(&error)))?;
     let logfile = text(config.logfile());
     if !logfile.is_empty() {
-        log_to_file(&logfile).map_err(|error| format!("cannot write logfile {logfile} ({error})"))?;
+        log_to_file(&logfile).map_err(|error| {
+            let error = plain(&error);
+            format!(
+                "cannot write logfile {logfile} ({error}): check the directory and its owner, or give another logfile"
+            )
+        })?;
     }
     tell_notes(notes);
     tune_memory(&config);
@@ -85,6 +91,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
             journal,
             stopwatch: monotonic_ns,
             process: process::read,
+            room_for_clients,
             cpu_time_ns: thread_cpu_ns,
             planted: None,
         })
@@ -201,36 +208,39 @@ fn read_source(source: Source<'_>) -> Result<Vec<(String, Vec<u8>)>, String> {
     match source {
         Source::Stdin => {
             let mut text = Vec::new();
-            std::io::stdin().read_to_end(&mut text).map_err(|error| format!("cannot read standard input ({error})"))?;
+            std::io::stdin()
+                .read_to_end(&mut text)
+                .map_err(|error| format!("cannot read standard input ({})", plain(&error)))?;
             Ok(vec![("standard input".to_owned(), text)])
         }
-        Source::File(path) => matching(path)?
+        Source::File(path) => matching(path)
             .into_iter()
             .map(|path| match fs::read(&path) {
                 Ok(text) => Ok((path.display().to_string(), text)),
-                Err(error) => Err(format!("cannot read configuration file {} ({error})", path.display())),
+                Err(error) => Err(format!("cannot read configuration file {} ({})", path.display(), plain(&error))),
             })
             .collect(),
     }
 }
 
-fn matching(path: &str) -> Result<Vec<PathBuf>, String> {
+fn matching(path: &str) -> Vec<PathBuf> {
     use crate::base::glob::{Case, matches};
     if !path.contains(['*', '?', '[']) {
-        return Ok(vec![PathBuf::from(path)]);
+        return vec![PathBuf::from(path)];
     }
     let whole = PathBuf::from(path);
     let dir =
         whole.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
     let pattern = whole.file_name().unwrap_or_default().as_encoded_bytes().to_vec();
-    let entries = fs::read_dir(&dir).map_err(|error| format!("cannot list {} ({error})", dir.display()))?;
+    // As in Redis, a pattern that nothing matches is no error.
+    let Ok(entries) = fs::read_dir(&dir) else { return Vec::new() };
     let mut found: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .filter(|path| matches(&pattern, path.file_name().unwrap_or_default().as_encoded_bytes(), Case::Exact))
         .collect();
     found.sort();
-    Ok(found)
+    found
 }
 
 #[cfg(test)]

@@ -189,8 +189,8 @@ impl Lane {
             self.collect();
             self.reap();
         }
-        let wanted_ns = self.shard.tick();
         self.follow_freeing();
+        let wanted_ns = self.shard.tick();
         let resume_ns = self.resume_accepting();
         self.obey();
         if self.shard.take_config_changed() {
@@ -281,7 +281,7 @@ impl Lane {
         self.follow_keepalive(Keepalive::of(config.tcp_keepalive_s()));
     }
 
-    /// Tells the allocator when freed memory shall go back at once.
+    /// Tells the allocator when freed memory shall go back at once: before the tick that frees it.
     #[inline]
     fn follow_freeing(&mut self) {
         let freeing = self.shard.is_freeing();

@@ -5,11 +5,12 @@ use crate::command::nodes::Nodes;
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags};
 use crate::wire::fault::{Fault, UnknownCommand};
+use crate::wire::reply::Reply;
 use crate::wire::request::Args;
 
 impl Shard {
     /// The row that runs, a subcommand's rather than its container's, or why nothing does.
-    #[inline]
+    #[inline(always)]
     pub(super) fn admit(&self, caller: &Caller, found: Option<Found>, args: Args<'_>) -> Result<Found, Fault> {
         let Some(mut found) = found else { return Err(unknown(args)) };
         if !found.row.children.is_empty() {
@@ -31,6 +32,13 @@ impl Shard {
         }
     }
 
+    /// Counts and says that a request is refused where it would have run.
+    #[cold]
+    pub(super) fn reject(&mut self, found: Option<Found>, args: Args<'_>, fault: &Fault, reply: &mut Reply<'_>) {
+        self.count_rejected(found, args, fault);
+        self.refuse(fault, reply);
+    }
+
     fn child(&self, container: Found, args: Args<'_>) -> Result<Found, Fault> {
         let Some(word) = args.get(1) else { return Ok(container) };
         self.table.find_child(container, word).ok_or_else(|| {
@@ -39,7 +47,7 @@ impl Shard {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn refusal(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
         if !row.arity_fits(args.len()) {
             return Some(Fault::Arity(row.name));
@@ -84,7 +92,7 @@ impl Shard {
     }
 
     /// Whether this lane has the memory that a command may need: its share of `maxmemory`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn afford(&self, found: Found) -> Result<(), Fault> {
         if found.row.flags.has(Flags::DENYOOM) && self.is_full() { Err(Fault::OutOfMemory) } else { Ok(()) }
     }

@@ -137,7 +137,7 @@ impl Shard {
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
         let block = self.open_block(caller, found, args, ticket, patience);
         if here {
-            // Who waits for no key is in nobody's queue.
+            // Who waits for no key is served by nobody, and so enrolled nowhere.
             if !keyless {
                 let waiter = WaiterId { home: self.me, block: block.0 };
                 self.enrol(waiter, caller, found.id, args.into());
@@ -273,7 +273,9 @@ impl Shard {
     /// Ends a connection whose wait was cut short: what it was sent before leaves, what stands behind the wait is not run.
     pub(super) fn hang_up(&mut self, conn: ConnId) {
         if let Some(client) = self.clients.get_mut(conn) {
-            (client.inbound, client.parser) = Default::default();
+            client.parser = Default::default();
+            let inbound = std::mem::take(&mut client.inbound);
+            self.store.graves.bury_pieces(inbound.into_pieces());
             if let Some(gathering) = client.gathering.take() {
                 self.bury_longs(gathering.into_ropes());
             }

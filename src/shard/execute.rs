@@ -21,7 +21,7 @@ const TIMED_ONE_IN: u8 = 17;
 
 impl Shard {
     /// Runs one request and writes its reply to `out`: refuses what `admit` refuses, performs the rest.
-    #[inline]
+    #[inline(always)]
     pub(super) fn execute(
         &mut self,
         caller: &Caller,
@@ -30,13 +30,13 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) {
-        let admitted = self.admit(caller, found, args).and_then(|found| self.afford(found).map(|()| found));
-        match admitted {
-            Ok(found) => self.perform(caller, found, args, first, out),
-            Err(fault) => {
-                self.count_rejected(found, args, &fault);
-                self.refuse(&fault, &mut Reply::new(out, caller.dialect));
-            }
+        let found = match self.admit(caller, found, args) {
+            Ok(found) => found,
+            Err(fault) => return self.reject(found, args, &fault, &mut Reply::new(out, caller.dialect)),
+        };
+        match self.afford(found) {
+            Ok(()) => self.perform(caller, found, args, first, out),
+            Err(fault) => self.reject(Some(found), args, &fault, &mut Reply::new(out, caller.dialect)),
         }
     }
 
@@ -45,7 +45,7 @@ impl Shard {
     /// 1. Calls the handler; a fault replaces whatever it had written.
     /// 2. Counts and, when it is its turn, times the call; many words count against the turn.
     /// 3. States the effect of a write.
-    #[inline]
+    #[inline(always)]
     pub(super) fn perform(&mut self, caller: &Caller, found: Found, args: Args<'_>, first: KeyHash, out: &mut Output) {
         self.perform_part(caller, found, args, first, out);
         // Afterwards, as in Redis: INFO does not count itself, CONFIG RESETSTAT does.
@@ -53,7 +53,7 @@ impl Shard {
     }
 
     /// As `perform`, for a lane's part of a command that is counted where it is merged.
-    #[inline]
+    #[inline(always)]
     pub(super) fn perform_part(
         &mut self,
         caller: &Caller,
@@ -92,7 +92,7 @@ impl Shard {
         self.note_durability(caller, found.row, args, first);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn call(
         &mut self,
         caller: &Caller,
@@ -151,6 +151,7 @@ impl Shard {
             table: &self.table,
             identity: &self.identity,
             process: self.process,
+            room_for_clients: self.room_for_clients,
             now: self.now,
             stalls: self.stalls.facts(),
         };

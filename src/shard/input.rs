@@ -117,28 +117,34 @@ impl Shard {
             // A request that lacked these bytes is whole only now.
             client.inbound.arrived_ns = self.ready_ns;
         }
-        if waits || !client.inbound.is_empty() {
+        if waits {
+            client.inbound.push(bytes);
+            self.charge(bytes.len());
+        } else if !client.inbound.is_empty() {
             let bytes = self.gather(conn, bytes);
             if self.is_gathering(conn) {
                 return self.bound_inbound(conn);
             }
             let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
             client.inbound.bytes.extend_from_slice(bytes);
-            if !waits {
-                self.run_inbound(conn);
-            }
+            self.run_inbound(conn);
         } else {
             let (used, end) = self.run_input(conn, bytes, self.ready_ns);
             if used < bytes.len()
                 && end != RunEnd::Closed
                 && let Some(client) = self.clients.slab.get_mut(conn.0)
             {
-                client.inbound.bytes.extend_from_slice(&bytes[used..]);
+                client.inbound.push(&bytes[used..]);
                 self.begin_gathering(conn);
             }
             self.after_run(conn, end);
         }
         self.bound_inbound(conn);
+    }
+
+    /// Copying counts against the turn.
+    fn charge(&mut self, bytes: usize) {
+        self.ran += u32::try_from(bytes / limits::LONG_BYTES_PER_REQUEST).unwrap_or(u32::MAX);
     }
 
     /// Whether [`Self::run_backlog`] has work: then the lane must not wait.
@@ -186,25 +192,62 @@ impl Shard {
         }
     }
 
+    /// Runs the head of what waits, and what is behind it, as far as it goes.
     fn run_inbound(&mut self, conn: ConnId) {
-        let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
-        let mut inbound = std::mem::take(&mut client.inbound);
-        let (used, end) = self.run_input(conn, &inbound.bytes[inbound.at..], inbound.arrived_ns);
-        inbound.consume(used);
-        if inbound.is_empty() || end == RunEnd::Closed {
-            inbound = Default::default();
-        } else if inbound.at > inbound.bytes.len() / 2 {
-            inbound.bytes.drain(..inbound.at);
-            inbound.at = 0;
-        }
-        if let Some(client) = self.clients.slab.get_mut(conn.0) {
-            let wanted = client.parser.wanted().saturating_sub(inbound.len());
-            // A large value's room is made as it arrives, never on the word of its header alone.
-            inbound.bytes.reserve(wanted.min(inbound.len()));
-            client.inbound = inbound;
-            self.begin_gathering(conn);
-        }
+        let end = loop {
+            let end = self.run_head(conn);
+            // A head that was run to its end is followed at once, whatever ended the run: what comes next stands behind all that waits.
+            let followed = (end == RunEnd::Dry || self.has_dry_head(conn)) && self.take_up_next(conn);
+            if end != RunEnd::Dry || !followed {
+                break end;
+            }
+        };
         self.after_run(conn, end);
+    }
+
+    fn has_dry_head(&self, conn: ConnId) -> bool {
+        self.clients.slab.get(conn.0).is_some_and(|client| client.inbound.is_empty())
+    }
+
+    fn run_head(&mut self, conn: ConnId) -> RunEnd {
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return RunEnd::Closed };
+        let mut inbound = std::mem::take(&mut client.inbound);
+        let (used, end) = self.run_input(conn, inbound.head(), inbound.arrived_ns);
+        inbound.consume(used);
+        let Some(client) = self.clients.slab.get_mut(conn.0).filter(|_| end != RunEnd::Closed) else {
+            self.store.graves.bury_pieces(inbound.into_pieces());
+            return RunEnd::Closed;
+        };
+        if !inbound.has_later() {
+            let wanted = client.parser.wanted().saturating_sub(inbound.head().len());
+            // A large value's room is made as it arrives, never on the word of its header alone.
+            inbound.bytes.reserve(wanted.min(inbound.head().len()));
+        }
+        client.inbound = inbound;
+        self.begin_gathering(conn);
+        end
+    }
+
+    /// The head is dry: moves on to the next piece of what waits behind it, if there is one.
+    fn take_up_next(&mut self, conn: ConnId) -> bool {
+        let gathers = self.is_gathering(conn);
+        let Some(client) = self.clients.slab.get_mut(conn.0) else { return false };
+        let Some(piece) = client.inbound.take_piece() else { return false };
+        let waiting = client.inbound.len();
+        let over = if gathers {
+            let rest = self.gather(conn, piece.content());
+            if let Some(client) = self.clients.slab.get_mut(conn.0) {
+                client.inbound.bytes.extend_from_slice(rest);
+            }
+            piece.into_bytes()
+        } else {
+            client.inbound.join(piece)
+        };
+        // Of much, each piece goes back to the system as it is run.
+        if waiting > limits::BACKLOG_BYTES_MAX {
+            self.store.graves.bury_piece(over);
+        }
+        true
     }
 
     /// Runs what stands at the head of `bytes`, which came at `arrived_ns`; how many bytes that was and why it ended.
@@ -524,10 +567,7 @@ impl Shard {
     ) -> Flow {
         let run = |shard: &mut Self, caller: &Caller, out: &mut Output| match shard.afford(found) {
             Ok(()) => shard.perform(caller, found, args, first, out),
-            Err(fault) => {
-                shard.count_rejected(Some(found), args, &fault);
-                shard.refuse(&fault, &mut Reply::new(out, caller.dialect));
-            }
+            Err(fault) => shard.reject(Some(found), args, &fault, &mut Reply::new(out, caller.dialect)),
         };
         if caller.reply_mode != ReplyMode::On || found.row.concerns_session() {
             return self.run_in_session(caller, Some(found), args, out, run);
@@ -561,8 +601,7 @@ impl Shard {
             Ok(found) => found,
             Err(fault) => {
                 let flow = self.run_in_session(caller, found, args, out, |shard, caller, out| {
-                    shard.count_rejected(found, args, &fault);
-                    shard.refuse(&fault, &mut Reply::new(out, caller.dialect));
+                    shard.reject(found, args, &fault, &mut Reply::new(out, caller.dialect));
                 });
                 self.passed(caller);
                 return flow;
@@ -833,17 +872,22 @@ impl Shard {
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return };
         // A word that is arriving is bounded by `proto-max-bulk-len` already.
         let waiting = client.inbound.len() + client.gathering.as_ref().map_or(0, |gathering| gathering.done.bytes());
-        let proven = self.config.client_query_buffer_limit_bytes();
+        let proven = self.config.client_query_buffer_limit_bytes().min(limits::INPUT_BYTES_CEILING);
         let most =
             if client.authenticated { proven } else { proven.min(limits::UNAUTHENTICATED_INPUT_BYTES_MAX as u64) };
         if waiting as u64 > most {
             self.stats.input_limit_closed += 1;
-            self.clients.close(conn, Closing::Now);
-        } else if (client.queued || client.waits) && waiting > limits::BACKLOG_BYTES_MAX && !client.reading_stopped {
+            return self.clients.close(conn, Closing::Now);
+        }
+        let room = match client.stalled_since {
+            Some(_) => limits::STALLED_INPUT_BYTES_MAX,
+            None if client.queued || client.waits => limits::BACKLOG_BYTES_MAX,
+            None => usize::MAX,
+        };
+        if waiting > room && !client.reading_stopped {
             client.reading_stopped = true;
             self.clients.orders.push_back(super::Order::StopReading(conn));
-        } else if client.reading_stopped && (!client.queued && !client.waits || waiting < limits::BACKLOG_BYTES_MAX / 2)
-        {
+        } else if client.reading_stopped && waiting < room - limits::BACKLOG_BYTES_MAX / 2 {
             client.reading_stopped = false;
             self.clients.orders.push_back(super::Order::Read(conn));
         }

@@ -86,6 +86,8 @@ pub struct Setup {
     pub process: fn() -> Process,
     /// The journal to keep, if any.
     pub journal: Option<Keeping>,
+    /// Makes room for so many clients of a server of so many lanes; for how many there is room.
+    pub room_for_clients: fn(usize, u16) -> usize,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
     /// A defect on purpose, for tests; a release build knows none.
@@ -186,6 +188,7 @@ pub struct Shard {
     stopwatch: fn() -> u64,
     process: fn() -> Process,
     cpu_time_ns: fn() -> u64,
+    room_for_clients: fn(usize, u16) -> usize,
 }
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -254,6 +257,7 @@ impl Shard {
             plant: planted::Plant::new(setup.planted),
             stopwatch: setup.stopwatch,
             process: setup.process,
+            room_for_clients: setup.room_for_clients,
         }
     }
 
@@ -318,6 +322,7 @@ impl Shard {
         self.drop_probe(conn);
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
         self.release(&mut client.output);
+        self.store.graves.bury_pieces(client.inbound.into_pieces().chain([client.output.bytes]));
         if let Some(block) = self.clients.blocked.get(&client.id) {
             self.part(*block, Parting::Gone);
         }

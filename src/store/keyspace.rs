@@ -445,6 +445,8 @@ pub struct Graveyard {
     cells: Vec<Vec<u32>>,
     /// Pieces of replies that have left or never will.
     pieces: Vec<Bytes>,
+    /// Pieces of input that has been run or never will.
+    bytes: Vec<Vec<u8>>,
 }
 
 struct Remains {
@@ -488,6 +490,20 @@ impl Graveyard {
         }
     }
 
+    /// Keeps a piece of bytes to be freed in a step.
+    pub fn bury_piece(&mut self, piece: Vec<u8>) {
+        self.bytes.push(piece);
+    }
+
+    /// Frees pieces of bytes now if they are few, or in steps.
+    pub fn bury_pieces(&mut self, pieces: impl Iterator<Item = Vec<u8>>) {
+        let before = self.bytes.len();
+        self.bytes.extend(pieces.filter(|piece| piece.capacity() > 0));
+        if self.bytes.iter().skip(before).map(Vec::capacity).sum::<usize>() <= FREE_AT_ONCE_BYTES {
+            self.bytes.truncate(before);
+        }
+    }
+
     fn bury_all(&mut self, mut dead: Keyspace) {
         let (entries, deadlines) = (dead.table.detach(), std::mem::take(&mut dead.deadlines));
         self.databases.push_back(Remains { entries, deadlines });
@@ -520,7 +536,7 @@ impl Graveyard {
                 }
             } else if self.pieces.pop().is_some() {
                 budget = budget.saturating_sub(PIECE_COST);
-            } else if self.cells.pop().is_some() {
+            } else if self.cells.pop().is_some() || self.bytes.pop().is_some() {
                 budget = budget.saturating_sub(CELLS_PIECE_COST);
             } else {
                 break;
@@ -530,7 +546,11 @@ impl Graveyard {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.databases.is_empty() && self.cells.is_empty() && self.pieces.is_empty()
+        self.objects.is_empty()
+            && self.databases.is_empty()
+            && self.cells.is_empty()
+            && self.pieces.is_empty()
+            && self.bytes.is_empty()
     }
 }
 

@@ -9,7 +9,8 @@
 //! The parser never copies an argument: it appends where each one stands. What is known of an incomplete request is kept, so
 //! that a value arriving in ten thousand pieces is looked at once, not ten thousand times. As in Redis, line ends are found by
 //! their `\r`, the byte after it and the two bytes after an argument are skipped unseen, and `*0` and empty lines are nothing.
-//! Inline requests are rare and may hold quotes, so they alone are copied.
+//! Inline requests are rare and may hold quotes, so they alone are copied. A NUL hides the end of its line, as from Redis's C string: such a
+//! line never ends, until it is too long.
 
 use super::request::{Request, Span};
 use crate::base::ascii::parse_i64;
@@ -165,8 +166,8 @@ impl Parser {
                 Line::Bad => return Step::Broken(ProtocolFault::BadCount),
             }
         }
+        // Its first words may have come earlier: they are touched again only when it is whole, however many there are.
         let first = spans.len();
-        self.restore(start, spans);
         while self.args_left > 0 {
             let len = match self.bulk {
                 Some(len) => len,
@@ -188,14 +189,16 @@ impl Parser {
             at += len + 2;
         }
         self.at = 0;
+        self.restore(start, first, spans);
         Step::Request { end: at }
     }
 
+    /// Puts the words that were kept before those just found.
     #[inline]
-    fn restore(&mut self, start: usize, spans: &mut Vec<Span>) {
+    fn restore(&mut self, start: usize, first: usize, spans: &mut Vec<Span>) {
         if !self.kept.is_empty() {
-            spans.extend(self.kept.iter().map(|kept| span(start + kept.start as usize, kept.len as usize)));
-            self.kept.clear();
+            let kept = self.kept.drain(..).map(|kept| span(start + kept.start as usize, kept.len as usize));
+            spans.splice(first..first, kept);
         }
     }
 
@@ -211,18 +214,16 @@ impl Parser {
     fn inline(&mut self, bytes: &[u8], start: usize) -> Step {
         let searched = start + self.at;
         let unsearched = bytes.get(searched..).unwrap_or_default();
-        let Some(newline) = memchr::memchr(b'\n', unsearched) else {
+        let newline = memchr::memchr2(b'\n', 0, unsearched);
+        let Some(newline) = newline.filter(|at| unsearched.get(*at) == Some(&b'\n')) else {
             if bytes.len() - start > limits::INLINE_BYTES_MAX {
                 return Step::Broken(ProtocolFault::BigInline);
             }
-            self.at = bytes.len() - start;
+            self.at = newline.map_or(bytes.len() - start, |nul| searched + nul - start);
             return Step::Incomplete;
         };
         self.at = 0;
         let line = &bytes[start..searched + newline];
-        if line.len() > limits::INLINE_BYTES_MAX {
-            return Step::Broken(ProtocolFault::BigInline);
-        }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let end = searched + newline + 1;
         match split_words(line) {
@@ -316,9 +317,9 @@ fn single_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]>
     }
 }
 
-/// C's `isspace`, and the NUL at which Redis's C string ends a word.
+/// C's `isspace`.
 fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c | 0)
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c)
 }
 
 fn hex(digit: u8) -> u8 {
@@ -545,6 +546,31 @@ mod tests {
         assert_eq!(parse(&[&[b"*", &long[..]].concat()], &BOUNDS).1, Some(ProtocolFault::BigCount));
         assert_eq!(parse(&[&[b"*1\r\n$", &long[..]].concat()], &BOUNDS).1, Some(ProtocolFault::BigBulkCount));
         assert_eq!(parse(&[b"*2147483648\r\n"], &BOUNDS).1, Some(ProtocolFault::BadCount));
+        assert_eq!(parse(&[b"*2147483647\r\n"], &BOUNDS), (vec![], None));
+    }
+
+    /// A line is too long while its end has not come; where that is in the same piece, it may be longer. A NUL hides the end.
+    #[test]
+    fn inline_lines_end_as_in_redis() {
+        let long = [&b"PING "[..], &[b'x'; 70_000], b"\r\n"].concat();
+        assert_eq!(parse(&[&long], &BOUNDS).0.len(), 1);
+        assert_eq!(parse(&[&long[..66_000], &long[66_000..]], &BOUNDS).1, Some(ProtocolFault::BigInline));
+        assert_eq!(parse(&[b"PI\0NG\r\n", b"PING\r\n"], &BOUNDS), (vec![], None));
+        assert_eq!(parse(&[b"PI\0NG\r\n", &long], &BOUNDS), (vec![], Some(ProtocolFault::BigInline)));
+    }
+
+    /// Once, each piece that came touched all words that had come before.
+    #[test]
+    fn many_words_in_many_pieces_are_touched_once() {
+        const WORDS: usize = 1 << 21;
+        let bytes = [format!("*{WORDS}\r\n").into_bytes(), b"$1\r\nx\r\n".repeat(WORDS)].concat();
+        let (mut parser, mut spans) = (Parser::default(), Vec::new());
+        for end in (1000..bytes.len()).step_by(1000) {
+            assert_eq!(parser.next(&bytes[..end], 0, &mut spans, &BOUNDS), Step::Incomplete);
+            assert!(spans.is_empty());
+        }
+        assert_eq!(parser.next(&bytes, 0, &mut spans, &BOUNDS), Step::Request { end: bytes.len() });
+        assert!(spans.len() == WORDS && Args::new(&bytes, &spans).iter().all(|word| word == b"x"));
     }
 
     #[test]

@@ -24,6 +24,9 @@ const BROKEN: &[(&str, &[u8], &str)] = &[
     ("bulk length of letters", b"*1\r\n$abc\r\n", "invalid bulk length"),
     ("bulk length missing", b"*1\r\n$\r\n", "invalid bulk length"),
     ("negative bulk length", b"*1\r\n$-1\r\n", "invalid bulk length"),
+    ("more negative bulk length", b"*1\r\n$-2\r\n", "invalid bulk length"),
+    ("bulk length beyond 64 bits", b"*1\r\n$99999999999999999999\r\n", "invalid bulk length"),
+    ("multibulk length below 64 bits", b"*-9223372036854775809\r\n", "invalid multibulk length"),
     ("bulk length too large", b"*1\r\n$536870913\r\n", "invalid bulk length"),
     ("bulk length with a leading zero", b"*1\r\n$04\r\nPING\r\n", "invalid bulk length"),
 ];
@@ -63,6 +66,31 @@ fn lines_without_an_end_are_refused() {
         let _ = client.stream().write_all(&long);
         client.expect_raw(format!("-ERR Protocol error: {said}\r\n").as_bytes());
     }
+}
+
+/// The end of a line counts when it is there, wherever it is; behind a NUL it is not seen.
+#[test]
+fn inline_lines_end_where_redis_sees_the_end() {
+    let server = Server::start(&[]);
+    let long = "a".repeat(70_000);
+    let mut client = server.client();
+    client.raw(format!("ECHO {long}\r\n").as_bytes());
+    assert_eq!(client.read(), Value::bulk(&long));
+    client.raw(b"PING\r\nPI\0NG\r\nPING\r\n");
+    client.expect_raw(b"+PONG\r\n");
+    client.raw(long.as_bytes());
+    client.expect_raw(b"-ERR Protocol error: too big inline request\r\n");
+    client.expect_closed();
+}
+
+#[test]
+fn more_than_a_million_words_are_a_request() {
+    const WORDS: usize = (1 << 20) + 1;
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    client.raw(&[format!("*{WORDS}\r\n$6\r\nEXISTS\r\n").as_bytes(), &b"$1\r\nk\r\n".repeat(WORDS - 1)].concat());
+    assert_eq!(client.read(), Value::Int(0));
+    assert_eq!(client.words("PING"), Value::Simple("PONG".into()));
 }
 
 #[test]

@@ -3,12 +3,14 @@
 mod lanes;
 mod leaks;
 mod top;
+mod unread;
 
 use crate::support::client::encode;
 use crate::support::server::{free_port, info_field, run_program, run_to_end, scratch_dir};
 use crate::support::{Client, Server, Target, Value, eventually};
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 /// Refusals end with a status other than 0, at once, and say what is wrong in words an operator can act on.
@@ -39,7 +41,7 @@ fn two_servers_do_not_share_a_port() {
 fn bad_options_are_refused() {
     refuses(&["--nosuchoption", "1"], &["nosuchoption"]);
     refuses(&["--port", "abc"], &["port"]);
-    refuses(&["--port", "70000"], &["port"]);
+    refuses(&["--port", "70000"], &["port", "between 0 and 65535"]);
     refuses(&["--maxclients", "0"], &["maxclients"]);
 }
 
@@ -47,6 +49,137 @@ fn bad_options_are_refused() {
 fn an_unreadable_config_is_refused() {
     refuses(&["/nonexistent/corelane.conf"], &["/nonexistent/corelane.conf"]);
 }
+
+/// Corelane's refusals: this one line and nothing else.
+#[track_caller]
+fn refuses_in_one_line(args: &[&str], line: &str) {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    let ended = run_to_end(args);
+    assert_eq!(ended.output, format!("corelane: {line}\n"), "{args:?}");
+    assert_eq!(ended.code, Some(1), "{args:?}");
+}
+
+#[test]
+fn every_refusal_is_one_line_with_the_remedy() {
+    let dir = scratch_dir();
+    let loop_conf = dir.join("loop.conf");
+    let name = loop_conf.to_str().expect("our own path is UTF-8");
+    std::fs::write(&loop_conf, format!("port 0\ninclude {name}\n")).expect("a config file");
+    refuses_in_one_line(
+        &[name],
+        &format!("{name}:2: include: {name} would be the 16th file within another: do files include each other?"),
+    );
+    std::fs::write(&loop_conf, "include /nonexistent/y.conf\n").expect("a config file");
+    let missing = "cannot read configuration file /nonexistent/y.conf (No such file or directory)";
+    refuses_in_one_line(&[name], &format!("{name}:1: include: {missing}"));
+    refuses_in_one_line(
+        &["/nonexistent/y.conf"],
+        &format!("{missing}: give the path of a file to read, or options as --name value"),
+    );
+    refuses_in_one_line(&["--prot", "7000"], "--prot 7000: unknown option 'prot' (did you mean 'port'?)");
+    refuses_in_one_line(&["--port", "70000"], "--port 70000: argument must be between 0 and 65535 inclusive");
+    refuses_in_one_line(
+        &["--logfile", "/nonexistent/log"],
+        "cannot write logfile /nonexistent/log (No such file or directory): check the directory and its owner, or give another logfile",
+    );
+    refuses_in_one_line(
+        &["--dir", "/nonexistent"],
+        "cannot change to dir /nonexistent (No such file or directory): create it or give another dir",
+    );
+    std::fs::remove_dir_all(&dir).expect("our own folder");
+}
+
+/// A pattern includes what it matches, which may be nothing; a file stands where it is included.
+#[test]
+fn files_are_included_in_place() {
+    let dir = scratch_dir();
+    let path = |name: &str| dir.join(name).to_str().expect("our own path is UTF-8").to_owned();
+    let write = |name: &str, text: String| std::fs::write(path(name), text).expect("our own folder");
+    write("main.conf", format!("timeout 1\ninclude {}\ninclude {}\ntcp-keepalive 9\n", path("*.inc"), path("no*")));
+    write("a.inc", "timeout 2\nmaxclients 70\n".into());
+    write("b.inc", "timeout 3\ntcp-keepalive 8\n".into());
+    let server = Server::start_with_config(&dir.join("main.conf"), &[]);
+    let mut client = server.client();
+    for (name, value) in [("timeout", "3"), ("maxclients", "70"), ("tcp-keepalive", "9")] {
+        assert_eq!(client.words(&format!("CONFIG GET {name}")).items()[1], Value::bulk(value));
+    }
+    drop(server);
+    std::fs::remove_dir_all(&dir).expect("our own folder");
+}
+
+/// The kernel takes a ring apart some tens of milliseconds after its process was killed, and the listening socket with it.
+#[test]
+fn a_killed_server_can_be_started_again_at_once() {
+    let port = free_port();
+    for _ in 0..5 {
+        let mut command = Command::new(Target::program());
+        command.args(["--port", &port.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let mut clients = Vec::new();
+        // The socket of the one before takes connections until the kernel has taken its ring apart.
+        let mut answers = || {
+            let Ok(mut client) = Client::try_connect(port) else { return false };
+            let answered = client.stream().write_all(&encode(&["PING"])).is_ok()
+                && client.try_read().is_ok_and(|reply| reply == Value::Simple("PONG".into()));
+            clients.push(client);
+            answered
+        };
+        let up = eventually(|| answers() || child.try_wait().is_ok_and(|ended| ended.is_some()));
+        let answers = up && child.try_wait().is_ok_and(|ended| ended.is_none());
+        child.kill().expect("our own child");
+        let ended = child.wait_with_output().expect("our own child");
+        assert!(answers, "{}", String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()));
+    }
+}
+
+/// Through a socket; `tests/shard/protected.rs` has every kind of address.
+#[test]
+fn protected_mode_lets_in_this_machine_alone() {
+    let allowed = Command::new("unshare").args(["-rn", "true"]).status().is_ok_and(|status| status.success());
+    if !allowed {
+        eprintln!("skipped: no network namespaces here");
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/stranger.py");
+    let program = Target::program();
+    let said = |flags: &[&str]| {
+        let words = ["-rn", "/usr/bin/python3", script, program.to_str().expect("our own path is UTF-8")];
+        run_program("unshare", &[&words[..], flags].concat()).output
+    };
+    let closed = said(&[]);
+    assert!(closed.contains("127.0.0.2: +PONG") && closed.contains("192.0.2.7: -DENIED "), "{closed}");
+    let open = said(&["--protected-mode", "no"]);
+    assert!(open.contains("127.0.0.2: +PONG") && open.contains("192.0.2.7: +PONG"), "{open}");
+    let locked = said(&["--requirepass", "secret"]);
+    assert!(locked.contains("192.0.2.7: -NOAUTH "), "{locked}");
+}
+
+/// As Redis's DEBUG PANIC: what a bug leaves behind.
+#[test]
+fn a_panic_leaves_a_report_and_no_process() {
+    let mut server = Server::start(&[]);
+    let mut client = server.client();
+    client.send(&["DEBUG", "PANIC"]);
+    client.expect_closed();
+    let ended = server.exit();
+    assert_eq!(ended.signal(), Some(SIGABRT), "{ended:?}:\n{}", server.output());
+    if Target::from_env() == Target::Corelane {
+        let said = server.output();
+        for part in [
+            "BUG REPORT START",
+            "panicked in thread lane-0 at src/",
+            "DEBUG PANIC",
+            "src/command/server.rs",
+            "BUG REPORT END",
+        ] {
+            assert!(said.contains(part), "{part:?} is missing in:\n{said}");
+        }
+    }
+}
+
+const SIGABRT: i32 = 6;
 
 #[test]
 fn a_bad_line_is_refused_with_its_place() {
@@ -205,6 +338,27 @@ fn too_little_lockable_memory_is_refused_with_the_remedy() {
     refuses_under("prlimit", &["--memlock=65536:65536"], &["memlock", "ulimit -l"]);
 }
 
+#[test]
+fn too_few_open_files_are_refused_with_the_remedy() {
+    refuses_under("prlimit", &["--nofile=8:8"], &["corelane: the limit of open files is 8,", "ulimit -n"]);
+}
+
+/// Raising `maxclients` raises the limit of open files; what that does not allow is refused in Redis's words.
+#[test]
+fn maxclients_beyond_the_open_files_is_refused() {
+    let server = Server::start(&["--maxclients", "100"]);
+    let mut client = server.client();
+    let Value::Error(said) = client.words("CONFIG SET timeout 5 maxclients 4000000000") else {
+        panic!("too many clients")
+    };
+    let expected = "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to \
+                    handle the specified number of clients, try with ";
+    assert!(said.strip_prefix(expected).is_some_and(|number| number.parse::<u64>().is_ok()), "{said}");
+    assert_eq!(client.words("CONFIG GET maxclients").items()[1], Value::bulk("100"));
+    assert_eq!(client.words("CONFIG GET timeout").items()[1], Value::bulk("0"));
+    assert_eq!(client.words("CONFIG SET maxclients 150"), Value::ok());
+}
+
 /// The limit is raised as far as allowed, and what is still missing is said.
 #[test]
 fn open_files_follow_maxclients() {
@@ -260,6 +414,25 @@ fn the_lane_follows_its_options() {
     let mut newcomer = server.client();
     let inherited = keepalive_ticks(&mut newcomer);
     assert!(inherited.is_some_and(|ticks| ticks <= 700), "{inherited:?}");
+}
+
+/// What `ss` calls Send-Q of a listening socket is how many connections may wait to be accepted, up to the kernel's own bound.
+#[test]
+fn the_backlog_is_as_wanted() {
+    let somaxconn = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("the kernel's bound");
+    for wanted in [None, Some("77")] {
+        let flags: Vec<&str> = wanted.iter().flat_map(|wanted| ["--tcp-backlog", wanted]).collect();
+        let server = Server::start(&flags);
+        let filter = format!("sport = :{}", server.port);
+        let Ok(output) = Command::new("ss").args(["-Hltn", &filter]).output() else {
+            eprintln!("skipped: no ss");
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let backlog: u32 = text.split_whitespace().nth(2).and_then(|field| field.parse().ok()).expect(&text);
+        let expected = wanted.unwrap_or("511").parse::<u32>().expect("a number");
+        assert_eq!(backlog, expected.min(somaxconn.trim().parse().expect("a number")), "{text}");
+    }
 }
 
 /// Hundredths of a second until the kernel's next probe on the server's side of `client`, out of the table of sockets.

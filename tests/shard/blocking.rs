@@ -45,6 +45,7 @@ impl World {
                 stopwatch: || 0,
                 process: Default::default,
                 journal: None,
+                room_for_clients: |wanted, _| wanted,
                 cpu_time_ns: || 0,
                 planted: None,
                 trace: false,
@@ -495,5 +496,25 @@ fn what_follows_a_wait_runs_after_it_and_once() {
         let reply = world.reply(0, waiter).expect("served");
         let expected: String = (1..=100).map(|n| format!(":{n}\r\n")).collect();
         assert_eq!(reply, format!("*2\r\n$1\r\nk\r\n$1\r\n1\r\n{expected}"));
+    }
+}
+
+/// WAIT waits for no key: once, each one that waited left its request with the shard for good.
+#[test]
+fn a_wait_for_replicas_leaves_nothing() {
+    let mut driver = super::Driver::new();
+    let conn = driver.connect();
+    for way_out in ["time", "gone"] {
+        driver.shard.feed(conn, &request(&["WAIT", "1", "10"]));
+        assert!(!driver.shard.is_quiet());
+        if way_out == "time" {
+            driver.now.mono_ns += 20 * MILLI_NS;
+            driver.turn();
+            assert_eq!(driver.replies(conn), b":0\r\n");
+        } else {
+            driver.shard.closed(conn);
+        }
+        driver.turn();
+        assert!(driver.shard.is_quiet(), "{way_out}");
     }
 }

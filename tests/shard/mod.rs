@@ -6,8 +6,10 @@ mod effects;
 mod foresight;
 mod gather;
 mod instructions;
+mod protected;
 mod slices;
 mod stages;
+mod unread;
 
 use corelane::admin::info::Identity;
 use corelane::base::time::Now;
@@ -31,6 +33,7 @@ impl Driver {
             stopwatch: || 0,
             process: Default::default,
             journal: None,
+            room_for_clients: |wanted, _| wanted,
             cpu_time_ns: || 0,
             planted: None,
             trace: false,

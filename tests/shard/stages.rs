@@ -42,6 +42,8 @@ impl World {
                 cpu_time_ns: || 0,
                 trace: false,
                 planted: None,
+                journal: None,
+                room_for_clients: |wanted, _| wanted,
             });
             let address = "127.0.0.1:1".parse().expect("an address");
             let opening = Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false };

@@ -60,7 +60,7 @@ fn number_from_env(name: &str) -> Option<u64> {
 }
 
 /// New seeds with every commit, the same ones for everybody who tests it.
-fn first_seed() -> u64 {
+pub(crate) fn first_seed() -> u64 {
     let head =
         std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let head = head.map(|output| output.stdout).unwrap_or_default();

@@ -582,6 +582,7 @@ pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config, planted
         stopwatch: || 0,
         process: Default::default,
         journal: None,
+        room_for_clients: |wanted, _| wanted,
         cpu_time_ns: || 0,
         planted,
         trace: true,
