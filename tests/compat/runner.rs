@@ -17,8 +17,18 @@ struct Answerer {
     port: u16,
     target: Target,
     version: (u32, u32),
-    lanes: Option<&'static str>,
+    kind: Kind,
 }
+
+/// What kind of server is asked.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    /// `None`: another server.
+    lanes: Option<&'static str>,
+    journal: bool,
+}
+
+const JOURNAL: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 /// How many lanes the server has: alone, and so many that keys of a case lie on several.
 const LANES: [&str; 2] = ["1", "3"];
@@ -30,13 +40,15 @@ pub(super) fn run_family(name: &str, text: &str) {
     let mut failures = Vec::new();
     let is_for_node = |case: &&Case| case.marks.contains(&Mark::ShardPort);
     let (at_node, plain): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(is_for_node);
-    let lanes: &[Option<&'static str>] = match Target::from_env() {
-        Target::Redis => &[None],
-        Target::Corelane => &LANES.map(Some),
+    let kinds = match Target::from_env() {
+        Target::Redis => vec![Kind { lanes: None, journal: false }],
+        Target::Corelane => {
+            [false, true].map(|journal| LANES.map(|lanes| Kind { lanes: Some(lanes), journal })).concat()
+        }
     };
-    for lanes in lanes {
-        run_cases(name, &plain, || Answerer::new(*lanes), &mut failures);
-        run_cases(name, &at_node, || Answerer::node(*lanes), &mut failures);
+    for kind in kinds {
+        run_cases(name, &plain, || Answerer::new(kind), &mut failures);
+        run_cases(name, &at_node, || Answerer::node(kind), &mut failures);
     }
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
@@ -52,28 +64,30 @@ fn run_cases(name: &str, cases: &[&Case], start: impl Fn() -> Answerer, failures
                 continue;
             }
             if let Err(why) = run_case(answerer.port, case, dialect) {
-                failures.push(format!(
-                    "cases/{name}.case, {:?}, {dialect:?}, lanes {}: {why}",
-                    case.name,
-                    answerer.lanes.unwrap_or("of another server")
-                ));
+                failures.push(format!("cases/{name}.case, {:?}, {dialect:?}, {:?}: {why}", case.name, answerer.kind));
             }
         }
     }
 }
 
+impl Kind {
+    fn flags(self) -> Vec<&'static str> {
+        if self.journal { JOURNAL.to_vec() } else { Vec::new() }
+    }
+}
+
 impl Answerer {
-    fn new(lanes: Option<&'static str>) -> Self {
-        let server = Server::start(&lanes.map_or(vec![], |lanes| vec!["--lanes", lanes]));
-        Self::of(server, lanes)
+    fn new(kind: Kind) -> Self {
+        let lanes = kind.lanes.map_or(vec![], |lanes| vec!["--lanes", lanes]);
+        Self::of(Server::start(&[lanes, kind.flags()].concat()), kind)
     }
 
     /// One that is asked as a node of a cluster.
-    fn node(lanes: Option<&'static str>) -> Self {
-        let Some(lanes) = lanes else { return Self::redis_node() };
-        let port = consecutive_free_ports(LANES[1].parse().expect("a number"));
-        let server = Server::start(&["--lanes", lanes, "--shard-port", &port.to_string()]);
-        Self { port, ..Self::of(server, Some(lanes)) }
+    fn node(kind: Kind) -> Self {
+        let Some(lanes) = kind.lanes else { return Self::redis_node() };
+        let port = consecutive_free_ports(LANES[1].parse().expect("a number")).to_string();
+        let server = Server::start(&[vec!["--lanes", lanes, "--shard-port", &port], kind.flags()].concat());
+        Self { port: port.parse().expect("a port"), ..Self::of(server, kind) }
     }
 
     /// Redis as the only node, so that it knows no address of its own but the one it is told.
@@ -82,21 +96,23 @@ impl Answerer {
         let mut client = server.client();
         assert_eq!(client.words("CLUSTER ADDSLOTSRANGE 0 16383"), Value::ok());
         assert!(eventually(|| client.words("CLUSTER INFO").text().contains("cluster_state:ok")));
-        Self::of(server, None)
+        Self::of(server, Kind { lanes: None, journal: false })
     }
 
-    fn of(server: Server, lanes: Option<&'static str>) -> Self {
+    fn of(server: Server, kind: Kind) -> Self {
         let version = info_field(&mut server.client(), "redis_version");
         let version = script::parse_version(&version).expect("redis_version is a version");
-        Self { port: server.port, _server: server, target: Target::from_env(), version, lanes }
+        Self { port: server.port, _server: server, target: Target::from_env(), version, kind }
     }
 
     fn answers(&self, case: &Case) -> bool {
         case.marks.iter().all(|mark| match mark {
             Mark::Since(major, minor) => self.version >= (*major, *minor),
             Mark::CorelaneOnly => self.target == Target::Corelane,
-            Mark::OneLane => self.lanes != Some(LANES[1]),
-            Mark::SeveralLanes => self.lanes == Some(LANES[1]),
+            Mark::OneLane => self.kind.lanes != Some(LANES[1]),
+            Mark::SeveralLanes => self.kind.lanes == Some(LANES[1]),
+            Mark::NoJournal => !self.kind.journal,
+            Mark::Journal => self.kind.journal,
             Mark::Resp2Only | Mark::ShardPort => true,
         })
     }

@@ -34,6 +34,9 @@ pub(crate) enum Mark {
     CorelaneOnly,
     Resp2Only,
     OneLane,
+    /// Not with a journal, or with one only.
+    NoJournal,
+    Journal,
     SeveralLanes,
     ShardPort,
 }
@@ -113,6 +116,8 @@ fn parse_mark(mark: &str) -> Result<Mark, String> {
         None if mark == "corelane" => Ok(Mark::CorelaneOnly),
         None if mark == "resp2" => Ok(Mark::Resp2Only),
         None if mark == "onelane" => Ok(Mark::OneLane),
+        None if mark == "nojournal" => Ok(Mark::NoJournal),
+        None if mark == "journal" => Ok(Mark::Journal),
         None if mark == "lanes" => Ok(Mark::SeveralLanes),
         None if mark == "shardport" => Ok(Mark::ShardPort),
         Some(("since", version)) => {
