@@ -18,6 +18,7 @@
 
 mod clients;
 mod compat;
+mod crash;
 mod fuzz;
 mod linear;
 mod process;

@@ -7,6 +7,9 @@
 //! ```
 //!
 //! Both go through the lane's ring and complete like anything else; where the kernel must block, a worker of the ring does.
+//!
+//! A build with assertions can lose what a power failure would lose: with `CORELANE_DISK=lossy` what was not synced stays in memory, and dies with
+//! the process; with `forgetful` one sync in ten says that it is done and is not, which the crash tests must find out.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -22,6 +25,31 @@ pub(super) struct Disk {
     /// The write in flight is followed by a sync.
     syncs: bool,
     spare: Vec<u8>,
+    fidelity: Fidelity,
+    /// What a lossy disk has not written.
+    held: Vec<u8>,
+    writes: u32,
+}
+
+/// Whether the disk keeps what it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fidelity {
+    Real,
+    Lossy,
+    Forgetful,
+}
+
+impl Fidelity {
+    fn of_build() -> Self {
+        if !cfg!(debug_assertions) {
+            return Self::Real;
+        }
+        match std::env::var("CORELANE_DISK").as_deref() {
+            Ok("lossy") => Self::Lossy,
+            Ok("forgetful") => Self::Forgetful,
+            _ => Self::Real,
+        }
+    }
 }
 
 /// What came of a completion.
@@ -38,7 +66,8 @@ const SPARE_BYTES_MAX: usize = 1 << 20;
 impl Disk {
     /// Writes from the beginning of an empty file on.
     pub(super) fn new(file: File) -> Self {
-        Self { file, offset: 0, syncs: false, spare: Vec::new() }
+        let fidelity = Fidelity::of_build();
+        Self { file, offset: 0, syncs: false, spare: Vec::new(), fidelity, held: Vec::new(), writes: 0 }
     }
 
     /// An empty buffer for the next write.
@@ -53,6 +82,7 @@ impl Disk {
 
     /// Starts a write, of nothing if only what was written before is to be synced.
     pub(super) fn write(&mut self, ring: &mut Ring, bytes: Vec<u8>, sync: Sync) {
+        let Some(bytes) = self.lose(bytes, sync) else { return ring.nothing() };
         let fd = self.file.as_raw_fd();
         self.syncs = sync == Sync::All;
         if bytes.is_empty() {
@@ -84,6 +114,17 @@ impl Disk {
 
     pub(super) fn synced(&self, errno: i32) -> Outcome {
         if errno == 0 { Outcome::Done } else { Outcome::Failed { errno } }
+    }
+
+    /// What of these bytes, and of those before them, is written now; `None`: nothing is.
+    fn lose(&mut self, bytes: Vec<u8>, sync: Sync) -> Option<Vec<u8>> {
+        if self.fidelity == Fidelity::Real {
+            return Some(bytes);
+        }
+        self.writes += 1;
+        self.held.extend_from_slice(&bytes);
+        let forgets = self.fidelity == Fidelity::Forgetful && self.writes.is_multiple_of(10);
+        (sync != Sync::No && !forgets).then(|| std::mem::take(&mut self.held))
     }
 
     fn take_back(&mut self, ring: &mut Ring, write: WriteId) {

@@ -133,6 +133,59 @@ impl Drop for Server {
     }
 }
 
+/// A server that is killed and started again in the same place.
+pub(crate) struct Crashing {
+    pub(crate) port: u16,
+    dir: PathBuf,
+    flags: Vec<String>,
+    env: (String, String),
+    child: Option<Child>,
+}
+
+impl Crashing {
+    pub(crate) fn new(port: u16, flags: &[&str], env: (&str, &str)) -> Self {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        Self { port, dir: scratch_dir(), flags, env: (env.0.to_owned(), env.1.to_owned()), child: None }
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) fn start(&mut self) {
+        let mut command = Command::new(Target::program());
+        command.args(["--port", &self.port.to_string(), "--dir"]).arg(&self.dir).args(&self.flags);
+        command.env(&self.env.0, &self.env.1);
+        self.child = Some(spawn_logged(&mut command, &self.dir));
+        let mut last = String::new();
+        let up = eventually(|| {
+            let answer = Client::try_connect(self.port).and_then(|mut client| {
+                client.raw(b"*1\r\n$6\r\nDBSIZE\r\n");
+                client.try_read()
+            });
+            last = format!("{answer:?}");
+            matches!(answer, Ok(Value::Int(_)))
+        });
+        assert!(up, "it does not come up, {last}:\n{}", read_log(&self.dir));
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("our own child");
+        child.wait().expect("our own child");
+    }
+}
+
+impl Drop for Crashing {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.kill();
+        }
+        if std::thread::panicking() {
+            eprintln!("server output:\n{}", read_log(&self.dir));
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
 /// One field of INFO, asked on this connection.
 pub(crate) fn info_field(client: &mut Client, field: &str) -> String {
     let Value::Bulk(text) = client.words("INFO everything") else { panic!("INFO is a bulk string") };

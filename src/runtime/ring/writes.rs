@@ -68,6 +68,11 @@ impl Ring {
         self.push(entry.user_data(word(op::SYNC, 0, 0)));
     }
 
+    /// Does nothing, and says so as a sync would.
+    pub(in crate::runtime) fn nothing(&mut self) {
+        self.push(opcode::Nop::new().build().user_data(word(op::SYNC, 0, 0)));
+    }
+
     fn push_write(&mut self, place: u32) {
         let entry = self.writes.get_mut(place).expect("queued writes are in the slab").entry();
         self.push(entry.user_data(word(op::WRITE, 0, place)));

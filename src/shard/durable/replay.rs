@@ -20,12 +20,15 @@ impl Shard {
     pub fn repeat(&mut self, effects: Effects<'_>) -> Result<(), String> {
         let mut spans = std::mem::take(&mut self.spans);
         let mut outcome = Ok(());
+        // What is in the journal already is not written again.
+        let recording = std::mem::take(&mut self.store.effects.recording);
         let repeated = effects.each(&mut spans, |db, args| {
             if outcome.is_ok() {
                 outcome = self.repeat_one(db, args);
             }
         });
         self.spans = spans;
+        self.store.effects.recording = recording;
         repeated.map_err(|bad| bad.words())?;
         outcome
     }

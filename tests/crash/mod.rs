@@ -1,0 +1,225 @@
+//! The real server, killed at any moment, keeps what it has acknowledged.
+//!
+//! ```text
+//!  writers  SET own 7   INCR own   MSET one n other n   MULTI .. EXEC      each knows what was sent last and what was acknowledged last
+//!  readers  GET own                                                         and what they were shown
+//!     SIGKILL at a random moment; what was not synced is gone: the disk is lossy (src/runtime/disk.rs)
+//!  restart  acknowledged <= found <= sent, shown <= found, of each pair both or none
+//! ```
+//!
+//! `CORELANE_CRASH_KILLS` makes it longer. A disk that forgets one sync in ten must be found out, or these tests prove nothing.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::client::encode;
+use crate::support::server::{Crashing, free_port};
+
+/// Writers of each kind.
+const WRITERS: usize = 3;
+
+/// What one writer knows of its number.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The last that was sent, acknowledged or not.
+    sent: u64,
+    /// The last that was acknowledged.
+    sure: u64,
+}
+
+/// What is written, by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One key.
+    Single,
+    /// Two keys, which lie on different lanes if there are several, by one MSET.
+    Pair,
+    /// The same by EXEC, with an INCR beside.
+    Exec,
+}
+
+const KINDS: [Kind; 3] = [Kind::Single, Kind::Pair, Kind::Exec];
+
+/// A connection that may break at any moment.
+struct Wire(TcpStream);
+
+impl Wire {
+    fn connect(port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self(stream))
+    }
+
+    fn send(&mut self, words: &[&[u8]]) -> io::Result<()> {
+        self.0.write_all(&encode(words))
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while !line.ends_with(b"\r\n") {
+            self.0.read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    fn number(&mut self, key: &str) -> io::Result<u64> {
+        self.send(&[b"GET", key.as_bytes()])?;
+        let head = self.line()?;
+        if head == "$-1" {
+            return Ok(0);
+        }
+        assert!(head.starts_with('$'), "GET {key} says {head}");
+        Ok(self.line()?.parse().expect("a number was written"))
+    }
+}
+
+fn keys(kind: Kind, writer: usize) -> [String; 2] {
+    let name = format!("{kind:?}{writer}").to_lowercase();
+    [format!("{name}:one"), format!("{name}:other")]
+}
+
+/// Writes numbers that grow until the server is gone.
+fn write(port: u16, kind: Kind, writer: usize, known: &mut Known) -> io::Result<()> {
+    let mut wire = Wire::connect(port)?;
+    let [one, other] = keys(kind, writer);
+    loop {
+        let next = known.sent + 1;
+        let text = next.to_string();
+        let (text, one, other) = (text.as_bytes(), one.as_bytes(), other.as_bytes());
+        known.sent = next;
+        match kind {
+            Kind::Single => {
+                wire.send(&[b"SET", one, text])?;
+                assert_eq!(wire.line()?, "+OK");
+            }
+            Kind::Pair => {
+                wire.send(&[b"MSET", one, text, other, text])?;
+                assert_eq!(wire.line()?, "+OK");
+            }
+            Kind::Exec => {
+                wire.send(&[b"MULTI"])?;
+                wire.send(&[b"SET", one, text])?;
+                wire.send(&[b"INCR", other])?;
+                wire.send(&[b"EXEC"])?;
+                let lines: Vec<String> = (0..6).map(|_| wire.line()).collect::<io::Result<_>>()?;
+                assert_eq!(lines[..5], ["+OK", "+QUEUED", "+QUEUED", "*2", "+OK"]);
+                assert_eq!(lines[5], format!(":{next}"));
+            }
+        }
+        known.sure = next;
+    }
+}
+
+/// Reads what others write; the last it was shown.
+fn read(port: u16, kind: Kind, writer: usize, shown: &mut [u64; 2]) -> io::Result<()> {
+    let mut wire = Wire::connect(port)?;
+    loop {
+        for (key, shown) in keys(kind, writer).iter().zip(&mut *shown) {
+            let found = wire.number(key)?;
+            assert!(found >= *shown, "{key} went from {shown} back to {found}");
+            *shown = found;
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Story {
+    known: Known,
+    shown: [u64; 2],
+}
+
+/// Lets the load run for so long, kills the server, and returns when all clients have noticed.
+fn run_and_kill(server: &mut Crashing, millis: u64, stories: &mut [(Kind, usize, Story)]) {
+    let (port, over) = (server.port, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for (kind, writer, Story { known, shown }) in stories {
+            let (kind, writer, over) = (*kind, *writer, &over);
+            scope.spawn(move || assert_over(write(port, kind, writer, known), over));
+            scope.spawn(move || assert_over(read(port, kind, writer, shown), over));
+        }
+        std::thread::sleep(Duration::from_millis(millis));
+        over.store(true, Ordering::SeqCst);
+        server.kill();
+    });
+}
+
+fn assert_over(ended: io::Result<()>, over: &AtomicBool) {
+    assert!(over.load(Ordering::SeqCst), "the server let a client go: {ended:?}");
+}
+
+/// What is wrong with what was found after the restart.
+fn judge(port: u16, stories: &mut [(Kind, usize, Story)]) -> Vec<String> {
+    let mut wire = Wire::connect(port).expect("it is up");
+    let mut wrong = Vec::new();
+    for (kind, writer, story) in stories {
+        let keys = keys(*kind, *writer);
+        let found = [0, 1].map(|i| wire.number(&keys[i]).expect("it answers"));
+        let Story { known, shown } = *story;
+        let pair = if *kind == Kind::Single { [found[0]; 2] } else { found };
+        if pair[0] != pair[1] {
+            wrong.push(format!("{keys:?} are {found:?}: half a transaction"));
+        }
+        if found[0] < known.sure {
+            wrong.push(format!("{} is {}, but {} was acknowledged", keys[0], found[0], known.sure));
+        }
+        if found[0] > known.sent {
+            wrong.push(format!("{} is {}, but at most {} was sent", keys[0], found[0], known.sent));
+        }
+        for (key, (found, shown)) in keys.iter().zip(found.iter().zip(shown)) {
+            if *found < shown {
+                wrong.push(format!("{key} is {found}, but {shown} was shown"));
+            }
+        }
+        *story = Story { known: Known { sent: found[0], sure: found[0] }, shown: found };
+        if *kind == Kind::Single {
+            story.shown[1] = 0;
+        }
+    }
+    wrong
+}
+
+/// Kills a server so often; the first faults that were found.
+fn crash(lanes: &str, fsync: &str, disk: &str, kills: u32) -> Vec<String> {
+    let flags = ["--lanes", lanes, "--appendonly", "yes", "--appendfsync", fsync];
+    let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", disk));
+    let mut stories: Vec<(Kind, usize, Story)> =
+        KINDS.iter().flat_map(|kind| (0..WRITERS).map(|writer| (*kind, writer, Story::default()))).collect();
+    let mut moment = 7_u64;
+    for kill in 0..kills {
+        server.start();
+        let wrong = judge(server.port, &mut stories);
+        if !wrong.is_empty() {
+            return wrong.into_iter().map(|what| format!("after {kill} kills: {what}")).collect();
+        }
+        moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        run_and_kill(&mut server, 5 + (moment >> 33) % 90, &mut stories);
+    }
+    server.start();
+    let done: u64 = stories.iter().map(|(.., story)| story.known.sure).sum();
+    assert!(done > u64::from(kills), "hardly anything was written: {done}");
+    judge(server.port, &mut stories)
+}
+
+fn kills(bounded: u32) -> u32 {
+    std::env::var("CORELANE_CRASH_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(bounded)
+}
+
+#[test]
+fn one_lane_loses_nothing_that_it_acknowledged() {
+    assert_eq!(crash("1", "always", "lossy", kills(60)), Vec::<String>::new());
+}
+
+#[test]
+fn several_lanes_lose_nothing_that_they_acknowledged() {
+    assert_eq!(crash("3", "always", "lossy", kills(140)), Vec::<String>::new());
+}
+
+#[test]
+fn a_disk_that_forgets_is_found_out() {
+    let found = crash("3", "always", "forgetful", 40);
+    assert!(!found.is_empty(), "a sync that does not happen must show");
+}
