@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use hashbrown::HashSet;
 
 use super::log::{Level, say};
+use crate::base::lanes::Lanes;
 use crate::persist::Position;
 use crate::persist::block::Origin;
 use crate::persist::cut::{Share, Streams};
@@ -44,6 +45,16 @@ pub(super) struct Archive {
     #[expect(dead_code, reason = "its lock is what it is for")]
     pub(super) lock: File,
     pub(super) lanes: Vec<LaneFiles>,
+    /// What another number of lanes has written, and then all of it: to be loaded before anybody is served.
+    pub(super) apart: Vec<Group>,
+}
+
+/// Volumes that the same number of lanes has written, one after the other.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) lanes: Lanes,
+    /// For each of those lanes.
+    pub(super) streams: Vec<Vec<Part>>,
 }
 
 /// What one lane begins with.
@@ -74,7 +85,13 @@ impl Archive {
         let lock = make_directory(&wish.dir).and_then(|()| lock(&wish.dir))?;
         let mut manifest = read_manifest(&wish.dir)?;
         seal(wish, &mut manifest)?;
-        let load = parts(wish, &manifest)?;
+        let mut groups = groups(wish, &manifest)?;
+        // What this many lanes have written each lane loads for itself.
+        let load = match &mut groups[..] {
+            [] => vec![Vec::new(); usize::from(wish.lanes)],
+            [only] if only.lanes.count() == wish.lanes => std::mem::take(&mut groups.remove(0).streams),
+            _ => vec![Vec::new(); usize::from(wish.lanes)],
+        };
         let start = next_start(wish, &manifest);
         let volume =
             Volume { kind: Kind::Log, number: manifest.next_number(), id: random()?, from: start.clone(), to: None };
@@ -86,7 +103,7 @@ impl Archive {
         let lanes = (0..).zip(files).zip(start).zip(load);
         let lanes =
             lanes.map(|(((lane, file), start), load)| LaneFiles { file, origin: volume.origin(lane), start, load });
-        Ok(Self { lock, lanes: lanes.collect() })
+        Ok(Self { lock, lanes: lanes.collect(), apart: groups })
     }
 }
 
@@ -303,20 +320,27 @@ pub(super) fn damaged(path: &Path, damage: &crate::persist::stream::Damage) -> R
     )
 }
 
-/// What each lane has to load.
-fn parts(wish: &Wish, manifest: &Manifest) -> Result<Vec<Vec<Part>>, Refusal> {
-    let mut all = vec![Vec::new(); usize::from(wish.lanes)];
+/// What is to be loaded, in its order.
+fn groups(wish: &Wish, manifest: &Manifest) -> Result<Vec<Group>, Refusal> {
+    let mut groups: Vec<Group> = Vec::new();
     for volume in &manifest.volumes {
-        for lane in 0..volume.lanes() {
-            let path = wish.dir.join(volume.file_name(lane));
-            let bytes = fs::metadata(&path).map_err(|error| format!("cannot read {} ({error})", path.display()))?.len();
-            let to = volume.to.as_ref().map_or(Position::MAX, |to| to[usize::from(lane)]);
-            let from = volume.from[usize::from(lane)];
-            let part = Part { path, bytes, origin: volume.origin(lane), from, to };
-            all[usize::from(lane % wish.lanes)].push(part);
+        let lanes = Lanes::new(volume.lanes());
+        if groups.last().is_none_or(|group| group.lanes != lanes) {
+            groups.push(Group { lanes, streams: lanes.all().map(|_| Vec::new()).collect() });
+        }
+        let group = groups.last_mut().expect("just looked at");
+        for (lane, stream) in (0..).zip(&mut group.streams) {
+            stream.push(part(wish, volume, lane)?);
         }
     }
-    Ok(all)
+    Ok(groups)
+}
+
+fn part(wish: &Wish, volume: &Volume, lane: u16) -> Result<Part, Refusal> {
+    let path = wish.dir.join(volume.file_name(lane));
+    let bytes = fs::metadata(&path).map_err(|error| format!("cannot read {} ({error})", path.display()))?.len();
+    let to = volume.to.as_ref().map_or(Position::MAX, |to| to[usize::from(lane)]);
+    Ok(Part { path, bytes, origin: volume.origin(lane), from: volume.from[usize::from(lane)], to })
 }
 
 /// Where the streams go on.

@@ -38,14 +38,16 @@ use super::loader::{Loader, Together};
 use super::log::{Level, plain, say};
 use super::mesh::{Mesh, mesh};
 use super::ports::{Door, Ports};
+use super::regroup;
 use super::ring::{Ring, RingRefusal, RingSizes};
 use super::spin::{Poll, Spin};
 use super::stop::Stopper;
 use super::sys;
 use super::turn::{Lane, Outfit, Post};
+use crate::base::lanes::Lanes;
 use crate::persist::Position;
 use crate::persist::block::Origin;
-use crate::shard::{Shard, ShardId};
+use crate::shard::{Moving, Shard, ShardId};
 
 /// glommio registers this much for file I/O per lane; lanes leave files to the keeper.
 const GLOMMIO_IO_BYTES: usize = 64 << 10;
@@ -204,6 +206,8 @@ impl From<RingRefusal> for BootError {
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     pub lane: ShardId,
+    /// Of so many.
+    pub lanes: Lanes,
     pub stream: Option<Stream>,
 }
 
@@ -245,6 +249,7 @@ fn stopper() -> Result<Stopper, BootError> {
 /// What a lane's thread needs to begin.
 struct Birth {
     id: ShardId,
+    lanes: Lanes,
     cpu: CoreId,
     sizes: RingSizes,
     poll: Poll,
@@ -257,6 +262,8 @@ struct Birth {
     census: Census,
     files: Option<LaneFiles>,
     together: Together,
+    /// Keys that were loaded before.
+    moving: Moving,
 }
 
 /// What it is told when all are ready.
@@ -283,7 +290,7 @@ fn serve(
     provide_descriptors(&settings)?;
     let mut births = births(&settings, &stopper, signals)?;
     let ports = bind_patiently(&settings)?;
-    let _archive = open_archive(&settings, &mut births)?;
+    let _archive = open_archive(&settings, &mut births, &make_shard)?;
     let make_shard = Arc::new(make_shard);
     let (report, reports) = channel();
     let mut starts = Vec::new();
@@ -323,6 +330,7 @@ fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::F
     let shared = mesh(settings.lanes).into_iter().zip(doorbells(settings.lanes)).zip(departures(settings.lanes));
     let birth = |((cpu, lane), ((mesh, doorbell), departure))| Birth {
         id: ShardId(lane),
+        lanes: Lanes::new(u16::try_from(settings.lanes).unwrap_or(u16::MAX)),
         cpu,
         sizes,
         poll: settings.poll,
@@ -335,13 +343,18 @@ fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::F
         departure,
         census: census.clone(),
         files: None,
+        moving: Moving::default(),
         together: Together::new(0, 0),
     };
     Ok(cpus.into_iter().zip(0..).zip(shared).map(birth).collect())
 }
 
 /// Opens the journal's directory and hands its files out; it stays locked while what is returned lives.
-fn open_archive(settings: &Settings, births: &mut [Birth]) -> Result<Option<Archive>, BootError> {
+fn open_archive(
+    settings: &Settings,
+    births: &mut [Birth],
+    make_shard: &impl Fn(Place) -> Shard,
+) -> Result<Option<Archive>, BootError> {
     let Some(JournalSettings { dir, load_truncated }) = settings.journal.clone() else { return Ok(None) };
     let lanes = u16::try_from(settings.lanes).map_err(|_| BootError::Lanes)?;
     let mut archive = Archive::open(&Wish { dir, lanes, load_truncated }).map_err(BootError::Journal)?;
@@ -349,6 +362,13 @@ fn open_archive(settings: &Settings, births: &mut [Birth]) -> Result<Option<Arch
     let together = Together::new(settings.lanes, bytes);
     for (birth, files) in births.iter_mut().zip(archive.lanes.drain(..)) {
         (birth.files, birth.together) = (Some(files), together.clone());
+    }
+    let groups = std::mem::take(&mut archive.apart);
+    if !groups.is_empty() {
+        say(Level::Notice, "The journal was written by another number of lanes: loading it before serving anybody");
+        let make = |lane, lanes| make_shard(Place { lane, lanes, stream: None });
+        let moving = regroup::load(groups, Lanes::new(lanes), make).map_err(BootError::Journal)?;
+        births.iter_mut().zip(moving).for_each(|(birth, moving)| birth.moving = moving);
     }
     Ok(Some(archive))
 }
@@ -475,7 +495,8 @@ fn live(
         glommio::timer::sleep(Duration::from_millis(1)).await;
         let ready = Report::Ready { lane: birth.id, ring: ring.fd() };
         let stream = birth.files.as_ref().map(|files| Stream { origin: files.origin, start: files.start });
-        let shard = make_shard(Place { lane: birth.id, stream });
+        let mut shard = make_shard(Place { lane: birth.id, lanes: birth.lanes, stream });
+        shard.adopt(birth.moving);
         let (disk, loader) = match birth.files {
             Some(LaneFiles { file, load, .. }) => (Some(Disk::new(file)), Some(Loader::new(load, birth.together))),
             None => (None, None),

@@ -21,6 +21,7 @@ pub mod log;
 mod mesh;
 mod ports;
 mod process;
+mod regroup;
 mod ring;
 #[cfg(test)]
 mod ring_tests;

@@ -80,7 +80,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
     let identity = identity(&settings, args)?;
     let seed = seed()?;
     boot(settings, move |place| {
-        let identity = Identity { lane: place.lane.0, ..identity.clone() };
+        let identity = Identity { lane: place.lane.0, lanes: place.lanes.count(), ..identity.clone() };
         let fsync = config.journal_fsync();
         let journal = place.stream.zip(fsync).map(|(Stream { origin, start }, fsync)| Keeping { origin, start, fsync });
         Shard::new(Setup {

@@ -48,7 +48,7 @@ pub use crate::command::clients::{ConnId, Opening};
 pub use crate::command::order::Order;
 pub use durable::Keeping;
 pub use durable::journal::Sync;
-pub use durable::replay::Loading;
+pub use durable::replay::{Loading, Moving};
 pub use message::Parcel;
 pub use planted::Planted;
 

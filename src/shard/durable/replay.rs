@@ -2,11 +2,14 @@
 //! by its own record.
 
 use super::super::Shard;
-use crate::base::lanes::ShardId;
+use crate::base::lanes::{Lanes, ShardId};
 use crate::base::time::Millis;
 use crate::command::Caller;
 use crate::persist::record::Effects;
+use crate::store::Key;
+use crate::store::entry::Entry;
 use crate::types::Progress;
+use crate::types::dict::Cursor;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -60,12 +63,61 @@ impl Shard {
         }
     }
 
+    /// All keys of this shard, by the lane of so many that is to own them. Nothing is left to anybody else.
+    pub fn hand_over(mut self, lanes: Lanes) -> Vec<Moving> {
+        let mut moving: Vec<Moving> = lanes.all().map(|_| Moving::default()).collect();
+        let databases = (0..self.store.databases()).filter_map(|db| u8::try_from(db).ok());
+        for db in databases {
+            let mut cursor = Cursor::START;
+            loop {
+                let mut names: Vec<Box<[u8]>> = Vec::new();
+                let next = self.store.db(db).scan(cursor, NAMES_AT_ONCE, Millis::default(), |entry| {
+                    names.push(entry.key().into());
+                });
+                for name in names {
+                    let key = Key { bytes: &name, hash: self.store.hash_key.key(&name) };
+                    let entry = self.store.take(db, key, Millis::default()).expect("it was just seen");
+                    moving[lanes.owner(key.hash.slot()).index()].0.push((db, name, entry));
+                }
+                match next {
+                    next if next == Cursor::START => break,
+                    next => cursor = next,
+                }
+            }
+        }
+        moving
+    }
+
+    /// Takes keys in that another shard gave up.
+    pub fn adopt(&mut self, moving: Moving) {
+        let recording = std::mem::take(&mut self.store.effects.recording);
+        for (db, name, entry) in moving.0 {
+            let key = Key { bytes: &name, hash: self.store.hash_key.key(&name) };
+            self.store.put(db, key, entry, Millis::default());
+        }
+        self.store.effects.commit(0, None);
+        self.store.effects.recording = recording;
+    }
+
     /// Whether the keyspace is still being loaded: then commands that need it are refused.
     pub fn set_loading(&mut self, loading: Option<Loading>) {
         self.loading = loading;
         self.is_restricted = self.loading.is_some() || self.disk_failure.is_some();
     }
 }
+
+/// Keys on their way to another shard.
+#[derive(Debug, Default)]
+pub struct Moving(Vec<(u8, Box<[u8]>, Entry)>);
+
+impl Moving {
+    pub fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+}
+
+/// So many are looked for before they are taken out.
+const NAMES_AT_ONCE: usize = 1000;
 
 /// How far loading has come, for INFO and for whoever is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

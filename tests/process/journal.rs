@@ -1,0 +1,205 @@
+//! The journal's directory, as an operator meets it: started again, with another number of lanes, torn, damaged, not alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::Value;
+use crate::support::client::Client;
+use crate::support::server::{Crashing, Server, free_port, run_to_end, scratch_dir};
+
+fn server(lanes: &str, dir: &Path) -> Server {
+    let dir = dir.to_str().expect("a plain path");
+    Server::start(&["--lanes", lanes, "--appendonly", "yes", "--dir", dir])
+}
+
+fn stop(mut server: Server) {
+    server.signal("TERM");
+    assert!(server.exit().success());
+}
+
+fn lines(client: &mut Client, lines: &[&str]) {
+    for line in lines {
+        let said = client.words(line);
+        assert!(!matches!(said, Value::Error(_)), "{line}: {said:?}");
+    }
+}
+
+fn files(dir: &Path, wanted: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(dir.join("appendonlydir"))
+        .expect("the journal's directory")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(wanted)))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_was_written_is_there_again_whatever_the_number_of_lanes() {
+    let dir = scratch_dir();
+    let mut expected: Vec<(String, String)> = Vec::new();
+    for (run, lanes) in ["1", "3", "3", "2", "1"].into_iter().enumerate() {
+        let server = server(lanes, &dir);
+        let mut client = server.client();
+        for (key, value) in &expected {
+            assert_eq!(
+                client.call(&["GET", key.as_str()]),
+                Value::Bulk(value.clone().into_bytes()),
+                "{key}, run {run}"
+            );
+        }
+        if run > 0 {
+            assert_eq!(client.words("HGETALL h"), client.words("HGETALL copy"));
+            assert_eq!(client.words("HGET h f"), Value::Bulk(b"v".to_vec()));
+            assert_eq!(client.words("EXISTS gone flushed expired"), Value::Int(0));
+            let Value::Int(left) = client.words("PTTL timed") else { panic!("a number") };
+            assert!((1..=1_000_000).contains(&left), "{left}");
+            assert_eq!(client.words("INCR counter"), Value::Int(i64::try_from(run).unwrap() + 1));
+        } else {
+            lines(
+                &mut client,
+                &["SET flushed 1", "FLUSHALL", "HSET h f v g w", "SET timed x PX 1000000", "INCR counter"],
+            );
+            lines(
+                &mut client,
+                &["SET gone 1", "DEL gone", "SET expired 1 PX 1", "SET b 1", "RENAME b renamed", "COPY h copy"],
+            );
+            expected.push(("renamed".to_owned(), "1".to_owned()));
+        }
+        for i in 0..50 {
+            let (key, value) = (format!("k:{run}:{i}"), format!("{i}"));
+            client.call(&["SET", &key, &value]);
+            expected.push((key, value));
+        }
+        lines(&mut client, &["SELECT 3", "SET other db3", "SWAPDB 3 4", "SELECT 4"]);
+        assert_eq!(client.words("GET other"), Value::Bulk(b"db3".to_vec()));
+        lines(&mut client, &["SWAPDB 3 4"]);
+        stop(server);
+    }
+    let _ = fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn a_directory_belongs_to_one_server() {
+    let dir = scratch_dir();
+    let first = server("1", &dir);
+    let path = dir.to_str().unwrap();
+    let second = run_to_end(&["--port", &free_port().to_string(), "--appendonly", "yes", "--dir", path]);
+    assert_eq!(second.code, Some(1));
+    assert!(second.output.contains("another server writes its journal"), "{}", second.output);
+    stop(first);
+    let _ = fs::remove_dir_all(&dir);
+}
+
+/// A directory with a journal of which all was synced.
+fn written() -> PathBuf {
+    let dir = scratch_dir();
+    let server = Server::start(&[
+        "--lanes",
+        "1",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+        "--dir",
+        dir.to_str().unwrap(),
+    ]);
+    let mut client = server.client();
+    (0..100).for_each(|i| lines(&mut client, &[&format!("SET k{i} {i}")]));
+    stop(server);
+    dir
+}
+
+fn check(dir: &Path) -> (Option<i32>, String) {
+    let ended = run_to_end(&["check", dir.join("appendonlydir").to_str().unwrap()]);
+    (ended.code, ended.output)
+}
+
+fn refused(dir: &Path, flags: &[&str]) -> String {
+    let port = free_port().to_string();
+    let args =
+        [&["--port", &port, "--lanes", "1", "--appendonly", "yes", "--dir", dir.to_str().unwrap()], flags].concat();
+    let ended = run_to_end(&args);
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    ended.output
+}
+
+#[test]
+fn a_torn_end_is_cut_off_or_refused_as_told() {
+    let dir = written();
+    let file = &files(&dir, ".log.")[0];
+    let bytes = fs::read(file).unwrap();
+    fs::write(file, &bytes[..bytes.len() - 3]).unwrap();
+    let (code, said) = check(&dir);
+    assert!(code == Some(0) && said.contains("the torn end that a crash leaves"), "{said}");
+    let said = refused(&dir, &["--aof-load-truncated", "no"]);
+    assert!(said.contains("aof-load-truncated yes"), "{said}");
+    let server = server("1", &dir);
+    assert!(server.output().contains("the journal ends before it"), "{}", server.output());
+    let mut client = server.client();
+    assert_eq!(client.words("GET k98"), Value::Bulk(b"98".to_vec()));
+    stop(server);
+    let _ = fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn damage_before_what_was_synced_is_refused_with_its_place() {
+    let dir = written();
+    let file = &files(&dir, ".log.")[0];
+    let mut bytes = fs::read(file).unwrap();
+    bytes[60] ^= 1;
+    fs::write(file, &bytes).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let said = refused(&dir, &[]);
+    assert!(said.contains(name) && said.contains("at byte 0") && said.contains("backup"), "{said}");
+    let (code, said) = check(&dir);
+    assert!(code == Some(1) && said.contains(name), "{said}");
+    let _ = fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn lost_or_foreign_files_are_refused() {
+    let dir = written();
+    let manifest = dir.join("appendonlydir/journal.manifest");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("lanes", "lames")).unwrap();
+    assert!(refused(&dir, &[]).contains("checksum"));
+    fs::remove_file(&manifest).unwrap();
+    assert!(refused(&dir, &[]).contains("restore the manifest"));
+    let _ = fs::remove_dir_all(&dir);
+    let dir = scratch_dir();
+    fs::create_dir(dir.join("appendonlydir")).unwrap();
+    fs::write(dir.join("appendonlydir/appendonly.aof.manifest"), "").unwrap();
+    assert!(refused(&dir, &[]).contains("a journal of Redis"));
+    let _ = fs::remove_dir_all(&dir);
+}
+
+/// With `everysec` a killed server has lost at most the last second or so, and of no transaction half.
+#[test]
+fn every_second_is_on_the_disk_a_second_later() {
+    let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", "everysec"];
+    let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", "lossy"));
+    let mut floor = 0_i64;
+    for round in 0..3 {
+        server.start();
+        let mut client = Client::connect(server.port);
+        let number = |value| match value {
+            Value::Bulk(text) => String::from_utf8(text).unwrap().parse::<i64>().unwrap(),
+            _ => 0,
+        };
+        let found = number(client.words("GET one"));
+        assert_eq!(found, number(client.words("GET other")), "round {round}: half a transaction");
+        assert!(found >= floor, "round {round}: {found}, but {floor} was written more than a second before the end");
+        let started = std::time::Instant::now();
+        let mut sent = found;
+        while started.elapsed().as_millis() < 2400 {
+            sent += 1;
+            let text = sent.to_string();
+            assert_eq!(client.call(&["MSET", "one", &text, "other", &text]), Value::ok());
+            if started.elapsed().as_millis() < 1000 {
+                floor = sent;
+            }
+        }
+        server.kill();
+    }
+}
