@@ -8,8 +8,9 @@
 //!
 //! Both go through the lane's ring and complete like anything else; where the kernel must block, a worker of the ring does.
 //!
-//! A build with assertions can lose what a power failure would lose: with `CORELANE_DISK=lossy` what was not synced stays in memory, and dies with
-//! the process; with `forgetful` one sync in ten says that it is done and is not, which the crash tests must find out.
+//! A build with assertions has worse disks, for tests, by `CORELANE_DISK`: with `lossy` what was not synced stays in memory, and dies with the
+//! process; with `forgetful` one sync in ten says that it is done and is not; with `fails:N` the Nth write fails and nothing of it was written,
+//! with `fails-late:N` all of it was.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -37,6 +38,8 @@ enum Fidelity {
     Real,
     Lossy,
     Forgetful,
+    Fails { at: u32 },
+    FailsLate { at: u32 },
 }
 
 impl Fidelity {
@@ -44,9 +47,14 @@ impl Fidelity {
         if !cfg!(debug_assertions) {
             return Self::Real;
         }
-        match std::env::var("CORELANE_DISK").as_deref() {
-            Ok("lossy") => Self::Lossy,
-            Ok("forgetful") => Self::Forgetful,
+        let wish = std::env::var("CORELANE_DISK").unwrap_or_default();
+        let (name, at) = wish.split_once(':').unwrap_or((&wish, ""));
+        let at = at.parse().unwrap_or(1);
+        match name {
+            "lossy" => Self::Lossy,
+            "forgetful" => Self::Forgetful,
+            "fails" => Self::Fails { at },
+            "fails-late" => Self::FailsLate { at },
             _ => Self::Real,
         }
     }
@@ -104,7 +112,17 @@ impl Disk {
             ring.sync(self.file.as_raw_fd());
             return Outcome::Pending;
         }
-        Outcome::Done
+        self.done()
+    }
+
+    /// A write is done, if the disk is not to fail here.
+    fn done(&self) -> Outcome {
+        match self.fidelity {
+            Fidelity::Fails { at } | Fidelity::FailsLate { at } if self.writes == at => {
+                Outcome::Failed { errno: libc::EIO }
+            }
+            _ => Outcome::Done,
+        }
     }
 
     pub(super) fn write_failed(&mut self, ring: &mut Ring, write: WriteId, errno: i32) -> Outcome {
@@ -113,7 +131,7 @@ impl Disk {
     }
 
     pub(super) fn synced(&self, errno: i32) -> Outcome {
-        if errno == 0 { Outcome::Done } else { Outcome::Failed { errno } }
+        if errno == 0 { self.done() } else { Outcome::Failed { errno } }
     }
 
     /// What of these bytes, and of those before them, is written now; `None`: nothing is.
@@ -122,6 +140,11 @@ impl Disk {
             return Some(bytes);
         }
         self.writes += 1;
+        match self.fidelity {
+            Fidelity::Fails { at } => return (self.writes != at).then_some(bytes),
+            Fidelity::FailsLate { .. } => return Some(bytes),
+            _ => {}
+        }
         self.held.extend_from_slice(&bytes);
         let forgets = self.fidelity == Fidelity::Forgetful && self.writes.is_multiple_of(10);
         (sync != Sync::No && !forgets).then(|| std::mem::take(&mut self.held))

@@ -223,3 +223,46 @@ fn a_disk_that_forgets_is_found_out() {
     let found = crash("3", "always", "forgetful", 40);
     assert!(!found.is_empty(), "a sync that does not happen must show");
 }
+
+/// Each write of the journal fails once, in turn, before or after it has reached the disk: whoever waited for it loses its connection, later
+/// writes are refused, reads go on, and after a restart all that was acknowledged is there.
+#[test]
+fn a_write_that_fails_is_told_and_nothing_acknowledged_is_lost() {
+    for how in ["fails", "fails-late"] {
+        for at in 1..=12 {
+            let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", "always"];
+            let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", &format!("{how}:{at}")));
+            server.start();
+            let (sure, refusal) = write_until_refused(server.port);
+            assert!(refusal.starts_with("-MISCONF Errors writing to the AOF file: "), "{how}:{at}: {refusal}");
+            let mut wire = Wire::connect(server.port).expect("reads go on");
+            assert!(wire.number("one").expect("they do") >= sure, "{how}:{at}");
+            server.kill();
+            server.heal();
+            server.start();
+            let mut wire = Wire::connect(server.port).expect("it is up");
+            let found = [wire.number("one"), wire.number("other")].map(|found| found.expect("it answers"));
+            assert_eq!(found[0], found[1], "{how}:{at}: half a transaction");
+            assert!(found[0] == sure || found[0] == sure + 1, "{how}:{at}: {found:?}, {sure} was acknowledged");
+        }
+    }
+}
+
+/// The last number that was acknowledged, and what was said when no more could be written.
+fn write_until_refused(port: u16) -> (u64, String) {
+    let mut sure = 0;
+    for _ in 0..1000 {
+        let mut wire = Wire::connect(port).expect("connections are accepted");
+        loop {
+            let text = (sure + 1).to_string();
+            let (text, one, other) = (text.as_bytes(), &b"one"[..], &b"other"[..]);
+            // A connection that ends says nothing of the outcome; the next attempt writes the same.
+            let Ok(line) = wire.send(&[b"MSET", one, text, other, text]).and_then(|()| wire.line()) else { break };
+            if line != "+OK" {
+                return (sure, line);
+            }
+            sure += 1;
+        }
+    }
+    panic!("the disk fails and nobody is told");
+}

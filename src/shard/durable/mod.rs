@@ -87,6 +87,11 @@ impl Durable {
         }
     }
 
+    /// Up to where the stream is to be synced soon: somebody waits for it, or the server ends.
+    fn wanted(&self, draining: bool) -> Position {
+        if draining { self.journal.end() } else { self.withheld.last() }
+    }
+
     /// Nobody waits for the disk.
     pub(super) fn is_quiet(&self) -> bool {
         self.withheld.is_empty() && self.notary.as_ref().is_none_or(Notary::is_quiet)
@@ -107,7 +112,8 @@ impl Shard {
         self.collect_effects();
         let durable = self.durable.as_mut()?;
         let pace = if self.ran > 0 { Pace::Busy } else { Pace::Idle };
-        let sync = durable.journal.next_write(self.now.mono_ns, pace, durable.withheld.last(), out)?;
+        let wanted = durable.wanted(self.draining);
+        let sync = durable.journal.next_write(self.now.mono_ns, pace, wanted, out)?;
         if durable.is_tracking() {
             durable.written.seal(durable.journal.end());
         }
@@ -144,7 +150,7 @@ impl Shard {
     pub(super) fn journal_deadline_ns(&mut self) -> Option<u64> {
         self.collect_effects();
         let durable = self.durable.as_ref()?;
-        durable.journal.deadline_ns(durable.withheld.last())
+        durable.journal.deadline_ns(durable.wanted(self.draining))
     }
 
     /// An option or a client's wish has changed: who waits for the disk.
@@ -203,6 +209,10 @@ impl Shard {
         let hash_key = self.store.hash_key;
         let Some(durable) = &mut self.durable else { return };
         let wrote = self.store.effects.len() > std::mem::replace(&mut durable.noted, self.store.effects.len());
+        // When nothing more can be written, what is here is shown: its writers were told that they cannot rely on it.
+        if durable.journal.has_failed() && !wrote {
+            return;
+        }
         let mut until = if everything { end } else { Position::default() };
         let mut note = |key: KeyHash| {
             if wrote {
