@@ -3,6 +3,7 @@
 use super::busy::BusyFacts;
 use super::gauges::LaneGauges;
 use super::info::{StallFacts, StoreFacts};
+use super::journal::JournalFacts;
 use super::stats::{CommandStats, Stats};
 
 /// One lane's counters, or the sum of several.
@@ -15,6 +16,7 @@ pub struct LaneFacts {
     pub clients: usize,
     pub client_memory: usize,
     pub blocked_clients: usize,
+    pub journal: JournalFacts,
     /// One line of each lane, for what sums do not tell.
     pub lines: Vec<LaneLine>,
 }
@@ -43,6 +45,7 @@ impl LaneFacts {
         self.clients += other.clients;
         self.client_memory += other.client_memory;
         self.blocked_clients += other.blocked_clients;
+        self.journal = self.journal.with(other.journal);
         self.lines.extend(other.lines);
         self.stats.add(&other.stats);
         self.gauges.add(&other.gauges);

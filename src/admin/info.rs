@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::durations::Durations;
 use super::facts::LaneLine;
 use super::gauges::LaneGauges;
+use super::journal::{JournalFacts, LoadingFacts};
 use super::process::Process;
 use super::stages::Stage;
 use super::stats::{CommandStats, Stats};
@@ -25,6 +26,7 @@ pub struct Facts<'a> {
     pub clients: usize,
     pub client_memory: usize,
     pub blocked_clients: usize,
+    pub journal: JournalFacts,
     pub identity: &'a Identity,
     /// Asked on the port of one lane, where the server looks like a cluster.
     pub cluster: bool,
@@ -241,12 +243,33 @@ fn human(bytes: u64) -> String {
 }
 
 /// Fields that clients and exporters expect; there is neither snapshot nor journal yet.
-fn persistence(_: &Facts<'_>, page: &mut Page) {
-    page.line("loading", 0);
+fn persistence(facts: &Facts<'_>, page: &mut Page) {
+    let journal = &facts.journal;
+    page.line("loading", u8::from(journal.loading.is_some()));
     page.line("async_loading", 0);
     page.line("rdb_bgsave_in_progress", 0);
-    page.line("aof_enabled", 0);
+    page.line("aof_enabled", u8::from(facts.config.appendonly()));
     page.line("aof_rewrite_in_progress", 0);
+    page.line("aof_rewrite_scheduled", 0);
+    page.line("aof_last_write_status", if journal.failed { "err" } else { "ok" });
+    if facts.config.appendonly() {
+        page.line("aof_current_size", journal.bytes);
+        page.line("aof_buffer_length", journal.waiting_bytes);
+        page.line("aof_pending_bio_fsync", u8::from(journal.unsure_bytes > 0));
+        page.line("journal_unsure_bytes", journal.unsure_bytes);
+        page.line("journal_writes", journal.writes);
+        page.line("journal_syncs", journal.syncs);
+    }
+    if let Some(LoadingFacts { started_s, bytes, loaded_bytes }) = journal.loading {
+        let took_s = (facts.now.unix_us / 1_000_000).saturating_sub(started_s);
+        let share = if bytes == 0 { 1.0 } else { loaded_bytes as f64 / bytes as f64 };
+        let eta_s = (took_s * bytes.saturating_sub(loaded_bytes)).checked_div(loaded_bytes).unwrap_or(1);
+        page.line("loading_start_time", started_s);
+        page.line("loading_total_bytes", bytes);
+        page.line("loading_loaded_bytes", loaded_bytes);
+        page.line("loading_loaded_perc", format_args!("{:.2}", share * 100.0));
+        page.line("loading_eta_seconds", eta_s);
+    }
 }
 
 fn stats(facts: &Facts<'_>, page: &mut Page) {

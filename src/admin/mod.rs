@@ -4,6 +4,7 @@ pub mod durations;
 pub mod facts;
 pub mod gauges;
 pub mod info;
+pub mod journal;
 pub mod latency;
 pub mod process;
 pub mod stages;

@@ -50,7 +50,7 @@ fn check_file(dir: &Path, volume: &Volume, lane: u16) -> Result<String, Refusal>
         if let Record::Effects(effects) | Record::Share(_, _, effects) = found.record
             && let Err(what) = effects.each(&mut spans, |_, _| ())
         {
-            bad.get_or_insert((found.start, what.words()));
+            bad.get_or_insert_with(|| (found.start, what.words()));
         }
     })?;
     if let Some((at, what)) = bad {

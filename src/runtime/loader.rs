@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::archive::{Part, Refusal, damaged};
+use crate::admin::journal::LoadingFacts;
 use crate::base::time::Now;
 use crate::persist::record::Record;
 use crate::persist::stream::Reader;
-use crate::shard::{Loading, Shard};
+use crate::shard::Shard;
 
 /// Bytes read in a turn: some hundred effects.
 const READ_BYTES: usize = 32 << 10;
@@ -81,7 +82,7 @@ impl Loader {
             return Ok(Progress::Done);
         }
         let loaded_bytes = self.together.loaded_bytes.load(Ordering::Relaxed);
-        shard.set_loading(Some(Loading { started_s, bytes: self.together.bytes, loaded_bytes }));
+        shard.set_loading(Some(LoadingFacts { started_s, bytes: self.together.bytes, loaded_bytes }));
         Ok(Progress::More)
     }
 

@@ -48,13 +48,14 @@ pub use crate::command::clients::{ConnId, Opening};
 pub use crate::command::order::Order;
 pub use durable::Keeping;
 pub use durable::journal::Sync;
-pub use durable::replay::{Loading, Moving};
+pub use durable::replay::Moving;
 pub use message::Parcel;
 pub use planted::Planted;
 
 use crate::admin::busy::Busy;
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
+use crate::admin::journal::LoadingFacts;
 use crate::admin::latency::Slow;
 use crate::admin::process::Process;
 use crate::admin::stats::Stats;
@@ -179,7 +180,7 @@ pub struct Shard {
     durable: Option<Box<durable::Durable>>,
     /// The journal cannot be written any more, in the words for whoever writes.
     disk_failure: Option<Box<str>>,
-    loading: Option<Loading>,
+    loading: Option<LoadingFacts>,
     /// One of the two is there.
     is_restricted: bool,
 

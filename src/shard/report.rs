@@ -23,6 +23,7 @@ impl Shard {
             clients: self.clients.slab.len(),
             client_memory: self.clients.slab.iter().map(|(_, client)| client.memory()).sum(),
             blocked_clients: self.clients.blocked.len(),
+            journal: self.journal_facts(),
         }
     }
 
@@ -52,7 +53,7 @@ impl Shard {
     /// INFO with the sections that `args` name.
     pub(super) fn write_info(&self, lanes: Vec<LaneFacts>, args: Args<'_>, cluster: bool, reply: &mut Reply<'_>) {
         let sections: Vec<&[u8]> = args.from(1).iter().collect();
-        let LaneFacts { stats, gauges, store, stalls, clients, client_memory, blocked_clients, lines } =
+        let LaneFacts { stats, gauges, store, stalls, clients, client_memory, blocked_clients, journal, lines } =
             LaneFacts::sum(lanes);
         let facts = Facts {
             config: &self.config,
@@ -65,6 +66,7 @@ impl Shard {
             clients,
             client_memory,
             blocked_clients,
+            journal,
             identity: &self.identity,
             cluster,
             redis_version: REDIS_VERSION,

@@ -7,8 +7,12 @@ use crate::support::Value;
 use crate::support::client::Client;
 use crate::support::server::{Crashing, Server, free_port, run_to_end, scratch_dir};
 
+fn text(path: &Path) -> &str {
+    path.to_str().expect("scratch folders have plain names")
+}
+
 fn server(lanes: &str, dir: &Path) -> Server {
-    let dir = dir.to_str().expect("a plain path");
+    let dir = text(dir);
     Server::start(&["--lanes", lanes, "--appendonly", "yes", "--dir", dir])
 }
 
@@ -83,7 +87,7 @@ fn what_was_written_is_there_again_whatever_the_number_of_lanes() {
 fn a_directory_belongs_to_one_server() {
     let dir = scratch_dir();
     let first = server("1", &dir);
-    let path = dir.to_str().unwrap();
+    let path = text(&dir);
     let second = run_to_end(&["--port", &free_port().to_string(), "--appendonly", "yes", "--dir", path]);
     assert_eq!(second.code, Some(1));
     assert!(second.output.contains("another server writes its journal"), "{}", second.output);
@@ -102,7 +106,7 @@ fn written() -> PathBuf {
         "--appendfsync",
         "always",
         "--dir",
-        dir.to_str().unwrap(),
+        text(&dir),
     ]);
     let mut client = server.client();
     (0..100).for_each(|i| lines(&mut client, &[&format!("SET k{i} {i}")]));
@@ -111,14 +115,14 @@ fn written() -> PathBuf {
 }
 
 fn check(dir: &Path) -> (Option<i32>, String) {
-    let ended = run_to_end(&["check", dir.join("appendonlydir").to_str().unwrap()]);
+    let ended = run_to_end(&["check", text(&dir.join("appendonlydir"))]);
     (ended.code, ended.output)
 }
 
 fn refused(dir: &Path, flags: &[&str]) -> String {
     let port = free_port().to_string();
     let args =
-        [&["--port", &port, "--lanes", "1", "--appendonly", "yes", "--dir", dir.to_str().unwrap()], flags].concat();
+        [&["--port", &port, "--lanes", "1", "--appendonly", "yes", "--dir", text(dir)], flags].concat();
     let ended = run_to_end(&args);
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     ended.output

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::admin::journal::JournalFacts;
 use crate::base::limits;
 use crate::config::Fsync;
 use crate::persist::Position;
@@ -60,6 +61,8 @@ pub(in crate::shard) struct Journal {
     told: usize,
     /// The disk failed: nothing more is written.
     failed: bool,
+    writes: u64,
+    syncs: u64,
 }
 
 impl Journal {
@@ -75,6 +78,8 @@ impl Journal {
             shares: VecDeque::new(),
             told: 0,
             failed: false,
+            writes: 0,
+            syncs: 0,
         }
     }
 
@@ -187,6 +192,8 @@ impl Journal {
     /// The write in flight, and its sync if it had one, is done.
     pub(in crate::shard) fn done(&mut self) {
         let InFlight { until, sync, since_ns } = self.in_flight.take().expect("a write is done once");
+        self.writes += 1;
+        self.syncs += u64::from(sync != Sync::No);
         if sync != Sync::No {
             self.synced = until;
             self.synced_ns = since_ns;
@@ -214,6 +221,18 @@ impl Journal {
             assert!(self.told > 0, "only what was told is settled");
             self.shares.pop_front();
             self.told -= 1;
+        }
+    }
+
+    pub(in crate::shard) fn facts(&self) -> JournalFacts {
+        JournalFacts {
+            bytes: self.end().0,
+            waiting_bytes: self.tail.backlog() as u64,
+            unsure_bytes: self.end().0 - self.firm().0,
+            writes: self.writes,
+            syncs: self.syncs,
+            failed: self.failed,
+            loading: None,
         }
     }
 

@@ -25,6 +25,7 @@ use self::written::Written;
 use super::locks::{Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::{Shard, ShardId};
+use crate::admin::journal::JournalFacts;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::Lanes;
 use crate::command::clients::Durability;
@@ -144,6 +145,12 @@ impl Shard {
     /// Nothing of the journal is left to be written or synced.
     pub fn is_written(&self) -> bool {
         self.durable.as_ref().is_none_or(|durable| durable.journal.is_quiet() && self.store.effects.is_empty())
+    }
+
+    pub(super) fn journal_facts(&self) -> JournalFacts {
+        let loading = self.loading;
+        let Some(durable) = &self.durable else { return JournalFacts { loading, ..JournalFacts::default() } };
+        JournalFacts { loading, ..durable.journal.facts() }
     }
 
     /// When the journal wants to be asked again, in nanoseconds of the monotonic clock.

@@ -2,6 +2,7 @@
 //! by its own record.
 
 use super::super::Shard;
+use crate::admin::journal::LoadingFacts;
 use crate::base::lanes::{Lanes, ShardId};
 use crate::base::time::Millis;
 use crate::command::Caller;
@@ -100,7 +101,7 @@ impl Shard {
     }
 
     /// Whether the keyspace is still being loaded: then commands that need it are refused.
-    pub fn set_loading(&mut self, loading: Option<Loading>) {
+    pub fn set_loading(&mut self, loading: Option<LoadingFacts>) {
         self.loading = loading;
         self.is_restricted = self.loading.is_some() || self.disk_failure.is_some();
     }
@@ -118,15 +119,6 @@ impl Moving {
 
 /// So many are looked for before they are taken out.
 const NAMES_AT_ONCE: usize = 1000;
-
-/// How far loading has come, for INFO and for whoever is refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loading {
-    /// Seconds since 1970.
-    pub started_s: u64,
-    pub bytes: u64,
-    pub loaded_bytes: u64,
-}
 
 impl Caller {
     /// Whoever repeats a journal.
