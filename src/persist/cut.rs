@@ -28,6 +28,9 @@ pub struct Share {
     pub lanes: Box<[u16]>,
 }
 
+/// Shares that were found in what is settled: a lane and a transaction each.
+pub type Settled = HashSet<(u16, Transaction)>;
+
 /// What is known of the streams of all lanes, without what is settled.
 #[derive(Debug)]
 pub struct Streams {
@@ -78,14 +81,14 @@ impl Streams {
 
     /// Shares that would have to be on these lanes and are not among those that are not settled there. Who reads files looks for them in
     /// what is settled, before asking for the cut.
-    pub fn missing(&self) -> HashSet<(u16, Transaction)> {
+    pub fn missing(&self) -> Settled {
         let there: HashSet<(u16, Transaction)> = self.shares().map(|(lane, share)| (lane, share.of)).collect();
         let wanted = self.shares().flat_map(|(_, share)| share.lanes.iter().map(|lane| (*lane, share.of)));
         wanted.filter(|place| !there.contains(place)).collect()
     }
 
     /// The greatest consistent cut. `settled`: which of the missing shares are in what is settled.
-    pub fn cut(&self, settled: &HashSet<(u16, Transaction)>) -> Vec<Position> {
+    pub fn cut(&self, settled: &Settled) -> Vec<Position> {
         let mut cuts: Vec<Position> = self.lanes.iter().map(|lane| lane.end).collect();
         let mut kept: Vec<usize> = self.lanes.iter().map(|lane| lane.shares.len()).collect();
         let mut places: HashMap<Transaction, Vec<(u16, Position)>> = HashMap::new();

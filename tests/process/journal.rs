@@ -98,16 +98,8 @@ fn a_directory_belongs_to_one_server() {
 /// A directory with a journal of which all was synced.
 fn written() -> PathBuf {
     let dir = scratch_dir();
-    let server = Server::start(&[
-        "--lanes",
-        "1",
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-        "--dir",
-        text(&dir),
-    ]);
+    let server =
+        Server::start(&["--lanes", "1", "--appendonly", "yes", "--appendfsync", "always", "--dir", text(&dir)]);
     let mut client = server.client();
     (0..100).for_each(|i| lines(&mut client, &[&format!("SET k{i} {i}")]));
     stop(server);
@@ -121,8 +113,7 @@ fn check(dir: &Path) -> (Option<i32>, String) {
 
 fn refused(dir: &Path, flags: &[&str]) -> String {
     let port = free_port().to_string();
-    let args =
-        [&["--port", &port, "--lanes", "1", "--appendonly", "yes", "--dir", text(dir)], flags].concat();
+    let args = [&["--port", &port, "--lanes", "1", "--appendonly", "yes", "--dir", text(dir)], flags].concat();
     let ended = run_to_end(&args);
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     ended.output

@@ -13,7 +13,7 @@ use corelane::admin::info::Identity;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
 use corelane::config::Config;
-use corelane::shard::{ConnId, Opening, Order, Parcel, Setup, Shard, ShardId};
+use corelane::shard::{ConnId, Keeping, Opening, Order, Parcel, Setup, Shard, ShardId};
 
 const KEYS: usize = 3;
 const TAKERS: usize = 6;
@@ -36,15 +36,19 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(count: usize) -> Self {
+        Self::with(count, &Config::default(), |_| None)
+    }
+
+    pub(super) fn with(count: usize, config: &Config, journal: impl Fn(u16) -> Option<Keeping>) -> Self {
         let lanes = u16::try_from(count).expect("few lanes");
         let shard = |lane| {
             Shard::new(Setup {
                 identity: Identity { lane, lanes, ..Identity::default() },
-                config: Config::default(),
+                config: config.clone(),
                 seed: [1, 2],
                 stopwatch: || 0,
                 process: Default::default,
-                journal: None,
+                journal: journal(lane),
                 room_for_clients: |wanted, _| wanted,
                 cpu_time_ns: || 0,
                 planted: None,

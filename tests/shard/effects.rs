@@ -75,7 +75,8 @@ fn effects_in(records: &Records) -> Vec<Effect> {
     let (records, mut found, mut spans) = (records.to_vec(), Vec::new(), Vec::new());
     let mut rest = &records[..];
     while let Some(head) = rest.first_chunk() {
-        let (record, next) = rest.split_at(record::HEAD_BYTES + usize::try_from(record::body_len(*head)).expect("it is in memory"));
+        let (record, next) =
+            rest.split_at(record::HEAD_BYTES + usize::try_from(record::body_len(*head)).expect("it is in memory"));
         let Ok(Record::Effects(effects)) = record::parse(record) else { panic!("effects of one lane") };
         let each = |db, args: Args<'_>| found.push((db, args.iter().map(<[u8]>::to_vec).collect()));
         effects.each(&mut spans, each).expect("what was put is found");

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod blocking;
+mod durable;
 mod effects;
 mod foresight;
 mod gather;

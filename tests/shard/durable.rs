@@ -1,0 +1,291 @@
+//! Several lanes with journals that are synced always, on disks that are frozen at every step: whatever was acknowledged or shown until then
+//! is in what a recovery finds, and of no command over several lanes half.
+//!
+//! ```text
+//!  clients  SET own n   MSET own n other n   MULTI SET SET EXEC   GET anything       one request each at a time, on any lane
+//!  at random: a client sends, a lane has a turn with some of the parcels, a disk takes a write, a disk is done
+//!  frozen   synced bytes of each lane + any part of what is under way --> blocks, cut, replay --> judged
+//! ```
+
+use super::blocking::World;
+use super::request;
+use corelane::base::rng::Rng;
+use corelane::base::time::{Millis, Now};
+use corelane::config::{Config, Fsync, Start};
+use corelane::persist::Position;
+use corelane::persist::block::Origin;
+use corelane::persist::cut::{Settled, Share, Streams};
+use corelane::persist::record::Record;
+use corelane::persist::stream::{Found, Reader};
+use corelane::shard::{ConnId, Keeping, Shard, Sync};
+use std::collections::{BTreeMap, BTreeSet};
+
+const LANES: u16 = 3;
+const WRITERS: usize = 6;
+
+fn origin(lane: u16) -> Origin {
+    Origin { volume: 77, lane, lanes: LANES }
+}
+
+/// What was written, and what of it is sure to stay.
+#[derive(Default)]
+struct Disk {
+    written: Vec<u8>,
+    synced: usize,
+    /// Where the write under way ends, and whether all is synced then.
+    in_flight: Option<Sync>,
+}
+
+/// A client that writes its own pair of keys, or reads others'.
+struct Client {
+    lane: usize,
+    conn: ConnId,
+    asks: Option<Ask>,
+    /// What it was answered so far.
+    heard: String,
+    next: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Ask {
+    /// This number for one key or for both; all of the answer.
+    Write(Vec<String>, u64, &'static str),
+    Read(String),
+}
+
+struct Play {
+    world: World,
+    disks: Vec<Disk>,
+    clients: Vec<Client>,
+    rng: Rng,
+    /// Of each key the last that was sent, and the greatest that was acknowledged or shown.
+    sent: BTreeMap<String, u64>,
+    sure: BTreeMap<String, u64>,
+    /// Writers and numbers of writes of both keys.
+    pairs: BTreeSet<(usize, u64)>,
+    frozen: u32,
+}
+
+fn config() -> Config {
+    let flags = ["--appendonly", "yes", "--appendfsync", "always"].map(ToOwned::to_owned);
+    let Ok(Start::Run(config, _)) = Config::from_flags(&flags, &mut |_| Err("no files".into())) else {
+        panic!("legal flags")
+    };
+    config
+}
+
+/// Two keys of a writer, mostly of different lanes.
+fn keys(writer: usize) -> [String; 2] {
+    [format!("one:{writer}"), format!("other:{writer}")]
+}
+
+impl Play {
+    fn new(seed: u64) -> Self {
+        let keeping = |lane| Some(Keeping { origin: origin(lane), start: Position(0), fsync: Fsync::Always });
+        let mut world = World::with(usize::from(LANES), &config(), keeping);
+        let clients = (0..2 * WRITERS).map(|i| {
+            let lane = i % usize::from(LANES);
+            Client { lane, conn: world.connect(lane), asks: None, heard: String::new(), next: 0 }
+        });
+        let clients = clients.collect();
+        let disks = (0..LANES).map(|_| Disk::default()).collect();
+        let (sent, sure, pairs) = Default::default();
+        Self { world, disks, clients, rng: Rng::new(seed), sent, sure, pairs, frozen: 0 }
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.rng.next_u64() % count as u64).expect("small")
+    }
+
+    fn step(&mut self) {
+        let lane = self.below(usize::from(LANES));
+        match self.below(8) {
+            0..=2 => self.ask(),
+            3..=5 => {
+                let parcels = self.below(3);
+                self.world.turn(lane, parcels, None);
+                self.hear();
+            }
+            6 => self.start_write(lane),
+            _ => self.end_write(lane),
+        }
+        self.world.now.mono_ns += 50_000;
+    }
+
+    /// A client that waits for nothing asks something.
+    fn ask(&mut self) {
+        let at = self.below(self.clients.len());
+        if self.clients[at].asks.is_some() {
+            return;
+        }
+        let how = self.below(3);
+        let of = self.below(WRITERS);
+        let [one, other] = keys(if at < WRITERS { at } else { of });
+        let client = &mut self.clients[at];
+        let (asks, bytes) = if at >= WRITERS {
+            let key = if how == 0 { one } else { other };
+            (Ask::Read(key.clone()), request(&["GET", &key]))
+        } else {
+            client.next += 1;
+            let text = client.next.to_string();
+            let (keys, bytes, answer) = match how {
+                0 => (vec![one.clone()], request(&["SET", &one, &text]), "+OK\r\n"),
+                1 => (vec![one.clone(), other.clone()], request(&["MSET", &one, &text, &other, &text]), "+OK\r\n"),
+                _ => {
+                    let mut bytes = request(&["MULTI"]);
+                    for words in [&["SET", &one, &text][..], &["SET", &other, &text], &["EXEC"]] {
+                        bytes.extend(request(words));
+                    }
+                    let answer = "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n";
+                    (vec![one.clone(), other.clone()], bytes, answer)
+                }
+            };
+            keys.iter().for_each(|key| _ = self.sent.insert(key.clone(), client.next));
+            if keys.len() == 2 {
+                self.pairs.insert((at, client.next));
+            }
+            (Ask::Write(keys, client.next, answer), bytes)
+        };
+        client.asks = Some(asks);
+        let (lane, conn) = (client.lane, client.conn);
+        self.world.turn(lane, 0, Some((conn, bytes)));
+        self.hear();
+    }
+
+    /// What was answered is sure from now on.
+    fn hear(&mut self) {
+        for client in &mut self.clients {
+            let Some(reply) = self.world.reply(client.lane, client.conn) else { continue };
+            let asks = client.asks.clone().expect("nobody answers unasked");
+            client.heard += &reply;
+            let mut note = |key: &str, number: u64| {
+                let sure = self.sure.entry(key.to_owned()).or_default();
+                *sure = number.max(*sure);
+            };
+            match asks {
+                Ask::Read(key) => {
+                    let number = reply.lines().nth(1).map_or(0, |text| text.parse().expect("a number"));
+                    note(&key, number);
+                }
+                Ask::Write(keys, number, answer) => {
+                    if client.heard != answer {
+                        assert!(answer.starts_with(&client.heard), "{}", client.heard);
+                        continue;
+                    }
+                    keys.iter().for_each(|key| note(key, number));
+                }
+            }
+            client.heard.clear();
+            client.asks = None;
+        }
+    }
+
+    fn start_write(&mut self, lane: usize) {
+        let disk = &mut self.disks[lane];
+        if disk.in_flight.is_none() {
+            disk.in_flight = self.world.lanes[lane].shard.next_write(&mut disk.written);
+        }
+    }
+
+    fn end_write(&mut self, lane: usize) {
+        let disk = &mut self.disks[lane];
+        let Some(sync) = disk.in_flight.take() else { return };
+        if sync != Sync::No {
+            disk.synced = disk.written.len();
+        }
+        self.freeze();
+        self.world.lanes[lane].shard.write_done();
+        self.world.turn(lane, 0, None);
+        self.hear();
+        self.freeze();
+    }
+
+    /// The power fails now: what is found later holds all that was sure.
+    fn freeze(&mut self) {
+        self.frozen += 1;
+        let mut files = Vec::new();
+        for lane in 0..usize::from(LANES) {
+            let Disk { written, synced, .. } = &self.disks[lane];
+            let (written, synced) = (written.clone(), *synced);
+            // Of what was not synced any part may be there, and any part not.
+            let reaches = synced + self.below(written.len() - synced + 1);
+            let mut file = written[..reaches].to_vec();
+            if reaches > synced && self.below(2) == 0 {
+                let hole = synced + self.below(reaches - synced);
+                file[hole] = !file[hole];
+            }
+            files.push(file);
+        }
+        let found = recover(&files);
+        for (key, sure) in &self.sure {
+            let found = found.get(key).copied().unwrap_or(0);
+            assert!(found >= *sure, "{key} is {found}, but {sure} was told");
+            let sent = self.sent.get(key).copied().unwrap_or(0);
+            assert!(found <= sent, "{key} is {found}, which nobody sent");
+        }
+        for writer in 0..WRITERS {
+            let [one, other] = keys(writer).map(|key| found.get(&key).copied().unwrap_or(0));
+            let is_half = if self.pairs.contains(&(writer, one)) { other != one } else { other > one };
+            assert!(!is_half, "half of a transaction of writer {writer}: {one} and {other}");
+        }
+    }
+}
+
+/// What the streams hold, up to the greatest consistent cut.
+fn recover(files: &[Vec<u8>]) -> BTreeMap<String, u64> {
+    let mut streams = Streams::new(LANES);
+    let each = |lane: u16, each: &mut dyn FnMut(Found<'_>)| {
+        let mut reader = Reader::new(origin(lane), Position(0));
+        reader.feed(&files[usize::from(lane)], |found| each(found)).expect("no damage");
+        reader.finish().expect("no damage")
+    };
+    for lane in 0..LANES {
+        let ending = each(lane, &mut |found| {
+            if let Record::Share(of, lanes, _) = found.record {
+                let share = Share { of, start: found.start, end: found.end, lanes: lanes.iter().collect() };
+                streams.share(lane, share);
+            }
+        });
+        streams.reach(lane, ending.end);
+    }
+    let cuts = streams.cut(&Settled::default());
+    let mut held = BTreeMap::new();
+    for lane in 0..LANES {
+        let mut shard = replica(lane);
+        each(lane, &mut |found| {
+            if found.end <= cuts[usize::from(lane)]
+                && let Record::Effects(effects) | Record::Share(_, _, effects) = found.record
+            {
+                shard.repeat(effects).expect("effects can be repeated");
+            }
+        });
+        for (db, keyspace) in shard.store().open_databases() {
+            assert_eq!(db, 0);
+            keyspace.scan(corelane::types::dict::Cursor::START, usize::MAX, Millis(0), |entry| {
+                let key = String::from_utf8(entry.key().to_vec()).expect("text");
+                let corelane::store::entry::ValueRef::Str(text) = entry.value() else { panic!("a short string") };
+                held.insert(key, std::str::from_utf8(text).expect("text").parse().expect("a number"));
+            });
+        }
+    }
+    held
+}
+
+fn replica(lane: u16) -> Shard {
+    let mut world = World::with(usize::from(LANES), &Config::default(), |_| None);
+    let mut shard = world.lanes.swap_remove(usize::from(lane)).shard;
+    shard.begin_turn(Now { unix_us: 1, mono_ns: 1 });
+    shard
+}
+
+#[test]
+fn frozen_at_any_step_nothing_that_was_told_is_lost() {
+    let (mut frozen, mut told) = (0, 0);
+    for seed in 0..200 {
+        let mut play = Play::new(seed);
+        (0..600).for_each(|_| play.step());
+        frozen += play.frozen;
+        told += play.sure.values().sum::<u64>();
+    }
+    assert!(frozen > 5000 && told > 5000, "hardly anything happened: {frozen} {told}");
+}
