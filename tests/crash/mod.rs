@@ -14,6 +14,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use corelane::base::hash::slot;
+use corelane::base::lanes::Lanes;
+
 use crate::support::client::encode;
 use crate::support::server::{Crashing, free_port};
 
@@ -78,8 +81,12 @@ impl Wire {
 }
 
 fn keys(kind: Kind, writer: usize) -> [String; 2] {
-    let name = format!("{kind:?}{writer}").to_lowercase();
-    [format!("{name}:one"), format!("{name}:other")]
+    let one = format!("{kind:?}{writer}:one").to_lowercase();
+    // On another lane, however many there are.
+    let lane = |key: &str, lanes| Lanes::new(lanes).owner(slot(key.as_bytes()));
+    let differs = |other: &String| [2, 3].iter().all(|lanes| lane(&one, *lanes) != lane(other, *lanes));
+    let other = (0..).map(|i| format!("{one}:{i}")).find(differs).expect("there are other lanes");
+    [one, other]
 }
 
 /// Writes numbers that grow until the server is gone.
@@ -236,17 +243,20 @@ fn a_write_that_fails_is_told_and_nothing_acknowledged_is_lost() {
             let (sure, refusal) = write_until_refused(server.port);
             assert!(refusal.starts_with("-MISCONF Errors writing to the AOF file: "), "{how}:{at}: {refusal}");
             let mut wire = Wire::connect(server.port).expect("reads go on");
-            assert!(wire.number("one").expect("they do") >= sure, "{how}:{at}");
+            assert!(wire.number(PAIR[0]).expect("they do") >= sure, "{how}:{at}");
             server.kill();
             server.heal();
             server.start();
             let mut wire = Wire::connect(server.port).expect("it is up");
-            let found = [wire.number("one"), wire.number("other")].map(|found| found.expect("it answers"));
+            let found = PAIR.map(|key| wire.number(key).expect("it answers"));
             assert_eq!(found[0], found[1], "{how}:{at}: half a transaction");
             assert!(found[0] == sure || found[0] == sure + 1, "{how}:{at}: {found:?}, {sure} was acknowledged");
         }
     }
 }
+
+/// Of two lanes: slots 12182 and 866.
+const PAIR: [&str; 2] = ["foo", "hello"];
 
 /// The last number that was acknowledged, and what was said when no more could be written.
 fn write_until_refused(port: u16) -> (u64, String) {
@@ -255,7 +265,7 @@ fn write_until_refused(port: u16) -> (u64, String) {
         let mut wire = Wire::connect(port).expect("connections are accepted");
         loop {
             let text = (sure + 1).to_string();
-            let (text, one, other) = (text.as_bytes(), &b"one"[..], &b"other"[..]);
+            let (text, [one, other]) = (text.as_bytes(), PAIR.map(str::as_bytes));
             // A connection that ends says nothing of the outcome; the next attempt writes the same.
             let Ok(line) = wire.send(&[b"MSET", one, text, other, text]).and_then(|()| wire.line()) else { break };
             if line != "+OK" {

@@ -182,15 +182,15 @@ fn every_second_is_on_the_disk_a_second_later() {
             Value::Bulk(text) => String::from_utf8(text).unwrap().parse::<i64>().unwrap(),
             _ => 0,
         };
-        let found = number(client.words("GET one"));
-        assert_eq!(found, number(client.words("GET other")), "round {round}: half a transaction");
+        let found = number(client.words("GET foo"));
+        assert_eq!(found, number(client.words("GET hello")), "round {round}: half a transaction");
         assert!(found >= floor, "round {round}: {found}, but {floor} was written more than a second before the end");
         let started = std::time::Instant::now();
         let mut sent = found;
         while started.elapsed().as_millis() < 2400 {
             sent += 1;
             let text = sent.to_string();
-            assert_eq!(client.call(&["MSET", "one", &text, "other", &text]), Value::ok());
+            assert_eq!(client.call(&["MSET", "foo", &text, "hello", &text]), Value::ok());
             if started.elapsed().as_millis() < 1000 {
                 floor = sent;
             }

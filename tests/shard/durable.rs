@@ -9,6 +9,8 @@
 
 use super::blocking::World;
 use super::request;
+use corelane::base::hash::slot;
+use corelane::base::lanes::Lanes;
 use corelane::base::rng::Rng;
 use corelane::base::time::{Millis, Now};
 use corelane::config::{Config, Fsync, Start};
@@ -74,9 +76,12 @@ fn config() -> Config {
     config
 }
 
-/// Two keys of a writer, mostly of different lanes.
+/// Two keys of a writer, of different lanes.
 fn keys(writer: usize) -> [String; 2] {
-    [format!("one:{writer}"), format!("other:{writer}")]
+    let one = format!("one:{writer}");
+    let lane = |key: &str| Lanes::new(LANES).owner(slot(key.as_bytes()));
+    let other = (0..).map(|i| format!("other:{writer}:{i}")).find(|other| lane(other) != lane(&one));
+    [one, other.expect("there are several lanes")]
 }
 
 impl Play {
