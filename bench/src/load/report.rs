@@ -146,6 +146,8 @@ impl Course {
 const DRIFT_MAX: f64 = 0.1;
 /// A server less busy than this, while the load's threads are all but fully so, was not at its limit.
 const BUSY: f64 = 0.9;
+/// The greatest part of the time that a generator may be behind: catching up after a stall of the server is no fault.
+const BEHIND_MAX: f64 = 0.25;
 
 impl Report {
     pub(super) fn of(
@@ -191,8 +193,27 @@ impl Report {
             histogram: hlog::encode(&latency),
             course: Course::of(sampled, slices),
         };
+        let behind = sum(|record| record.behind_ns) as f64 / 1e9 / seconds / f64::from(plan.shape.threads);
+        report.invalid = report.invalid.take().or_else(|| report.outrun(behind));
         report.notes.extend(report.doubts(plan, sampled, sum(|record| record.unanswered)));
         report
+    }
+
+    /// Why the generator was the limit, if it was: for so much of the time replies lay there while requests waited for room, and the
+    /// server is not known to have been as busy as it can be.
+    fn outrun(&self, behind: f64) -> Option<String> {
+        let server = self.server.map(|usage| (usage.cpu_ns + usage.waiting_ns) as f64 / 1e9 / self.seconds);
+        (behind > BEHIND_MAX && server.is_none_or(|server| server < BUSY)).then(|| {
+            let server = server.map_or_else(
+                || "whether the server was at its limit too is not known without --server-pid".to_owned(),
+                |server| format!("the server wanted its CPU only {:.0} % of the time", server * 100.0),
+            );
+            format!(
+                "the generator and not the server was the limit: for {:.0} % of the time replies lay there unread while requests waited \
+                 for room, and {server}; lower the rate, or give it more threads or a CPU of its own",
+                behind * 100.0
+            )
+        })
     }
 
     fn doubts(&self, plan: &Plan, sampled: &Sampled, unanswered: u64) -> Vec<String> {
@@ -204,7 +225,7 @@ impl Report {
             (!sampled.steady).then(|| "the cost of a request had not come to rest when the window opened".to_owned()),
             drift.map(|drift| format!("the cost of a request moved by {:+.0} % through the window", drift * 100.0)),
             (unanswered > 0).then(|| {
-                format!("the server did not keep up: {unanswered} requests were unanswered 5 s after the window, and count with the time they had waited")
+                format!("the rate was not kept: {unanswered} requests were unanswered 5 s after the window, and count with the time they had waited")
             }),
             server_busy.filter(|server| self.rate.is_none() && load_busy > BUSY && *server < BUSY).map(|server| {
                 format!("the load was the limit of wall figures (load {:.0} % busy, server {:.0} %); those per server CPU second stand", load_busy * 100.0, server * 100.0)
