@@ -8,6 +8,7 @@
 //! its own (scripts, `lua` in the place of the address) is not a request and is left out. A database other than 0 is selected once
 //! for its connection.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -63,8 +64,8 @@ fn follow(server: &Address, out: &mut impl Write, time: Duration) -> Result<Reco
 #[derive(Debug, Default)]
 struct Tape {
     first_us: Option<u64>,
-    /// Name and database of each connection seen.
-    connections: Vec<(String, u32)>,
+    /// By its name, the number and the database of each connection seen.
+    connections: BTreeMap<String, (u32, u32)>,
     requests: u64,
 }
 
@@ -72,15 +73,11 @@ impl Tape {
     fn add(&mut self, line: &[u8], out: &mut impl Write) -> io::Result<()> {
         let Some(Told { at_us, database, connection, words }) = told(line) else { return Ok(()) };
         let at_ns = at_us.saturating_sub(*self.first_us.get_or_insert(at_us)) * 1000;
-        let known = self.connections.iter().position(|(name, _)| *name == connection);
-        let link = known.unwrap_or_else(|| {
-            self.connections.push((connection, 0));
-            self.connections.len() - 1
-        });
-        let number = u32::try_from(link).expect("connections are counted by 32 bits");
+        let fresh = self.count();
+        let (number, selected) = self.connections.entry(connection).or_insert((fresh, 0));
+        let (number, changed) = (*number, std::mem::replace(selected, database) != database);
         let mut bytes = Vec::new();
-        if self.connections[link].1 != database {
-            self.connections[link].1 = database;
+        if changed {
             append_command(&["SELECT".to_owned(), database.to_string()], &mut bytes);
             write(out, at_ns, number, &bytes)?;
             bytes.clear();
