@@ -6,10 +6,11 @@
 //!
 //! Times are those of the server, to the microsecond, and better than a proxy's; but the server works for it, and what it does on
 //! its own (scripts, `lua` in the place of the address) is not a request and is left out. A database other than 0 is selected once
-//! for its connection.
+//! for its connection. Clients of a unix socket have no address that tells them apart: they are recorded as one connection.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,9 +31,9 @@ pub(crate) fn record(server: &Address, file: &Path, time: Duration) -> Result<Re
 }
 
 fn follow(server: &Address, out: &mut impl Write, time: Duration) -> Result<Recorded, String> {
-    let Address::Tcp(address) = server else { return Err("MONITOR is followed over TCP".to_owned()) };
     let wrong = |error: io::Error| format!("{server}: {error}");
-    let mut stream = std::net::TcpStream::connect(address).map_err(wrong)?;
+    // Of a unix socket too it is only read and written.
+    let mut stream = TcpStream::from(server.connect().map_err(wrong)?);
     stream.write_all(b"*1\r\n$7\r\nMONITOR\r\n").map_err(wrong)?;
     stream.set_read_timeout(Some(Duration::from_millis(100))).map_err(wrong)?;
     let mut lines = BufReader::new(stream);
