@@ -138,7 +138,8 @@ pub(crate) struct Record {
     pub(crate) slip: Histogram<u64>,
     /// Requests of the window without an answer by the end of the drain.
     pub(crate) unanswered: u64,
-    /// Time of the window in which requests waited for room while replies lay there unread.
+    /// Time of the window in which requests waited for room, and the part of it in which replies lay there unread.
+    pub(crate) crowded_ns: u64,
     pub(crate) behind_ns: u64,
     pub(crate) errors: u64,
     pub(crate) reconnects: u64,
@@ -221,6 +222,7 @@ impl<'a> Lane<'a> {
                 latency: histogram(),
                 slip: histogram(),
                 unanswered: 0,
+                crowded_ns: 0,
                 behind_ns: 0,
                 errors: 0,
                 reconnects: 0,
@@ -244,14 +246,16 @@ impl<'a> Lane<'a> {
         let mut looked = heard;
         loop {
             self.flush()?;
-            let is_behind = self.room == FULL && self.finds_replies(&mut events)?;
+            let is_crowded = self.room == FULL;
+            let is_behind = is_crowded && self.finds_replies(&mut events)?;
             if events.is_empty() {
                 let wait = self.wait(&drive, self.clock.now());
                 self.turn_ring(wait, &mut events)?;
             }
             let now = self.clock.now();
-            if is_behind && window.holds(now) {
-                self.record.behind_ns += now.since(looked);
+            if is_crowded && window.holds(now) {
+                self.record.crowded_ns += now.since(looked);
+                self.record.behind_ns += if is_behind { now.since(looked) } else { 0 };
             }
             looked = now;
             if !events.is_empty() {
