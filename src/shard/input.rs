@@ -15,6 +15,7 @@
 //! request or what exceeds the quota. A stage holds requests of one connection; what waits at the head of other inputs is
 //! foreseen (`foresight.rs`).
 
+use super::long::is_long;
 use super::message::Message;
 use super::pending::put_tail;
 use super::route::{Route, is_barrier};
@@ -143,14 +144,14 @@ impl Shard {
     }
 
     /// Copying counts against the turn.
-    fn charge(&mut self, bytes: usize) {
+    pub(super) fn charge(&mut self, bytes: usize) {
         self.ran += u32::try_from(bytes / limits::LONG_BYTES_PER_REQUEST).unwrap_or(u32::MAX);
     }
 
     /// Whether [`Self::run_backlog`] has work: then the lane must not wait.
     #[inline]
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || !self.guest_jobs.is_empty()
+        !self.backlog.is_empty() || !self.guest_jobs.is_empty() || !self.long_requests.is_empty()
     }
 
     /// Goes on, in turn, with connections whose input exceeded their quota or the turn. To be called before new input is fed:
@@ -469,7 +470,7 @@ impl Shard {
             };
             let flow = if !self.longs.is_empty() {
                 self.run_long(caller, request.found, args, request.first, out)
-            } else if plain {
+            } else if plain && request.spans.len() <= limits::KEYS_AT_ONCE_MAX {
                 self.run_one(caller, request.found, args, request.first, out)
             } else {
                 self.run_routed(caller, request.found, args, request.first, out)
@@ -596,7 +597,8 @@ impl Shard {
             }
         };
         let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
-        let route = self.route_of(caller, found, args, first);
+        let is_long = is_long(found.row, args);
+        let route = if is_long { Route::Several } else { self.route_of(caller, found, args, first) };
         if self.waits_for_replies(caller, found.row, route) {
             return Flow::Wait;
         }
@@ -607,6 +609,7 @@ impl Shard {
             return self.passed_to_wait(caller);
         }
         match route {
+            _ if is_long => self.begin_long(caller, found, args, silent, out),
             Route::Here
                 if self.locks.is_empty()
                     || concerns_connection(found.row)

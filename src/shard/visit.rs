@@ -210,7 +210,7 @@ impl Shard {
         let row = self.table.row(command);
         match self.scope(row, args) {
             None => false,
-            Some(Scope::Whole(_)) => true,
+            Some(Scope::Whole(_) | Scope::Many(..)) => true,
             Some(Scope::Keys(keys)) if keys.len() == 1 => self.locks.blocks(first, mode(row)),
             Some(Scope::Keys(keys)) => keys.iter().any(|(key, mode)| self.locks.blocks(*key, *mode)),
         }
@@ -305,6 +305,7 @@ impl Shard {
                 self.answer(guest.to, output);
             }
         }
+        self.step_long_requests();
         self.settle();
     }
 
