@@ -462,7 +462,7 @@ impl Shard {
         ran: &mut u32,
         out: &mut Output,
     ) -> Option<Flow> {
-        let mut plain = self.is_plain(caller);
+        let mut plain = self.is_plain(caller, input);
         for request in staged {
             let args = match &request.inline {
                 None => Args::new(input.bytes, &input.spans[request.spans.clone()]),
@@ -470,7 +470,7 @@ impl Shard {
             };
             let flow = if !self.longs.is_empty() {
                 self.run_long(caller, request.found, args, request.first, out)
-            } else if plain && request.spans.len() <= limits::KEYS_AT_ONCE_MAX {
+            } else if plain {
                 self.run_one(caller, request.found, args, request.first, out)
             } else {
                 self.run_routed(caller, request.found, args, request.first, out)
@@ -484,7 +484,7 @@ impl Shard {
                 return Some(flow);
             }
             if request.found.is_some_and(|found| found.row.concerns_session()) {
-                plain = self.is_plain(caller);
+                plain = self.is_plain(caller, input);
             }
         }
         None
@@ -518,10 +518,14 @@ impl Shard {
         }
     }
 
-    /// Whether requests need only be executed: all keys are here, nobody holds any, nothing is queued or noted.
+    /// Whether requests need only be executed: all keys are here, nobody holds any, nothing is queued or noted, none has very many words.
     #[inline]
-    fn is_plain(&self, caller: &Caller) -> bool {
-        self.lanes.is_one() && self.locks.is_empty() && !caller.queues && self.history.is_none()
+    fn is_plain(&self, caller: &Caller, input: Input<'_>) -> bool {
+        self.lanes.is_one()
+            && self.locks.is_empty()
+            && !caller.queues
+            && self.history.is_none()
+            && input.spans.len() <= limits::KEYS_AT_ONCE_MAX
     }
 
     /// Runs one request here.
