@@ -134,7 +134,8 @@ mod tests {
     fn what_collides_under_one_secret_is_spread_by_another() {
         const PLACES: usize = 1 << 10;
         let (known, other) = (HashKey::new([1, 2]), HashKey::new([1, 3]));
-        let place = |hasher: &HashKey, key: &[u8]| usize::try_from(hasher.key(key).0 >> (HASH_BITS - 10)).unwrap() % PLACES;
+        let place =
+            |hasher: &HashKey, key: &[u8]| usize::try_from(hasher.key(key).0 >> (HASH_BITS - 10)).unwrap() % PLACES;
         let crowd: Vec<String> =
             (0..).map(|i| format!("{{t}}{i}")).filter(|key| place(&known, key.as_bytes()) == 7).take(512).collect();
         let mut spread = vec![0; PLACES];

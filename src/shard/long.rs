@@ -84,6 +84,8 @@ pub(super) fn is_long(row: &Command, args: Args<'_>) -> bool {
 }
 
 impl Shard {
+    #[cold]
+    #[inline(never)]
     pub(super) fn begin_long(&mut self, caller: &Caller, found: Found, args: Args<'_>, silent: bool, out: &mut Output) {
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
         let (keys, noted) = Default::default();
@@ -98,6 +100,8 @@ impl Shard {
     }
 
     /// Takes a step of each that is due, of one of them even if the turn is full.
+    #[cold]
+    #[inline(never)]
     pub(super) fn step_long_requests(&mut self) {
         for _ in 0..self.long_requests.len() {
             match self.long_requests.pop_front() {

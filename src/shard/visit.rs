@@ -305,7 +305,9 @@ impl Shard {
                 self.answer(guest.to, output);
             }
         }
-        self.step_long_requests();
+        if !self.long_requests.is_empty() {
+            self.step_long_requests();
+        }
         self.settle();
     }
 
