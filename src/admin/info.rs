@@ -8,7 +8,6 @@ use super::facts::LaneLine;
 use super::gauges::LaneGauges;
 use super::journal::{JournalFacts, LoadingFacts};
 use super::process::Process;
-use super::stages::Stage;
 use super::stats::{CommandStats, Stats};
 use crate::base::lags::Lags;
 use crate::base::time::Now;
@@ -356,12 +355,8 @@ fn stages(facts: &Facts<'_>, page: &mut Page) {
         page.line(field, format!("samples={count},usec={sum},{text}{gap}max={max}"));
     };
     line("queue_delay_usec", &facts.stats.stages.queue_delay);
-    for (number, family) in facts.stats.stages.known() {
-        let name = (facts.family_names)(number);
-        for stage in Stage::ALL {
-            line(&format!("stage_usec_{name}_{}", stage.name()), family.stage(stage));
-        }
-        line(&format!("stage_usec_{name}_total"), &family.total);
+    for (number, part, durations) in facts.stats.stages.parts() {
+        line(&format!("stage_usec_{}_{part}", (facts.family_names)(number)), durations);
     }
 }
 

@@ -4,6 +4,7 @@
 //!  command        1732400000:12  1732400003:40  ...      at most 160 samples an event; of one second the longest
 //!  expire-cycle                                          worst ever, and what that was
 //!  fast-command
+//!  queue-delay    of requests that are followed (`admin/stages.rs`), by their family
 //!  turn           whatever held the lane longer, by processor time; `worst` says what it was doing
 //! ```
 //!
@@ -22,6 +23,7 @@ pub enum Slow {
     Command,
     FastCommand,
     ExpireCycle,
+    QueueDelay,
     Turn,
 }
 
@@ -31,6 +33,7 @@ impl Slow {
             Self::Command => "command",
             Self::FastCommand => "fast-command",
             Self::ExpireCycle => "expire-cycle",
+            Self::QueueDelay => "queue-delay",
             Self::Turn => "turn",
         }
     }
@@ -169,6 +172,7 @@ const ADVICE: &[(&str, &str)] = &[
         "fast-command",
         "a command of constant time took long: its value is large, or the machine had no time for this process.",
     ),
+    ("queue-delay", "requests waited for their turn; INFO, section lanes, says which lane has more to do than it can."),
     (
         "turn",
         "a lane was held; INFO, section lane, says by what. If the machine is shared, compare max_turn_preempted_us.",

@@ -63,17 +63,21 @@ impl Spent {
     pub fn total_ns(&self) -> u64 {
         self.0.iter().sum()
     }
+
+    pub const fn queue_delay_ns(&self) -> u64 {
+        self.of(Stage::Ready) + self.of(Stage::Queue)
+    }
 }
 
 /// One family's histograms.
 #[derive(Clone, Debug, Default)]
-pub struct Family {
+struct Family {
     stages: [Durations; COUNT],
-    pub total: Durations,
+    total: Durations,
 }
 
 impl Family {
-    pub fn stage(&self, stage: Stage) -> &Durations {
+    fn stage(&self, stage: Stage) -> &Durations {
         &self.stages[stage as usize]
     }
 }
@@ -99,7 +103,7 @@ impl Stages {
             }
         }
         family.total.record(spent.total_ns());
-        self.queue_delay.record(spent.of(Stage::Ready) + spent.of(Stage::Queue));
+        self.queue_delay.record(spent.queue_delay_ns());
     }
 
     pub fn add(&mut self, other: &Self) {
@@ -116,8 +120,16 @@ impl Stages {
     }
 
     /// The families of which something is known, by their numbers.
-    pub fn known(&self) -> impl Iterator<Item = (usize, &Family)> {
+    fn known(&self) -> impl Iterator<Item = (usize, &Family)> {
         self.families.iter().enumerate().filter_map(|(number, family)| Some((number, family.as_deref()?)))
+    }
+
+    /// What is known of each family, by its number: every stage by name, and the total.
+    pub fn parts(&self) -> impl Iterator<Item = (usize, &'static str, &Durations)> {
+        self.known().flat_map(|(number, family)| {
+            let stages = Stage::ALL.into_iter().map(|stage| (stage.name(), family.stage(stage)));
+            stages.chain([("total", &family.total)]).map(move |(name, durations)| (number, name, durations))
+        })
     }
 }
 

@@ -233,9 +233,9 @@ fn short(number: f64) -> String {
     if number < 100.0 { format!("{number:.1}") } else { grouped(number) }
 }
 
-/// Without what is behind the point, in groups of three digits.
+/// Without what is behind the point, in groups of three digits. The sum of no numbers is -0, which is told as 0.
 fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
+    let digits = format!("{:.0}", number + 0.0);
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -294,5 +294,10 @@ mod tests {
         let after_reset = page("x", &info(3, 100, 0), Some(&info(2, 1000, 0)));
         assert!(after_reset[1].starts_with("100 requests/s"), "{}", after_reset[1]);
         assert!(page("x", &Snapshot::default(), None).join("\n").contains("tells of no lanes"));
+    }
+
+    #[test]
+    fn the_sum_of_no_keys_is_told_as_none() {
+        assert_eq!([grouped(std::iter::empty::<f64>().sum()), grouped(1234.5)], ["0", "1,234"]);
     }
 }

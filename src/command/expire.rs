@@ -178,15 +178,15 @@ fn persist(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
     Ok(())
 }
 
-/// -2: no such key; -1: no deadline. Seconds left are rounded to the nearest, as Redis does.
+/// -2: no such key; -1: no deadline. Seconds, be they left or a moment, are rounded to the nearest, as Redis does.
 fn tell(ctx: &mut Ctx<'_>, args: Args<'_>, moment: Moment, reply: &mut Reply<'_>) -> Outcome {
     let answer = match ctx.look(ctx.first(args)).map(EntryRef::expiry) {
         None => -2,
         Some(None) => -1,
         Some(Some(at)) => {
             let ms = if moment.from_now { at.since(ctx.now) } else { at.0 };
-            let rounding = if moment.from_now { moment.unit_ms.unsigned_abs() / 2 } else { 0 };
-            i64::try_from((ms + rounding) / moment.unit_ms.unsigned_abs()).unwrap_or(i64::MAX)
+            let unit_ms = moment.unit_ms.unsigned_abs();
+            i64::try_from((ms + unit_ms / 2) / unit_ms).unwrap_or(i64::MAX)
         }
     };
     reply.int(answer);

@@ -7,9 +7,9 @@ use super::connection::FAST_HELP;
 use super::merge::Merging as Parts;
 use super::table::Found;
 use super::{Command, Desk, Flags, Group, Merge, Merging, Outcome, Over, Part, Policy, Run, SessionFn, merge};
+use crate::admin::durations::Durations;
 use crate::admin::latency::{Latency, Sample};
 use crate::admin::stats::{CommandStats, Stats};
-use crate::base::ascii::is_word;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -201,22 +201,45 @@ fn dump_durations(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
         desk.table.all().for_each(|found| add_durations(desk.stats, found, 0, &mut text));
     }
     for (place, word) in args.from(2).iter().enumerate() {
-        let is_wanted =
-            |name: &str| is_word(word, name) || name.split_once('|').is_some_and(|(it, _)| is_word(word, it));
-        let wanted = desk.table.all().filter(|found| is_wanted(found.row.name));
+        let wanted = desk.table.all().filter(|found| is_under(word, found.row.name));
         wanted.for_each(|found| add_durations(desk.stats, found, place, &mut text));
+        add_stages(desk.stats, desk.identity.lane, (word, place), &mut text);
     }
     reply.bulk(text.as_bytes());
     Ok(())
 }
 
-/// Its place in the reply, name, calls, those of them that were timed, and how many of these took at most how many nanoseconds.
+/// Whether the word is the name, or its first part or parts: `config` and `config|get` of `config|get`.
+fn is_under(word: &[u8], name: &str) -> bool {
+    let Some((head, rest)) = name.as_bytes().split_at_checked(word.len()) else { return false };
+    head.eq_ignore_ascii_case(word) && matches!(rest, [] | [b'|', ..])
+}
+
 fn add_durations(stats: &Stats, Found { id, row }: Found, place: usize, text: &mut String) {
     let Some(durations) = &stats.durations[usize::from(id.0)] else { return };
-    let (place, CommandStats { calls, timed, .. }) =
-        (place << 16 | usize::from(id.0), stats.commands[usize::from(id.0)]);
-    write!(text, "{place} {} {calls} {timed}", row.name).expect("writing to a String does not fail");
-    for (ns, count) in durations.doublings() {
+    let CommandStats { calls, timed, .. } = stats.commands[usize::from(id.0)];
+    add_line((place, usize::from(id.0)), row.name, [calls, timed], durations, text);
+}
+
+/// The stages by their names: `stage|string|hop` is that of all lanes, `lane0|string|hop` that of one. Its calls are those that were
+/// followed. They come only if they are asked for, since whoever asks for everything expects commands.
+fn add_stages(stats: &Stats, lane: u16, (word, place): (&[u8], usize), text: &mut String) {
+    let scopes = [(0, "stage".to_owned()), (usize::from(lane) + 1, format!("lane{lane}"))];
+    for (number, scope) in &scopes {
+        for (order, (family, part, durations)) in stats.stages.parts().enumerate() {
+            let name = format!("{scope}|{}|{part}", Group::ALL[family].name());
+            if is_under(word, &name) && !durations.is_empty() {
+                let followed = durations.count();
+                add_line((place, number << 16 | order), &name, [followed; 2], durations, text);
+            }
+        }
+    }
+}
+
+/// Its place in the reply, name, calls, those of them that were timed, and how many of these took at most how many nanoseconds.
+fn add_line((place, order): (usize, usize), name: &str, [calls, timed]: [u64; 2], of: &Durations, text: &mut String) {
+    write!(text, "{place} {order} {name} {calls} {timed}").expect("writing to a String does not fail");
+    for (ns, count) in of.doublings() {
         write!(text, " {ns}:{count}").expect("writing to a String does not fail");
     }
     text.push('\n');
@@ -269,13 +292,14 @@ impl Called {
 }
 
 fn histogram(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let mut commands: BTreeMap<usize, Called> = BTreeMap::new();
+    let mut commands: BTreeMap<(usize, usize), Called> = BTreeMap::new();
     for text in parts.parts.iter().map(walk::text) {
         for line in String::from_utf8_lossy(&text).lines() {
             let mut words = line.split(' ');
-            let Some(Ok(place)) = words.next().map(str::parse) else { continue };
+            let mut number = || words.next().and_then(|word| word.parse::<usize>().ok());
+            let (Some(place), Some(order)) = (number(), number()) else { continue };
             let (Some(name), Some(calls), Some(timed)) = (words.next(), words.next(), words.next()) else { continue };
-            commands.entry(place).or_default().take_in([name, calls, timed], words);
+            commands.entry((place, order)).or_default().take_in([name, calls, timed], words);
         }
     }
     reply.map(commands.len());

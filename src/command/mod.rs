@@ -113,6 +113,11 @@ impl Command {
         !matches!(self.run, Run::Keys(_) | Run::Split { part: Part::Keys(_), .. })
     }
 
+    /// Whether each owner of its keys does its part at once.
+    pub fn is_split_by_keys(&self) -> bool {
+        matches!(self.run, Run::Split { over: Over::Keys, part: Part::Keys(_), .. })
+    }
+
     pub fn is_write(&self) -> bool {
         self.flags.has(Flags::WRITE)
     }

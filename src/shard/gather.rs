@@ -15,6 +15,7 @@
 //! `Ctx::content`; what is recorded shares it. For all others, and for requests that go elsewhere, the words are put in place again: a copy, as ever.
 
 use super::input::Flow;
+use super::long::is_long;
 use super::route::Route;
 use super::{ConnId, Order, Shard};
 use crate::base::hash::KeyHash;
@@ -117,6 +118,7 @@ impl Shard {
         let takes = found.is_some_and(|found| {
             takes_long(found.row, args, &longs)
                 && !caller.queues
+                && !is_long(found.row, args)
                 && self.route(caller, found.row, args, first) == Route::Here
         });
         if takes && self.locks.is_empty() {

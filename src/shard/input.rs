@@ -15,6 +15,7 @@
 //! request or what exceeds the quota. A stage holds requests of one connection; what waits at the head of other inputs is
 //! foreseen (`foresight.rs`).
 
+use super::long::is_long;
 use super::message::Message;
 use super::pending::put_tail;
 use super::route::{Route, is_barrier};
@@ -143,14 +144,14 @@ impl Shard {
     }
 
     /// Copying counts against the turn.
-    fn charge(&mut self, bytes: usize) {
+    pub(super) fn charge(&mut self, bytes: usize) {
         self.ran += u32::try_from(bytes / limits::LONG_BYTES_PER_REQUEST).unwrap_or(u32::MAX);
     }
 
     /// Whether [`Self::run_backlog`] has work: then the lane must not wait.
     #[inline]
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || !self.guest_jobs.is_empty()
+        !self.backlog.is_empty() || !self.guest_jobs.is_empty() || !self.long_requests.is_empty()
     }
 
     /// Goes on, in turn, with connections whose input exceeded their quota or the turn. To be called before new input is fed:
@@ -464,7 +465,7 @@ impl Shard {
         ran: &mut u32,
         out: &mut Output,
     ) -> Option<Flow> {
-        let mut plain = self.is_plain(caller);
+        let mut plain = self.is_plain(caller, input);
         let keeps = self.keeps_journal();
         for request in staged {
             let args = match &request.inline {
@@ -491,7 +492,7 @@ impl Shard {
                 return Some(flow);
             }
             if request.found.is_some_and(|found| found.row.concerns_session()) {
-                plain = self.is_plain(caller);
+                plain = self.is_plain(caller, input);
             }
         }
         None
@@ -525,14 +526,15 @@ impl Shard {
         }
     }
 
-    /// Whether requests need only be executed: all keys are here, nobody holds any, nothing is queued or noted.
+    /// Whether requests need only be executed: all keys are here, nobody holds any, nothing is queued or noted, none has very many words.
     #[inline]
-    fn is_plain(&self, caller: &Caller) -> bool {
+    fn is_plain(&self, caller: &Caller, input: Input<'_>) -> bool {
         self.lanes.is_one()
             && self.locks.is_empty()
             && !caller.queues
             && self.history.is_none()
             && !self.is_journal_congested()
+            && input.spans.len() <= limits::KEYS_AT_ONCE_MAX
     }
 
     /// Runs one request here.
@@ -608,7 +610,8 @@ impl Shard {
             }
         };
         let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
-        let route = self.route_of(caller, found, args, first);
+        let is_long = is_long(found.row, args);
+        let route = if is_long { Route::Several } else { self.route_of(caller, found, args, first) };
         if self.waits_for_replies(caller, found.row, route) {
             return Flow::Wait;
         }
@@ -619,6 +622,7 @@ impl Shard {
             return self.passed_to_wait(caller);
         }
         match route {
+            _ if is_long => self.begin_long(caller, found, args, silent, out),
             Route::Here
                 if self.locks.is_empty()
                     || concerns_connection(found.row)

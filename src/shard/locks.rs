@@ -10,6 +10,9 @@
 //! share). Within a lane claims are therefore granted in the order of their arrival wherever they meet: no deadlock, no starvation.
 //! A claim on the whole keyspace waits until nothing of another kind is held; whoever comes later waits behind it, at the gate.
 //!
+//! A claim on very many keys is of constant time as well: it waits as one on the whole keyspace does, but while it is held it covers its
+//! keys alone. Whoever is not concerned passes the gate then, since it may be held for hundreds of turns.
+//!
 //! Nothing here knows transactions or messages: `T` is whatever the claim stands for. Keys are told apart by their hash alone: the same
 //! name in two databases (MOVE and COPY want both), or two keys of equal hash (2^-50 within a slot), wait for each other, which is harmless.
 //!
@@ -17,9 +20,10 @@
 //! (`txn.rs`).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 
 use crate::base::hash::KeyHash;
 use crate::base::slab::Slab;
@@ -35,6 +39,8 @@ pub(super) enum Mode {
 pub(super) enum Scope {
     /// Each key once.
     Keys(Vec<(KeyHash, Mode)>),
+    /// Very many keys.
+    Many(Arc<HashSet<KeyHash>>, Mode),
     Whole(Mode),
 }
 
@@ -84,6 +90,20 @@ impl Queue {
     }
 }
 
+/// A claim that is held on the whole keyspace, or on a set of keys.
+#[derive(Debug)]
+struct Wide {
+    claim: ClaimId,
+    mode: Mode,
+    keys: Option<Arc<HashSet<KeyHash>>>,
+}
+
+impl Wide {
+    fn covers(&self, key: KeyHash) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.contains(&key))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Locks<T> {
     keys: HashMap<KeyHash, Queue>,
@@ -91,8 +111,7 @@ pub(super) struct Locks<T> {
     /// Claims that stand in the queues of keys, and those among them that want a key exclusively.
     keyed: usize,
     keyed_exclusive: usize,
-    whole_shared: usize,
-    whole_exclusive: bool,
+    wide: Vec<Wide>,
     gate: VecDeque<ClaimId>,
     /// Granted since `next_granted` was last asked.
     granted: VecDeque<ClaimId>,
@@ -105,8 +124,7 @@ impl<T> Default for Locks<T> {
             claims: Slab::default(),
             keyed: 0,
             keyed_exclusive: 0,
-            whole_shared: 0,
-            whole_exclusive: false,
+            wide: Vec::new(),
             gate: VecDeque::new(),
             granted: VecDeque::new(),
         }
@@ -122,22 +140,33 @@ impl<T> Locks<T> {
 
     /// Whether a command on this key would have to wait.
     pub(super) fn blocks(&self, key: KeyHash, mode: Mode) -> bool {
-        !self.gate.is_empty()
-            || self.whole_exclusive
-            || mode == Mode::Exclusive && self.whole_shared > 0
+        self.is_gate_shut()
+            || self.is_covered(key, mode)
             || self.keys.get(&key).is_some_and(|queue| !queue.admits(mode))
+    }
+
+    /// Whether whoever comes must wait behind those at the gate. Not while a set of keys is held: who passes then neither holds up nor
+    /// overtakes for long those who wait for its end.
+    fn is_gate_shut(&self) -> bool {
+        !self.gate.is_empty() && self.wide.iter().all(|wide| wide.keys.is_none())
+    }
+
+    /// Whether a claim on more than single keys that is held stands in the way.
+    fn is_covered(&self, key: KeyHash, mode: Mode) -> bool {
+        let conflicts = |wide: &&Wide| mode == Mode::Exclusive || wide.mode == Mode::Exclusive;
+        self.wide.iter().filter(conflicts).any(|wide| wide.covers(key))
     }
 
     /// Whether a key is held or wanted by anybody: then it must not expire under them.
     pub(super) fn concerns(&self, key: KeyHash) -> bool {
-        self.whole_exclusive || self.whole_shared > 0 || self.keys.contains_key(&key)
+        self.wide.iter().any(|wide| wide.covers(key)) || self.keys.contains_key(&key)
     }
 
     /// Takes all of the scope if nobody stands in the way, or nothing.
     pub(super) fn try_claim(&mut self, scope: Scope, what: T) -> Result<ClaimId, T> {
         let free = match &scope {
             Scope::Keys(keys) => !keys.iter().any(|(key, mode)| self.blocks(*key, *mode)),
-            Scope::Whole(_) => self.gate.is_empty() && self.admits_whole(&scope),
+            Scope::Many(_, mode) | Scope::Whole(mode) => self.gate.is_empty() && self.admits_wide(*mode),
         };
         if !free {
             return Err(what);
@@ -162,7 +191,7 @@ impl<T> Locks<T> {
     pub(super) fn claim_ahead(&mut self, key: KeyHash, what: T) {
         let keys = vec![(key, Mode::Exclusive)];
         let claim = self.insert(Scope::Keys(keys.clone()), what);
-        if self.whole_exclusive || self.whole_shared > 0 {
+        if self.is_covered(key, Mode::Exclusive) {
             return self.gate.push_front(claim);
         }
         let queue = self.keys.entry(key).or_default();
@@ -202,8 +231,7 @@ impl<T> Locks<T> {
                 self.count(&keys, false);
                 keys.iter().for_each(|(key, _)| self.leave(*key, claim));
             }
-            Scope::Whole(Mode::Shared) => self.whole_shared -= 1,
-            Scope::Whole(Mode::Exclusive) => self.whole_exclusive = false,
+            Scope::Many(..) | Scope::Whole(_) => self.wide.retain(|wide| wide.claim != claim),
         }
         self.open_gate();
         what
@@ -227,29 +255,35 @@ impl<T> Locks<T> {
     /// Whether a claim may leave the gate, for the queues of its keys or for all of them.
     fn admits(&self, scope: &Scope) -> bool {
         match scope {
-            Scope::Keys(_) if self.whole_exclusive => false,
-            Scope::Keys(keys) => self.whole_shared == 0 || keys.iter().all(|(_, mode)| *mode == Mode::Shared),
-            Scope::Whole(_) => self.admits_whole(scope),
+            Scope::Keys(keys) => !keys.iter().any(|(key, mode)| self.is_covered(*key, *mode)),
+            Scope::Many(_, mode) | Scope::Whole(mode) => self.admits_wide(*mode),
         }
     }
 
-    fn admits_whole(&self, scope: &Scope) -> bool {
-        match scope {
-            Scope::Whole(Mode::Shared) => !self.whole_exclusive && self.keyed_exclusive == 0,
-            _ => !self.whole_exclusive && self.whole_shared == 0 && self.keyed == 0,
+    fn admits_wide(&self, mode: Mode) -> bool {
+        match mode {
+            Mode::Shared => self.keyed_exclusive == 0 && self.wide.iter().all(|wide| wide.mode == Mode::Shared),
+            Mode::Exclusive => self.keyed == 0 && self.wide.is_empty(),
         }
+    }
+
+    /// A claim on more than single keys is granted.
+    fn hold(&mut self, claim: ClaimId, mode: Mode, keys: Option<Arc<HashSet<KeyHash>>>) {
+        self.wide.push(Wide { claim, mode, keys });
+        self.granted.push_back(claim);
     }
 
     fn enter(&mut self, claim: ClaimId) {
         let entry = self.claims.get_mut(claim.0).expect("just admitted");
         let keys = match &entry.scope {
             Scope::Keys(keys) => keys.clone(),
+            Scope::Many(keys, mode) => {
+                let (keys, mode) = (Arc::clone(keys), *mode);
+                return self.hold(claim, mode, Some(keys));
+            }
             Scope::Whole(mode) => {
-                match mode {
-                    Mode::Shared => self.whole_shared += 1,
-                    Mode::Exclusive => self.whole_exclusive = true,
-                }
-                return self.granted.push_back(claim);
+                let mode = *mode;
+                return self.hold(claim, mode, None);
             }
         };
         let mut missing = 0;
@@ -305,11 +339,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Whether who wants `other` waits for whoever has `one`: a set that is wanted is as good as everything, one that is held is not.
     fn conflict(one: &Scope, other: &Scope) -> bool {
         let exclusive = |mode: &Mode| *mode == Mode::Exclusive;
         match (one, other) {
-            (Scope::Whole(a), Scope::Whole(b)) => exclusive(a) || exclusive(b),
-            (Scope::Whole(mode), Scope::Keys(keys)) | (Scope::Keys(keys), Scope::Whole(mode)) => {
+            (Scope::Whole(a) | Scope::Many(_, a), Scope::Whole(b) | Scope::Many(_, b)) => exclusive(a) || exclusive(b),
+            (Scope::Many(set, a), Scope::Keys(keys)) => {
+                keys.iter().any(|(key, b)| set.contains(key) && (exclusive(a) || exclusive(b)))
+            }
+            (Scope::Whole(mode), Scope::Keys(keys))
+            | (Scope::Keys(keys), Scope::Whole(mode) | Scope::Many(_, mode)) => {
                 exclusive(mode) || keys.iter().any(|(_, mode)| exclusive(mode))
             }
             (Scope::Keys(ours), Scope::Keys(theirs)) => {
@@ -324,6 +363,8 @@ mod tests {
             8 => prop::collection::vec((0..5_u64, mode()), 1..4)
                 .prop_map(|keys| Scope::of(keys.into_iter().map(|(hash, mode)| (KeyHash(hash), mode)))),
             1 => mode().prop_map(Scope::Whole),
+            2 => (prop::collection::hash_set(0..5_u64, 1..4), mode())
+                .prop_map(|(keys, mode)| Scope::Many(Arc::new(keys.into_iter().map(KeyHash).collect()), mode)),
         ]
     }
 
@@ -372,7 +413,9 @@ mod tests {
                     let claim = locks.claim(scope.clone(), number);
                     waiting.push((claim, scope));
                 } else {
-                    let in_the_way = held.iter().chain(&waiting).any(|(_, other)| conflict(other, &scope));
+                    let passes = matches!(scope, Scope::Keys(_)) && held.iter().any(|(_, held)| matches!(held, Scope::Many(..)));
+                    let in_the_way = held.iter().any(|(_, other)| conflict(other, &scope))
+                        || !passes && waiting.iter().any(|(_, other)| conflict(other, &scope));
                     match locks.try_claim(scope.clone(), number) {
                         Ok(claim) => {
                             prop_assert!(!in_the_way);

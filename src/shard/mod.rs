@@ -25,6 +25,7 @@ mod foresight;
 mod gather;
 mod input;
 mod locks;
+mod long;
 mod message;
 mod pending;
 mod planted;
@@ -171,6 +172,8 @@ pub struct Shard {
     txns: Slab<txn::Txn>,
     own_reports: VecDeque<(message::TxId, txn::Report)>,
     guest_jobs: VecDeque<visit::GuestJob>,
+    /// Requests of very many keys that are to go on.
+    long_requests: VecDeque<long::Due>,
     /// Requests of this lane's connections that wait, and those of anybody that wait for keys of this lane.
     blocks: blocking::Blocks,
     waiting: waiters::Waiting,
@@ -247,6 +250,7 @@ impl Shard {
             txns: Slab::default(),
             own_reports: VecDeque::new(),
             guest_jobs: VecDeque::new(),
+            long_requests: VecDeque::new(),
             blocks: blocking::Blocks::default(),
             waiting: waiters::Waiting::default(),
             spots: Vec::new(),

@@ -16,12 +16,13 @@
 use super::input::Flow;
 use super::message::Ticket;
 use super::{ConnId, Shard};
+use crate::admin::latency::Slow;
 use crate::admin::stages::{Spent, Stage};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::slab::Slab;
 use crate::command::clients::{Client, ReplyMode};
-use crate::command::{Caller, Run};
+use crate::command::{Caller, Group, Run};
 
 /// Of so many requests one is followed, on the average; the distance varies, or a pipeline's length would choose always the same of it.
 /// At depth 16 a request takes 450 ns and a probe as much or more.
@@ -245,6 +246,7 @@ impl Shard {
         probe.pass(Stage::Send, now_ns);
         let (family, spent) = (probe.family, probe.spent);
         self.stats.stages.note(family, &spent);
+        self.stats.latency.note(Slow::QueueDelay, Group::ALL[family].name(), spent.queue_delay_ns(), self.now.unix_us);
         self.drop_probe(conn);
     }
 

@@ -4,6 +4,7 @@
 //!  MSET           [Split: lane 0 | lane 1]
 //!  RENAME         [Staged: lane 0 take] -> [lane 1 put]
 //!  BGETDEL        [Try: lane 0 serve] -> [lane 1 serve] -> [lane 0 enrol | lane 1 enrol]
+//!  MSET of many   [Long: a slice of the keys, lane 0 | lane 1] -> [the next slice] ...            (long.rs)
 //!  EXEC           [Batch: commands of one lane each] [Split] [Batch] ...      in the order of the queue
 //! ```
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::Shard;
 use super::blocking::given_up;
+use super::long::Long;
 use super::message::TxId;
 use super::txn::{Errand, Ran, What, fault_reply};
 use crate::admin::facts::LaneFacts;
@@ -58,6 +60,8 @@ enum Kind {
     /// A command that may wait: one owner of keys after the other tries to serve it; if none could, all of them enrol it as `block`, or
     /// it gives up.
     Try { command: CommandId, caller: Caller, request: Request, block: Option<BlockId>, enrols: bool },
+    /// Slices of one command, one after the other; the errands are those of one of them.
+    Long(Box<Long>),
     /// WATCH.
     Watch,
     /// INFO, of which sections.
@@ -131,8 +135,14 @@ impl Step {
         match &self.kind {
             Kind::Staged { stages, stage, .. } => stage + 1 == stages.len(),
             Kind::Try { enrols, .. } => *enrols,
+            Kind::Long(long) => long.is_over(),
             _ => true,
         }
+    }
+
+    /// Whether it has more to do, but not in this turn.
+    pub(super) fn goes_on_later(&self) -> bool {
+        matches!(self.kind, Kind::Long(_)) && !self.is_last()
     }
 
     pub(super) fn hear(&mut self, from: ShardId, ran: Vec<Ran>, brought: Cargo) {
@@ -187,6 +197,24 @@ impl Shard {
         step.kind = Kind::Watch;
         step.parts.iter_mut().flat_map(|part| &mut part.errands).for_each(|errand| errand.what = What::Watch);
         step
+    }
+
+    /// A command of very many keys: its first slice, for all lanes that have keys of it.
+    pub(super) fn in_slices(&mut self, long: Long) -> Step {
+        let mut step = Step { parts: Vec::new(), kind: Kind::Long(Box::new(long)) };
+        self.enter_slice(&mut step);
+        step
+    }
+
+    /// Gives the errands of the next slice to the lanes.
+    pub(super) fn enter_slice(&mut self, step: &mut Step) {
+        let Kind::Long(long) = &mut step.kind else { return };
+        let slice = long.take_slice(self.table.row(long.command));
+        let Step { parts, kind } = self.split_by_keys(&long.caller, long.command, slice.args());
+        step.parts = parts;
+        if let Kind::Split { owners, .. } = kind {
+            long.owners = owners;
+        }
     }
 
     pub(super) fn staged(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
@@ -267,6 +295,12 @@ impl Shard {
     /// Of a command that goes from lane to lane and whose lanes have all been heard: the next stage or key, if it is not over.
     pub(super) fn advance(&mut self, tx: TxId) {
         let Some(mut step) = self.txn(tx).doing.take() else { return };
+        if let Kind::Long(long) = &mut step.kind {
+            let parts = std::mem::take(&mut step.parts).into_iter();
+            let replies: Vec<Output> = parts.flat_map(|part| part.ran).map(|ran| ran.reply).collect();
+            let reply = self.merged(&long.caller, long.command, &replies, &long.owners);
+            long.said(self.table.row(long.command), reply);
+        }
         let next = step.parts.iter().flat_map(|part| &part.ran).map(|ran| ran.next).min().flatten();
         if let Some(next) = next
             && !step.has_errands()
@@ -347,6 +381,11 @@ impl Shard {
                 let replies: Vec<Output> = parts.into_iter().flat_map(|part| part.ran).map(|ran| ran.reply).collect();
                 let reply = self.merged(&caller, command, &replies, &owners);
                 self.txn(tx).replies.push(reply);
+            }
+            Kind::Long(long) => {
+                self.stats.count_call(long.command.0);
+                let row = self.table.row(long.command);
+                self.txn(tx).replies.push(long.reply(row));
             }
             Kind::Staged { command, .. } => {
                 self.stats.count_call(command.0);

@@ -541,6 +541,9 @@ impl Shard {
         // Work that was sent along with its claim leaves ours to be done; a staged command may have a further stage.
         if txn.waiting == 0 {
             self.advance(tx);
+            if self.txn(tx).doing.as_ref().is_some_and(Step::goes_on_later) {
+                return self.later(tx);
+            }
             self.run_steps(tx);
         }
     }
@@ -811,7 +814,7 @@ impl Share {
     fn writes(&self) -> bool {
         match &self.scope {
             None => false,
-            Some(Scope::Whole(mode)) => *mode == Mode::Exclusive,
+            Some(Scope::Whole(mode) | Scope::Many(_, mode)) => *mode == Mode::Exclusive,
             Some(Scope::Keys(keys)) => keys.iter().any(|(_, mode)| *mode == Mode::Exclusive),
         }
     }
@@ -823,7 +826,7 @@ impl Share {
     /// Holds more keys, or everything.
     pub(super) fn hold(&mut self, keys: impl IntoIterator<Item = (KeyHash, Mode)>) {
         match &mut self.scope {
-            Some(Scope::Whole(held)) => {
+            Some(Scope::Whole(held) | Scope::Many(_, held)) => {
                 if keys.into_iter().any(|(_, mode)| mode == Mode::Exclusive) {
                     *held = Mode::Exclusive;
                 }
@@ -840,7 +843,7 @@ impl Share {
 
     pub(super) fn hold_whole(&mut self, mode: Mode) {
         let writes = |scope: &Scope| match scope {
-            Scope::Whole(mode) => *mode == Mode::Exclusive,
+            Scope::Whole(mode) | Scope::Many(_, mode) => *mode == Mode::Exclusive,
             Scope::Keys(keys) => keys.iter().any(|(_, mode)| *mode == Mode::Exclusive),
         };
         let exclusive = mode == Mode::Exclusive || self.scope.as_ref().is_some_and(writes);

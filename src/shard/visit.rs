@@ -218,7 +218,7 @@ impl Shard {
         let row = self.table.row(command);
         match self.scope(row, args) {
             None => false,
-            Some(Scope::Whole(_)) => true,
+            Some(Scope::Whole(_) | Scope::Many(..)) => true,
             Some(Scope::Keys(keys)) if keys.len() == 1 => self.locks.blocks(first, mode(row)),
             Some(Scope::Keys(keys)) => keys.iter().any(|(key, mode)| self.locks.blocks(*key, *mode)),
         }
@@ -312,6 +312,9 @@ impl Shard {
             } else {
                 self.answer(guest.to, output);
             }
+        }
+        if !self.long_requests.is_empty() {
+            self.step_long_requests();
         }
         self.settle();
     }

@@ -101,6 +101,113 @@ fn a_flood_of_requests_with_many_keys_is_served_in_shares() {
     assert_eq!(driver.replies(flood).len(), 100 * (b"*200\r\n".len() + 200 * b"$1\r\nv\r\n".len()));
 }
 
+/// Words of a request on keys `many:0` and so on, each with what belongs to it.
+fn many(command: &str, keys: usize, value: Option<&str>) -> Vec<String> {
+    let pair = |i| std::iter::once(format!("many:{i}")).chain(value.map(String::from));
+    std::iter::once(command.to_owned()).chain((0..keys).flat_map(pair)).collect()
+}
+
+/// What is said of 20,000 keys is what one turn would have said, be the connection's next request right behind it.
+#[test]
+fn requests_of_very_many_keys_take_many_turns() {
+    let mut driver = Driver::new();
+    let conn = driver.connect();
+    let absent = format!("*{}\r\n{}$-1\r\n", KEYS + 2, "$1\r\nv\r\n".repeat(KEYS + 1));
+    let asked = |command, value| {
+        let mut words = many(command, KEYS, value);
+        // A key once more, and, where none is set, one that is not there.
+        words.extend(["many:7"].into_iter().chain(value.or(Some("absent"))).map(String::from));
+        words
+    };
+    for (command, value, said) in [
+        ("MSET", Some("v"), "+OK\r\n"),
+        ("MGET", None, absent.as_str()),
+        ("EXISTS", None, ":20001\r\n"),
+        ("TOUCH", None, ":20001\r\n"),
+        ("DEL", None, ":20000\r\n"),
+        ("UNLINK", None, ":0\r\n"),
+    ] {
+        driver.shard.feed(conn, &[request(&asked(command, value)), request(&["PING"])].concat());
+        let mut turns = 0;
+        while driver.shard.has_backlog() {
+            driver.turn();
+            turns += 1;
+        }
+        assert!(turns >= 2 * KEYS / 512, "{command}: {turns} turns");
+        let reply = String::from_utf8(driver.replies(conn)).expect("text");
+        assert!(reply == format!("{said}+PONG\r\n"), "{command}: {} bytes", reply.len());
+        assert!(driver.shard.is_quiet(), "{command} holds nothing any more");
+    }
+    let mut odd = many("MSET", KEYS, Some("v"));
+    odd.pop();
+    assert_eq!(driver.call(conn, &odd), b"-ERR wrong number of arguments for 'mset' command\r\n");
+    assert_eq!(driver.call(conn, &["DBSIZE"]), b":0\r\n");
+}
+
+/// Others are served meanwhile, but nobody sees half of it.
+#[test]
+fn requests_of_very_many_keys_are_of_one_moment() {
+    let mut driver = Driver::new();
+    let [slow, quick, counts, third] = std::array::from_fn(|_| driver.connect());
+    assert_eq!(driver.call(quick, &["MSET", "many:0", "old", "many:19999", "old", "other", "1"]), b"+OK\r\n");
+    driver.shard.feed(slow, &request(&many("MSET", KEYS, Some("new"))));
+    let (mut served, mut turns) = (0, 0);
+    // Its keys are noted, some of its slices have run.
+    for _ in 0..60 {
+        driver.shard.feed(quick, &request(&["INCR", "other"]));
+        driver.turn();
+        turns += 1;
+        served += usize::from(driver.replies(quick).starts_with(b":"));
+    }
+    assert_eq!(served, turns, "who wants another key never waits");
+    assert!(driver.shard.has_backlog(), "60 turns are not enough");
+    let waits = request(&["MGET", "many:0", "many:19999"]);
+    driver.shard.feed(quick, &waits);
+    driver.shard.feed(counts, &request(&["DBSIZE"]));
+    driver.shard.feed(third, &request(&["INCR", "other"]));
+    driver.turn();
+    assert_eq!(
+        (driver.replies(quick), driver.replies(counts)),
+        (Vec::new(), Vec::new()),
+        "half of it is nobody's to see"
+    );
+    assert_eq!(driver.replies(third), b":62\r\n", "nor do those who wait keep others from theirs");
+    while driver.shard.has_backlog() {
+        driver.turn();
+    }
+    assert_eq!(driver.replies(quick), b"*2\r\n$3\r\nnew\r\n$3\r\nnew\r\n");
+    assert_eq!(driver.replies(counts), format!(":{}\r\n", KEYS + 1).as_bytes());
+    assert_eq!(driver.replies(slow), b"+OK\r\n");
+    assert!(driver.shard.is_quiet());
+}
+
+/// What began goes on without its connection, and holds nothing at the end.
+#[test]
+fn a_request_of_very_many_keys_outlives_its_connection() {
+    let mut driver = Driver::new();
+    let (slow, quick) = (driver.connect(), driver.connect());
+    driver.shard.feed(slow, &request(&many("MSET", KEYS, Some("v"))));
+    (0..50).for_each(|_| driver.turn());
+    driver.shard.closed(slow);
+    while driver.shard.has_backlog() {
+        driver.turn();
+    }
+    assert!(driver.shard.is_quiet());
+    assert_eq!(driver.call(quick, &["DBSIZE"]), format!(":{KEYS}\r\n").as_bytes());
+}
+
+#[test]
+fn an_unwanted_reply_of_very_many_keys_is_left_out() {
+    let mut driver = Driver::new();
+    let conn = driver.connect();
+    let words = many("MGET", KEYS, None);
+    driver.shard.feed(conn, &[request(&["CLIENT", "REPLY", "SKIP"]), request(&words), request(&["PING"])].concat());
+    while driver.shard.has_backlog() {
+        driver.turn();
+    }
+    assert_eq!(driver.replies(conn), b"+PONG\r\n");
+}
+
 impl Driver {
     /// Runs one request within this turn, whatever else waits.
     fn call_now(&mut self, conn: corelane::shard::ConnId, words: &[&str]) -> Vec<u8> {

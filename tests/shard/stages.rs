@@ -259,6 +259,43 @@ fn latencies_of_several_lanes_are_one() {
 }
 
 #[test]
+fn stages_have_names_of_their_own_in_latency_histogram() {
+    let mut world = World::new(2);
+    for i in 0..600 {
+        world.call(&["SET", &format!("key{i}"), "v"]);
+    }
+    let (_, _, followed) = world.spent("string");
+    let calls = |name: &str| format!("${}\r\n{name}\r\n*4\r\n$5\r\ncalls\r\n:{followed}\r\n", name.len());
+    let one = world.call(&["LATENCY", "HISTOGRAM", "stage|string|send"]);
+    assert!(followed > 1.0 && one.starts_with(&format!("*2\r\n{}", calls("stage|string|send"))), "{one}");
+    let all = world.call(&["LATENCY", "HISTOGRAM", "STAGE"]);
+    for part in STAGES.into_iter().filter(|part| *part != "hop").chain(["total"]) {
+        assert!(all.contains(&calls(&format!("stage|string|{part}"))), "{part}: {all}");
+    }
+    // Who asks is lane 0's client: there it is counted, whichever lane has run it.
+    let lane = world.call(&["LATENCY", "HISTOGRAM", "lane0|string"]);
+    assert!(lane.contains(&calls("lane0|string|queue")) && !lane.contains("stage|"), "{lane}");
+    assert_eq!(world.call(&["LATENCY", "HISTOGRAM", "lane1", "stages", "stage|strin"]), "*0\r\n");
+    assert!(!world.call(&["LATENCY", "HISTOGRAM"]).contains("|string|"), "only commands, unless asked for");
+}
+
+#[test]
+fn a_long_queue_is_an_event() {
+    let mut world = World::new(1);
+    world.call(&["CONFIG", "SET", "latency-monitor-threshold", "5"]);
+    assert_eq!(world.call(&["LATENCY", "LATEST"]), "*0\r\n");
+    // More than one connection may run in a turn: the later ones wait for the next turns.
+    world.turn(0, &request(&["GET", "k"]).repeat(3000));
+    for _ in 0..30 {
+        pass(6000 * US);
+        world.turn(0, b"");
+    }
+    let latest = world.call(&["LATENCY", "LATEST"]);
+    assert!(latest.starts_with("*1\r\n*4\r\n$11\r\nqueue-delay\r\n"), "{latest}");
+    assert!(world.call(&["LATENCY", "DOCTOR"]).contains("(string)"));
+}
+
+#[test]
 fn resetstat_forgets_what_latency_reset_leaves() {
     let mut world = World::new(2);
     world.call(&["SET", "a", "1"]);

@@ -6,9 +6,11 @@
 //!
 //! Times are those of the server, to the microsecond, and better than a proxy's; but the server works for it, and what it does on
 //! its own (scripts, `lua` in the place of the address) is not a request and is left out. A database other than 0 is selected once
-//! for its connection.
+//! for its connection. Clients of a unix socket have no address that tells them apart: they are recorded as one connection.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,9 +31,9 @@ pub(crate) fn record(server: &Address, file: &Path, time: Duration) -> Result<Re
 }
 
 fn follow(server: &Address, out: &mut impl Write, time: Duration) -> Result<Recorded, String> {
-    let Address::Tcp(address) = server else { return Err("MONITOR is followed over TCP".to_owned()) };
     let wrong = |error: io::Error| format!("{server}: {error}");
-    let mut stream = std::net::TcpStream::connect(address).map_err(wrong)?;
+    // Of a unix socket too it is only read and written.
+    let mut stream = TcpStream::from(server.connect().map_err(wrong)?);
     stream.write_all(b"*1\r\n$7\r\nMONITOR\r\n").map_err(wrong)?;
     stream.set_read_timeout(Some(Duration::from_millis(100))).map_err(wrong)?;
     let mut lines = BufReader::new(stream);
@@ -63,8 +65,8 @@ fn follow(server: &Address, out: &mut impl Write, time: Duration) -> Result<Reco
 #[derive(Debug, Default)]
 struct Tape {
     first_us: Option<u64>,
-    /// Name and database of each connection seen.
-    connections: Vec<(String, u32)>,
+    /// By its name, the number and the database of each connection seen.
+    connections: BTreeMap<String, (u32, u32)>,
     requests: u64,
 }
 
@@ -72,15 +74,11 @@ impl Tape {
     fn add(&mut self, line: &[u8], out: &mut impl Write) -> io::Result<()> {
         let Some(Told { at_us, database, connection, words }) = told(line) else { return Ok(()) };
         let at_ns = at_us.saturating_sub(*self.first_us.get_or_insert(at_us)) * 1000;
-        let known = self.connections.iter().position(|(name, _)| *name == connection);
-        let link = known.unwrap_or_else(|| {
-            self.connections.push((connection, 0));
-            self.connections.len() - 1
-        });
-        let number = u32::try_from(link).expect("connections are counted by 32 bits");
+        let fresh = self.count();
+        let (number, selected) = self.connections.entry(connection).or_insert((fresh, 0));
+        let (number, changed) = (*number, std::mem::replace(selected, database) != database);
         let mut bytes = Vec::new();
-        if self.connections[link].1 != database {
-            self.connections[link].1 = database;
+        if changed {
             append_command(&["SELECT".to_owned(), database.to_string()], &mut bytes);
             write(out, at_ns, number, &bytes)?;
             bytes.clear();

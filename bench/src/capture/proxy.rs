@@ -70,10 +70,11 @@ pub(crate) fn record(
     let until = shared.clock.now() + time;
     let requests = keep(&seen, &mut out, &shared, until).map_err(wrong)?;
     out.flush().map_err(wrong)?;
-    // Wakes the accepting thread, which finds nobody to send to.
-    let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
     let count = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
-    Ok(Recorded { requests, connections: count(&shared.connections), lost: count(&shared.lost) })
+    let recorded = Recorded { requests, connections: count(&shared.connections), lost: count(&shared.lost) };
+    // Wakes the accepting thread, which finds nobody to send to. It is no client, and comes after all were counted.
+    let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    Ok(recorded)
 }
 
 fn keep(seen: &Receiver<Seen>, out: &mut impl Write, shared: &Shared, until: Nanos) -> io::Result<u64> {
@@ -103,9 +104,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, to: &Sender<Seen>) {
 }
 
 fn carry(client: &TcpStream, shared: &Shared, number: u32, to: &Sender<Seen>) -> io::Result<()> {
-    let Address::Tcp(address) = &shared.server else { return Err(io::ErrorKind::Unsupported.into()) };
-    let server = TcpStream::connect(address)?;
-    server.set_nodelay(true)?;
+    // Of a unix socket too it is only read, written and shut down.
+    let server = TcpStream::from(shared.server.connect()?);
     client.set_nodelay(true)?;
     thread::scope(|scope| {
         let back = scope.spawn(|| {

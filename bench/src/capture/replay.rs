@@ -2,6 +2,7 @@
 //! that corresponds to its own. Latency counts from the intended start, as everywhere; error replies are counted, not refused,
 //! for the recorded load may have met some too.
 
+use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::path::PathBuf;
 
@@ -61,13 +62,10 @@ impl Replay {
             return Err("the speed is above 0".to_owned());
         }
         let first = seen.first().ok_or("there is no request in it")?.at_ns;
-        let mut names: Vec<u32> = Vec::new();
+        let mut names: BTreeMap<u32, usize> = BTreeMap::new();
         for request in &mut seen {
-            let known = names.iter().position(|name| *name == request.connection);
-            let link = known.unwrap_or_else(|| {
-                names.push(request.connection);
-                names.len() - 1
-            });
+            let fresh = names.len();
+            let link = *names.entry(request.connection).or_insert(fresh);
             request.connection = u32::try_from(link).expect("as many as names of 32 bits");
             request.at_ns -= first;
         }

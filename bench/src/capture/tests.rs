@@ -19,8 +19,11 @@ use crate::wire::Dialect;
 const TIME: Duration = Duration::from_millis(700);
 const REQUESTS: usize = 40;
 
-fn redis() -> Running {
-    "redis".parse::<Server>().unwrap().start(Cpu(0)).unwrap()
+/// Redis on a port and on a unix socket.
+const SERVERS: [&str; 2] = ["redis", "redis-unix"];
+
+fn start(server: &str) -> Running {
+    server.parse::<Server>().unwrap().start(Cpu(0)).unwrap()
 }
 
 /// Two clients that count up a key each, some milliseconds apart.
@@ -40,7 +43,7 @@ fn recorded(file: &Path) -> Vec<Seen> {
 /// Plays it twice as fast against a fresh server, and looks whether all of it arrived, in time.
 fn replayed(seen: Vec<Seen>) {
     let span = seen.last().unwrap().at_ns;
-    let (running, replay) = (redis(), Replay::new(seen, 2.0).unwrap());
+    let (running, replay) = (start("redis"), Replay::new(seen, 2.0).unwrap());
     let plan = replay.plan(running.address.clone(), Dialect::Redis, 1, &[]);
     assert!((plan.workload.seconds - span as f64 / 2e9) < 0.3, "half as long, and a little: {}", plan.workload.seconds);
     let report = crate::load::replay(&plan, &replay, &mut Live::silent("test")).unwrap();
@@ -53,33 +56,39 @@ fn replayed(seen: Vec<Seen>) {
 
 #[test]
 fn a_load_is_recorded_by_proxy_and_played_again() {
-    let (running, folder) = (redis(), tempfile());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let front = Address::local(listener.local_addr().unwrap().port());
-    let (server, file) = (running.address.clone(), folder.join("proxy"));
-    let summary = thread::scope(|scope| {
-        let recording = scope.spawn(|| proxy::record(listener, server, Dialect::Redis, &file, TIME).unwrap());
-        clients(&front);
-        recording.join().unwrap()
-    });
-    assert_eq!((summary.requests, summary.connections, summary.lost), (REQUESTS as u64, 2, 0));
-    let seen = recorded(&file);
-    assert!(seen[REQUESTS - 1].at_ns > 5_000_000 * (REQUESTS as u64 - 1), "{:?}", seen[REQUESTS - 1]);
-    replayed(seen);
+    for server in SERVERS {
+        let (running, folder) = (start(server), tempfile());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let front = Address::local(listener.local_addr().unwrap().port());
+        let (behind, file) = (running.address.clone(), folder.join("proxy"));
+        let summary = thread::scope(|scope| {
+            let recording = scope.spawn(|| proxy::record(listener, behind, Dialect::Redis, &file, TIME).unwrap());
+            clients(&front);
+            recording.join().unwrap()
+        });
+        assert_eq!((summary.requests, summary.connections, summary.lost), (REQUESTS as u64, 2, 0), "{server}");
+        let seen = recorded(&file);
+        assert!(seen[REQUESTS - 1].at_ns > 5_000_000 * (REQUESTS as u64 - 1), "{:?}", seen[REQUESTS - 1]);
+        replayed(seen);
+    }
 }
 
 #[test]
 fn a_load_is_recorded_from_monitor_and_played_again() {
-    let (running, folder) = (redis(), tempfile());
-    let file = folder.join("monitor");
-    let summary = thread::scope(|scope| {
-        let recording = scope.spawn(|| monitor::record(&running.address, &file, TIME).unwrap());
-        crate::clock::sleep(Duration::from_millis(100));
-        clients(&running.address);
-        recording.join().unwrap()
-    });
-    assert_eq!((summary.requests, summary.connections), (REQUESTS as u64, 2));
-    replayed(recorded(&file));
+    for server in SERVERS {
+        let (running, folder) = (start(server), tempfile());
+        let file = folder.join("monitor");
+        let summary = thread::scope(|scope| {
+            let recording = scope.spawn(|| monitor::record(&running.address, &file, TIME).unwrap());
+            crate::clock::sleep(Duration::from_millis(100));
+            clients(&running.address);
+            recording.join().unwrap()
+        });
+        // MONITOR names all clients of a unix socket alike.
+        let connections = if server == "redis" { 2 } else { 1 };
+        assert_eq!((summary.requests, summary.connections), (REQUESTS as u64, connections), "{server}");
+        replayed(recorded(&file));
+    }
 }
 
 /// A folder of this test's own below the build's.

@@ -186,6 +186,16 @@ mod tests {
         assert!(log > 200_000.0 && closed.unwrap() < log / 4.0, "p90: {table}");
     }
 
+    /// It idles, and yet it and not the generator is the limit: such a run is presented.
+    #[test]
+    fn a_server_that_is_too_slow_is_no_fault_of_the_generator() {
+        let quiet = Behaviour::Stalls { service: SERVICE, stall: Duration::ZERO, period: PERIOD };
+        let run = || load(&Toy::start(quiet).unwrap(), &Options { seconds: 1 }, Some(2000.0), 2);
+        // Unless the machine has no time for this process, which may be so once.
+        let report = run().or_else(|_| run()).or_else(|_| run()).unwrap();
+        assert!(report.requests_per_second < 1000.0 && report.latency.p50_us > 100_000.0, "{report:?}");
+    }
+
     #[test]
     fn a_percentile_is_a_sample() {
         let samples: Vec<f64> = (1..=100).map(f64::from).collect();

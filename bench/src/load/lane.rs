@@ -9,6 +9,9 @@
 //! redis-benchmark does. Open loop: requests leave when they are due, on whichever connection is next in turn, at
 //! most `depth` outstanding on each; what finds no room waits, and its latency counts from when it was due.
 //!
+//! Whose fault is it that nothing has room? A generator that is the limit finds replies lying there whenever it looks; one that
+//! waits for its server does not. So while no connection has room it looks first, and counts the time in which it was behind.
+//!
 //! A run ends when everything that was due in its window is answered: a stall at the very end is not forgotten. What is not
 //! answered `DRAIN_MAX` later is recorded with the time it has waited by then, and said to be so.
 //!
@@ -135,6 +138,9 @@ pub(crate) struct Record {
     pub(crate) slip: Histogram<u64>,
     /// Requests of the window without an answer by the end of the drain.
     pub(crate) unanswered: u64,
+    /// Time of the window in which requests waited for room, and the part of it in which replies lay there unread.
+    pub(crate) crowded_ns: u64,
+    pub(crate) behind_ns: u64,
     pub(crate) errors: u64,
     pub(crate) reconnects: u64,
 }
@@ -212,7 +218,15 @@ impl<'a> Lane<'a> {
             slices: None,
             turn: 0,
             room: Nanos(0),
-            record: Record { latency: histogram(), slip: histogram(), unanswered: 0, errors: 0, reconnects: 0 },
+            record: Record {
+                latency: histogram(),
+                slip: histogram(),
+                unanswered: 0,
+                crowded_ns: 0,
+                behind_ns: 0,
+                errors: 0,
+                reconnects: 0,
+            },
         })
     }
 
@@ -229,11 +243,21 @@ impl<'a> Lane<'a> {
         let mut events = Vec::new();
         let mut heard = self.clock.now();
         self.start(work, &mut drive);
+        let mut looked = heard;
         loop {
             self.flush()?;
-            let wait = self.wait(&drive, self.clock.now());
-            self.turn_ring(wait, &mut events)?;
+            let is_crowded = self.room == FULL;
+            let is_behind = is_crowded && self.finds_replies(&mut events)?;
+            if events.is_empty() {
+                let wait = self.wait(&drive, self.clock.now());
+                self.turn_ring(wait, &mut events)?;
+            }
             let now = self.clock.now();
+            if is_crowded && window.holds(now) {
+                self.record.crowded_ns += now.since(looked);
+                self.record.behind_ns += if is_behind { now.since(looked) } else { 0 };
+            }
+            looked = now;
             if !events.is_empty() {
                 heard = now;
             } else if now > heard + PATIENCE && self.is_busy() {
@@ -295,6 +319,12 @@ impl<'a> Lane<'a> {
         }
         self.touched.clear();
         self.touched.extend_from_slice(&self.slots);
+    }
+
+    /// Submits and looks without waiting: whether replies are there.
+    fn finds_replies(&mut self, events: &mut Vec<Event>) -> io::Result<bool> {
+        self.ring.turn(Wait::No, events)?;
+        Ok(events.iter().any(|event| matches!(event, Event::Received(..))))
     }
 
     /// Spins on the ring's flags first if asked to, then waits in it.

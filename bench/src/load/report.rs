@@ -146,6 +146,17 @@ impl Course {
 const DRIFT_MAX: f64 = 0.1;
 /// A server less busy than this, while the load's threads are all but fully so, was not at its limit.
 const BUSY: f64 = 0.9;
+/// Shares of the window beyond which a crowd is the generator's doing: catching up after a stall of the server is not.
+const CROWD_MAX: f64 = 0.25;
+
+/// Shares of the window in which requests waited for room: in all, while replies lay there unread, and (of the whole window) in which the
+/// generator was runnable and something else had its CPU.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    crowded: f64,
+    behind: f64,
+    waited: f64,
+}
 
 impl Report {
     pub(super) fn of(
@@ -191,8 +202,35 @@ impl Report {
             histogram: hlog::encode(&latency),
             course: Course::of(sampled, slices),
         };
+        let share = |ns: u64| ns as f64 / 1e9 / seconds / f64::from(plan.shape.threads);
+        let crowd = Crowd {
+            crowded: share(sum(|record| record.crowded_ns)),
+            behind: share(sum(|record| record.behind_ns)),
+            waited: share(sampled.load.waiting_ns),
+        };
+        report.invalid = report.invalid.take().or_else(|| report.outrun(crowd));
         report.notes.extend(report.doubts(plan, sampled, sum(|record| record.unanswered)));
         report
+    }
+
+    /// Why the generator or the machine under it was the limit, if it was; not if the server is known to have been as busy as it can be.
+    fn outrun(&self, Crowd { crowded, behind, waited }: Crowd) -> Option<String> {
+        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        let server = self.server.map(|usage| (usage.cpu_ns + usage.waiting_ns) as f64 / 1e9 / self.seconds);
+        let is_ours = crowded > CROWD_MAX && behind + waited > CROWD_MAX && server.is_none_or(|server| server < BUSY);
+        is_ours.then(|| {
+            let server = server.map_or_else(
+                || "whether the server was at its limit too is not known without --server-pid".to_owned(),
+                |server| format!("the server wanted its CPU only {} of the time", percent(server)),
+            );
+            format!(
+                "the generator and not the server was the limit: requests waited for room {} of the time, in {} replies lay there unread, \
+                 in {} the generator waited for its CPU, and {server}; lower the rate, or give it more threads or a CPU of its own",
+                percent(crowded),
+                percent(behind),
+                percent(waited)
+            )
+        })
     }
 
     fn doubts(&self, plan: &Plan, sampled: &Sampled, unanswered: u64) -> Vec<String> {
@@ -204,7 +242,7 @@ impl Report {
             (!sampled.steady).then(|| "the cost of a request had not come to rest when the window opened".to_owned()),
             drift.map(|drift| format!("the cost of a request moved by {:+.0} % through the window", drift * 100.0)),
             (unanswered > 0).then(|| {
-                format!("the server did not keep up: {unanswered} requests were unanswered 5 s after the window, and count with the time they had waited")
+                format!("the rate was not kept: {unanswered} requests were unanswered 5 s after the window, and count with the time they had waited")
             }),
             server_busy.filter(|server| self.rate.is_none() && load_busy > BUSY && *server < BUSY).map(|server| {
                 format!("the load was the limit of wall figures (load {:.0} % busy, server {:.0} %); those per server CPU second stand", load_busy * 100.0, server * 100.0)

@@ -20,17 +20,22 @@ fn shape(rate: Option<f64>) -> LoadShape {
 
 /// The load against a floor in this process, whose thread ends with it.
 fn against_floor(served: usize, depth: u32, rate: Option<f64>, value_bytes: usize) -> Result<Report, String> {
-    let port = free_port().unwrap();
-    let options = floor::Options { port, cpu: None, value_bytes: served, slower_percent: 0.0 };
-    thread::Builder::new().spawn(move || floor::run(&options)).unwrap();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        thread::yield_now();
-    }
+    let port = serve_floor(served);
     let workload = Workload { connections: 5, keys: 1000, value_bytes, seconds: 0.3, ..Workload::default() };
     let server = Some(Pid(std::process::id()));
     let plan =
         Plan { address: Address::local(port), workload, shape: shape(rate), depth, dialect: Dialect::Fixed, server };
     measure(&plan, &mut Live::silent("test"))
+}
+
+fn serve_floor(value_bytes: usize) -> u16 {
+    let port = free_port().unwrap();
+    let options = floor::Options { port, cpu: None, value_bytes, slower_percent: 0.0 };
+    thread::Builder::new().spawn(move || floor::run(&options)).unwrap();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        thread::yield_now();
+    }
+    port
 }
 
 /// A run against a server that is started for it.
@@ -65,6 +70,18 @@ fn an_open_loop_keeps_its_rate() {
     let report = against_floor(64, 16, Some(2000.0), 64).unwrap();
     assert!((300..1200).contains(&report.requests), "{report:?}");
     assert!(report.slip.is_some());
+}
+
+/// A floor answers several times as fast as one thread can ask. The two must have a core each for that to show, so it may take tries.
+#[test]
+fn a_generator_that_is_the_limit_is_found_out() {
+    let port = serve_floor(64);
+    let workload = Workload { connections: 5, keys: 1000, seconds: 0.3, ..Workload::default() };
+    let shape = LoadShape { threads: 1, ..shape(Some(50e6)) };
+    let address = Address::local(port);
+    let plan = Plan { address, workload, shape, depth: 64, dialect: Dialect::Fixed, server: None };
+    let mut tries = (0..10).map(|_| measure(&plan, &mut Live::silent("test")).unwrap());
+    assert!(tries.any(|report| report.invalid.is_some_and(|why| why.contains("requests waited for room"))));
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub(crate) fn of_runs(runs: &[(&str, &Report)]) -> Result<String, String> {
 mod tests {
     use super::*;
     use crate::load::lane::histogram;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
     #[test]
     fn a_histogram_survives_its_text() {
@@ -58,5 +59,39 @@ mod tests {
         (1..5000_u64).for_each(|number| latencies.record(number * number).unwrap());
         assert_eq!(decode(&encode(&latencies)).unwrap(), latencies);
         assert!(decode("no").is_err());
+    }
+
+    #[test]
+    fn a_log_is_read_by_its_own_reader() {
+        let report = |base: u64| -> Report {
+            let mut latencies = histogram();
+            (1..1000).for_each(|number| latencies.record(base * number).unwrap());
+            serde_json::from_value(serde_json::json!({
+                "depth": 1, "connections": 1, "requests": 999, "seconds": 1.5, "requests_per_second": 666.0,
+                "latency": { "p50_us": 0.0, "p90_us": 0.0, "p99_us": 0.0, "p99_9_us": 0.0, "p99_99_us": 0.0, "max_us": 0.0 },
+                "histogram": encode(&latencies),
+            }))
+            .unwrap()
+        };
+        let (one, other) = (report(1000), report(7000));
+        let text = of_runs(&[("get, set", &one), ("corelane", &other)]).unwrap();
+        let entries: Vec<_> = IntervalLogIterator::new(text.as_bytes()).map(Result::unwrap).collect();
+        let intervals: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| match entry {
+                LogEntry::Interval(interval) => Some(interval),
+                _ => None,
+            })
+            .collect();
+        for ((interval, report), (tag, start)) in
+            intervals.iter().zip([&one, &other]).zip([("get--set", 0.0), ("corelane", 1.5)])
+        {
+            assert_eq!(interval.tag().map(|tag| tag.as_str()), Some(tag));
+            let times = (interval.start_timestamp().as_secs_f64(), interval.duration().as_secs_f64());
+            assert_eq!(times, (start, 1.5));
+            let read: Histogram<u64> = decode(interval.encoded_histogram()).unwrap();
+            assert_eq!(read, decode(&report.histogram).unwrap());
+        }
+        assert_eq!(intervals.len(), 2);
     }
 }
