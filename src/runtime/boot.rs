@@ -287,7 +287,6 @@ fn serve(
     if sys::memlock_bytes() < MEMLOCK_BYTES_MIN {
         return Err(BootError::RingMemory(io::Error::from_raw_os_error(libc::ENOMEM)));
     }
-    provide_descriptors(&settings)?;
     let mut births = births(&settings, &stopper, signals)?;
     let ports = bind_patiently(&settings)?;
     let _archive = open_archive(&settings, &mut births, &make_shard)?;
@@ -397,25 +396,27 @@ fn bind_patiently(settings: &Settings) -> Result<Ports, BootError> {
     }
 }
 
-/// Raises the limit of open files to what the connections need. Too little for all of them is no refusal: fewer clients are better than
-/// none, and the lane says so again when it is out of descriptors.
-fn provide_descriptors(settings: &Settings) -> Result<(), BootError> {
+/// Raises the limit of open files to what the connections need; for how many it suffices. Too little for all of them is no refusal: fewer
+/// clients are better than none.
+pub(super) fn provide_descriptors(settings: &Settings) -> Result<usize, BootError> {
     let (own, clients) = (own_descriptors(settings.lanes), settings.connections_max);
     let limit = sys::raise_open_files(own + clients as u64);
     if limit <= own {
         return Err(BootError::OpenFiles { limit, needed: own + 1 });
     }
-    if limit < own + clients as u64 {
-        let wanted = own + clients as u64;
-        say(
-            Level::Warning,
-            &format!(
-                "the limit of open files is {limit}, but maxclients {clients} needs {wanted}: raise it (ulimit -n {wanted}, \
-                 LimitNOFILE={wanted} in the systemd unit) or lower maxclients"
-            ),
-        );
+    let wanted = own + clients as u64;
+    if limit >= wanted {
+        return Ok(clients);
     }
-    Ok(())
+    let room = usize::try_from(limit - own).unwrap_or(clients);
+    say(
+        Level::Warning,
+        &format!(
+            "the limit of open files is {limit}, but maxclients {clients} needs {wanted}: maxclients is {room} now. Raise the limit \
+             (ulimit -n {wanted}, LimitNOFILE={wanted} in the systemd unit) or lower maxclients"
+        ),
+    );
+    Ok(room)
 }
 
 fn own_descriptors(lanes: usize) -> u64 {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::boot::{JournalSettings, Settings, Stream, boot, room_for_clients};
+use super::boot::{JournalSettings, Settings, Stream, boot, provide_descriptors, room_for_clients};
 use super::check::check;
 use super::clock::Clock;
 use super::cpus;
@@ -19,7 +19,7 @@ use super::top;
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
-use crate::config::{Config, Note, Source, Start, help};
+use crate::config::{Config, Note, Rights, Source, Start, help};
 use crate::shard::{Keeping, Setup, Shard};
 
 /// Runs the program with the arguments that follow its name.
@@ -61,8 +61,8 @@ fn told(outcome: Result<(), String>) -> ExitCode {
     }
 }
 
-fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> {
-    let settings = settings(&config)?;
+fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), String> {
+    let mut settings = settings(&config)?;
     let dir = text(config.dir());
     std::env::set_current_dir(&dir)
         .map_err(|error| format!("cannot change to dir {dir} ({}): create it or give another dir", plain(&error)))?;
@@ -76,6 +76,7 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
         })?;
     }
     tell_notes(notes);
+    fit_clients(&mut config, &mut settings)?;
     tune_memory(&config);
     let identity = identity(&settings, args)?;
     let seed = seed()?;
@@ -97,6 +98,19 @@ fn serve(config: Config, notes: &[Note], args: &[String]) -> Result<(), String> 
         })
     })
     .map_err(|error| error.to_string())
+}
+
+/// As in Redis, `maxclients` is at most what the limit of open files has room for: who comes beyond it is told so and not left waiting.
+fn fit_clients(config: &mut Config, settings: &mut Settings) -> Result<(), String> {
+    let room = provide_descriptors(settings).map_err(|error| error.to_string())?;
+    if room < settings.connections_max {
+        settings.connections_max = room;
+        let fitting = room.to_string();
+        config
+            .set_all(&[(b"maxclients", fitting.as_bytes())], Rights::Ordinary)
+            .map_err(|error| format!("maxclients {fitting}: {error}"))?;
+    }
+    Ok(())
 }
 
 /// What holds a lane longer than its budget if left to its defaults: huge pages on first touch, memory given back and taken again.

@@ -74,6 +74,7 @@ impl Shard {
 
     /// What a node of a cluster refuses: databases other than the first, and, if `shard-port-moved` wants it, keys of several slots and
     /// those of other nodes, which are forwarded otherwise.
+    #[inline(never)]
     fn refusal_of_node(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
         let Some(first) = row.keys.positions(args.len()).next() else {
             return (row.name == "swapdb").then_some(Fault::Fixed("ERR SWAPDB is not allowed in cluster mode"));

@@ -537,8 +537,8 @@ impl Shard {
             && input.spans.len() <= limits::KEYS_AT_ONCE_MAX
     }
 
-    /// Runs one request here.
-    #[inline]
+    /// Runs one request here. Inlined by order, or the second place that runs requests, beside a probe, would make it a call for all.
+    #[inline(always)]
     fn run_one(
         &mut self,
         caller: &mut Caller,
@@ -579,6 +579,7 @@ impl Shard {
     }
 
     /// Runs one request wherever it belongs, in its place among those of its connection.
+    #[inline(never)]
     pub(super) fn run_routed(
         &mut self,
         caller: &mut Caller,
@@ -763,6 +764,7 @@ impl Shard {
     }
 
     /// Runs a request that may change its connection, or whose reply may be unwanted.
+    #[inline(never)]
     fn run_for_session(
         &mut self,
         caller: &mut Caller,

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::Value;
 use crate::support::client::Client;
 use crate::support::server::{Crashing, Server, free_port, run_to_end, scratch_dir};
+use crate::support::{Value, eventually};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("scratch folders have plain names")
@@ -13,7 +13,10 @@ fn text(path: &Path) -> &str {
 
 fn server(lanes: &str, dir: &Path) -> Server {
     let dir = text(dir);
-    Server::start(&["--lanes", lanes, "--appendonly", "yes", "--dir", dir])
+    let server = Server::start(&["--lanes", lanes, "--appendonly", "yes", "--dir", dir]);
+    let mut client = server.client();
+    assert!(eventually(|| matches!(client.words("DBSIZE"), Value::Int(_))), "it does not end loading");
+    server
 }
 
 fn stop(mut server: Server) {

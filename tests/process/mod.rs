@@ -372,6 +372,32 @@ fn open_files_follow_maxclients() {
     assert!(limit == 200 && said.contains("limit of open files is 200"), "{limit}: {said}");
 }
 
+/// Who comes beyond what the limit has room for is told so; it was once left waiting in the backlog of the listening socket.
+#[test]
+fn maxclients_shrinks_to_what_the_open_files_have_room_for() {
+    if Target::from_env() == Target::Redis {
+        return;
+    }
+    let port = free_port();
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=100:100").arg(Target::program()).args(["--port", &port.to_string(), "--lanes", "1"]);
+    let mut child = command.stdout(Stdio::null()).spawn().expect("Debian has util-linux");
+    let up = eventually(|| Client::try_connect(port).is_ok());
+    let outcome = std::panic::catch_unwind(|| {
+        assert!(up, "it does not start");
+        let mut first = Client::connect(port);
+        let room = first.words("CONFIG GET maxclients").items()[1].text().parse::<usize>().expect("a number");
+        assert!((20..100).contains(&room), "maxclients {room}");
+        let mut clients: Vec<Client> = (1..room).map(|_| Client::connect(port)).collect();
+        assert!(clients.iter_mut().all(|client| client.words("PING") == Value::Simple("PONG".into())));
+        let refusal = Client::connect(port).read();
+        assert_eq!(refusal, Value::Error("ERR max number of clients reached".into()));
+    });
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
+    outcome.expect("what was seen while it ran");
+}
+
 /// The soft limit that a server for 300 clients ends up with when it starts under `limits`, and what it said until then.
 fn open_files(limits: &str) -> (u64, String) {
     let port = free_port();

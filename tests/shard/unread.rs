@@ -1,6 +1,7 @@
 //! A client that sends and does not read: what waits for it is bounded, kept in order, and given back.
 
 use super::{Driver, request};
+use corelane::base::limits;
 use corelane::shard::{ConnId, Order};
 
 /// Takes no reply, as a socket whose reader sleeps; whether the shard wants to read on.
@@ -76,6 +77,27 @@ fn what_waited_for_a_client_that_is_gone_is_freed_in_steps() {
         turns += 1;
     }
     assert!(turns > 20, "{turns} turns for {} bytes", input.len());
+}
+
+/// The share of a turn ended exactly at the end of the head, and what came next took its empty place, before the pieces that waited.
+#[test]
+fn what_comes_when_the_head_has_just_run_dry_stands_behind_the_pieces() {
+    let share = limits::REQUESTS_PER_TURN as usize;
+    let (input, replies) = echoes(2 * share + 2);
+    let len = input.len() / (2 * share + 2);
+    let mut driver = Driver::new();
+    let conn = driver.connect();
+    let (two_shares, later) = input.split_at(2 * share * len);
+    let (piece, last) = later.split_at(len);
+    driver.shard.feed(conn, two_shares);
+    driver.shard.feed(conn, piece);
+    driver.turn();
+    assert!(driver.shard.has_backlog(), "the piece still waits");
+    driver.shard.feed(conn, last);
+    while driver.shard.has_backlog() {
+        driver.turn();
+    }
+    assert!(driver.replies(conn) == replies, "the replies are not in the order of the requests");
 }
 
 /// A long value stands among the requests that wait: it becomes a rope as the pieces are taken up.

@@ -28,4 +28,10 @@ pub(crate) const KEPT: &[(u64, u64, u16, &str)] = &[
         5,
         "BGETDEL with a bad timeout in an EXEC over two lanes was served: only one lane alone looked at the timeout",
     ),
+    (
+        1_892_812_802,
+        2062,
+        5,
+        "a share of a turn ended exactly at the end of the head of what waited, and what came next took its empty place before the pieces behind it",
+    ),
 ];
