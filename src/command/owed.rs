@@ -27,6 +27,9 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
     Lane(ShardId),
+    /// On its home and this one, which was sent all of it at once: there it runs after what was sent before it, and before what is sent
+    /// after it.
+    Pair(ShardId),
     /// On several lanes. Nothing of its connection that writes runs beside it.
     Several,
 }
@@ -48,6 +51,9 @@ pub struct Owed {
     lane: Option<ShardId>,
     /// Commands over several lanes among them.
     several: usize,
+    /// Commands of this lane and one other among them, all with the same other.
+    pairs: usize,
+    companion: Option<ShardId>,
     /// Later requests wait until nothing is owed.
     barrier: bool,
     bytes: usize,
@@ -74,11 +80,25 @@ impl Owed {
         self.barrier
     }
 
+    /// Nothing more of its connection runs until nothing is owed.
+    pub fn bar(&mut self) {
+        self.barrier = !self.slots.is_empty();
+    }
+
     pub fn has_several(&self) -> bool {
         self.several > 0
     }
 
-    /// Whether something is under way on a lane other than this one.
+    pub fn has_pairs(&self) -> bool {
+        self.pairs > 0
+    }
+
+    /// Whether commands of the home and a lane other than this one are under way.
+    pub fn has_other_pairs(&self, companion: ShardId) -> bool {
+        self.pairs > 0 && self.companion != Some(companion)
+    }
+
+    /// Whether something is under way that was not sent to this lane.
     pub fn is_elsewhere_than(&self, lane: ShardId) -> bool {
         !self.slots.is_empty() && self.lane != Some(lane)
     }
@@ -103,11 +123,18 @@ impl Owed {
     /// Opens a place for a reply that others owe; its number.
     pub fn open(&mut self, place: Where, barrier: Barrier, silent: bool) -> u64 {
         self.lane = match (place, self.lane) {
-            (Where::Lane(lane), _) if self.slots.is_empty() => Some(lane),
-            (Where::Lane(lane), Some(same)) if lane == same => Some(lane),
+            (Where::Lane(lane) | Where::Pair(lane), _) if self.slots.is_empty() => Some(lane),
+            (Where::Lane(lane) | Where::Pair(lane), Some(same)) if lane == same => Some(lane),
             _ => None,
         };
-        self.several += usize::from(place == Where::Several);
+        match place {
+            Where::Lane(_) => {}
+            Where::Pair(companion) => {
+                self.pairs += 1;
+                self.companion = Some(companion);
+            }
+            Where::Several => self.several += 1,
+        }
         self.barrier |= barrier == Barrier::Yes;
         self.slots.push_back(Slot { silent, ..Slot::default() });
         self.opened() - 1
@@ -126,7 +153,11 @@ impl Owed {
         spares: &mut Vec<Output>,
         write: impl FnOnce(&mut Output),
     ) {
-        self.several -= usize::from(place == Where::Several);
+        match place {
+            Where::Lane(_) => {}
+            Where::Pair(_) => self.pairs -= 1,
+            Where::Several => self.several -= 1,
+        }
         let at = usize::try_from(number - self.first).expect("no more slots than fit in memory");
         let slot = &mut self.slots[at];
         assert!(slot.reply.is_none(), "a reply is owed once");
@@ -207,5 +238,14 @@ mod tests {
         owed.pay(next, Where::Several, &mut output, &mut spares, say("e"));
         assert!(!owed.is_barred() && !owed.has_several());
         assert_eq!(output.bytes, b"abcde");
+        let pair = Where::Pair(ShardId(2));
+        let last = owed.open(pair, Barrier::No, false);
+        assert!(owed.has_pairs() && !owed.is_elsewhere_than(ShardId(2)) && owed.is_elsewhere_than(ShardId(1)));
+        assert!(owed.has_other_pairs(ShardId(1)) && !owed.has_other_pairs(ShardId(2)));
+        owed.bar();
+        assert!(owed.is_barred());
+        owed.pay(last, pair, &mut output, &mut spares, say("f"));
+        owed.bar();
+        assert!(!owed.is_barred() && !owed.has_pairs());
     }
 }

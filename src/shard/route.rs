@@ -60,6 +60,22 @@ impl Shard {
         self.owner_of_keys(row, args, self.first_of(row, args))
     }
 
+    /// The one other lane of a command that each lane does a part of for its keys, where those are on this lane and that one.
+    pub(super) fn companion(&self, row: &Command, args: Args<'_>) -> Option<ShardId> {
+        if !row.is_split_by_keys() {
+            return None;
+        }
+        let (mut other, mut has_own) = (None, false);
+        for i in row.keys.positions(args.len()) {
+            match self.owner_of(args.at(i)) {
+                lane if lane == self.me => has_own = true,
+                lane if other.is_some_and(|other| other != lane) => return None,
+                lane => other = Some(lane),
+            }
+        }
+        other.filter(|_| has_own)
+    }
+
     fn owner_of_keys(&self, row: &Command, args: Args<'_>, first: KeyHash) -> Route {
         let slot = if row.keys.first > 0 { Some(first.slot()) } else { (row.about)(args) };
         let Some(slot) = slot else { return Route::Here };

@@ -460,11 +460,12 @@ fn stages(row: &'static Command) -> &'static [Stage] {
 
 /// For each owner of keys a request with only those, whatever belongs to a key (as its value in MSET) going with it.
 fn parts_of(row: &Command, args: Args<'_>, owners: &[ShardId]) -> Vec<(ShardId, Request)> {
-    let mut parts: Vec<(ShardId, Request)> = Vec::new();
+    let mut parts: Vec<(ShardId, Request)> = Vec::with_capacity(2);
     let step = usize::from(row.keys.step.max(1));
     for (key, owner) in row.keys.positions(args.len()).zip(owners) {
         let at = parts.iter().position(|(lane, _)| lane == owner).unwrap_or_else(|| {
-            let mut request = Request::default();
+            // Half of the whole is a guess that grows once at most.
+            let mut request = Request::with_capacity(args.extent() / 2, args.len().div_ceil(2) + 1);
             args.iter().take(usize::from(row.keys.first)).for_each(|word| request.push(word));
             parts.push((*owner, request));
             parts.len() - 1

@@ -259,23 +259,29 @@ impl Shard {
 
     /// Notes which keys a command holds, by their owners.
     fn hold_keys(&self, plan: &mut Plan, row: &Command, args: Args<'_>) {
-        for i in row.keys.positions(args.len()) {
+        let owned = |i| {
             let key = self.store.hash_key.key(args.at(i));
-            plan.share(self.lanes.owner(key.slot())).hold([(key, mode(row))]);
+            (self.lanes.owner(key.slot()), key)
+        };
+        let mut keys: Vec<(ShardId, KeyHash)> = row.keys.positions(args.len()).map(owned).collect();
+        keys.sort_unstable();
+        for keys in keys.chunk_by(|one, other| one.0 == other.0) {
+            plan.share(keys[0].0).hold(keys.iter().map(|(_, key)| (*key, mode(row))));
         }
     }
 
-    /// A command over several lanes that is no EXEC. `out` holds the replies before it.
+    /// A command over several lanes, at `place`, that is no EXEC. `out` holds the replies before it.
     pub(super) fn begin_several(
         &mut self,
         caller: &Caller,
         found: Found,
         args: Args<'_>,
+        place: Where,
         silent: bool,
         out: &mut Output,
     ) {
         let mut plan = Plan::of(*caller);
-        let barrier = if overtakes(found.row) { Barrier::No } else { Barrier::Yes };
+        let barrier = if place != Where::Several || overtakes(found.row) { Barrier::No } else { Barrier::Yes };
         let step = match found.row.run {
             Run::Verb(Verb::Info) => {
                 plan.join_all(self.lanes.all());
@@ -303,7 +309,7 @@ impl Shard {
             }
         };
         plan.steps.push_back(step);
-        let ticket = self.owe(caller, Where::Several, barrier, silent, out);
+        let ticket = self.owe(caller, place, barrier, silent, out);
         let grows = found.row.flags.has(Flags::DENYOOM);
         self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Bare, grows);
     }
