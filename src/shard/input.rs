@@ -18,7 +18,7 @@
 use super::long::is_long;
 use super::message::Message;
 use super::pending::put_tail;
-use super::route::{Route, is_barrier};
+use super::route::{Route, Spread, is_barrier};
 use super::{ConnId, Shard, ShardId};
 use crate::base::ascii::is_word;
 use crate::base::hash::KeyHash;
@@ -604,7 +604,9 @@ impl Shard {
         let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
         let is_long = is_long(found.row, args);
         let route = if is_long { Route::Several } else { self.route_of(caller, found, args, first) };
-        let companion = if route == Route::Several && !is_long { self.companion(found.row, args) } else { None };
+        let is_split = route == Route::Several && !is_long && found.row.is_split_by_keys();
+        let spread = if is_split { self.spread(found.row, args) } else { Spread::default() };
+        let companion = spread.companion(self.me);
         if self.waits_for_replies(caller, found.row, route, companion) {
             return Flow::Wait;
         }
@@ -636,8 +638,7 @@ impl Shard {
                 if let Some(client) = self.clients.get_mut(caller.conn) {
                     client.last_command = Some(found.id);
                 }
-                let place = companion.map_or(Where::Several, Where::Pair);
-                self.begin_several(caller, found, args, place, silent, out);
+                self.begin_several(caller, found, args, &spread, silent, out);
             }
         }
         self.note_last(caller, found.id);

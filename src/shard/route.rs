@@ -25,6 +25,20 @@ pub(super) enum Route {
     Several,
 }
 
+/// Whose the keys of a request are.
+#[derive(Debug, Default)]
+pub(super) struct Spread(pub(super) Vec<(ShardId, KeyHash)>);
+
+impl Spread {
+    /// The one other lane, where the keys are `home`'s and one other's.
+    pub(super) fn companion(&self, home: ShardId) -> Option<ShardId> {
+        let mut others = self.0.iter().map(|(lane, _)| *lane).filter(|lane| *lane != home);
+        let other = others.next()?;
+        let is_pair = others.all(|lane| lane == other) && self.0.iter().any(|(lane, _)| *lane == home);
+        is_pair.then_some(other)
+    }
+}
+
 impl Shard {
     /// `first` is the hash of the first key, if the row has any.
     pub(super) fn route(&self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) -> Route {
@@ -60,20 +74,13 @@ impl Shard {
         self.owner_of_keys(row, args, self.first_of(row, args))
     }
 
-    /// The one other lane of a command that each lane does a part of for its keys, where those are on this lane and that one.
-    pub(super) fn companion(&self, row: &Command, args: Args<'_>) -> Option<ShardId> {
-        if !row.is_split_by_keys() {
-            return None;
-        }
-        let (mut other, mut has_own) = (None, false);
-        for i in row.keys.positions(args.len()) {
-            match self.owner_of(args.at(i)) {
-                lane if lane == self.me => has_own = true,
-                lane if other.is_some_and(|other| other != lane) => return None,
-                lane => other = Some(lane),
-            }
-        }
-        other.filter(|_| has_own)
+    /// The hashes of a request's keys in their order, each with its owner.
+    pub(super) fn spread(&self, row: &Command, args: Args<'_>) -> Spread {
+        let owned = |i| {
+            let key = self.store.hash_key.key(args.at(i));
+            (self.lanes.owner(key.slot()), key)
+        };
+        Spread(row.keys.positions(args.len()).map(owned).collect())
     }
 
     fn owner_of_keys(&self, row: &Command, args: Args<'_>, first: KeyHash) -> Route {

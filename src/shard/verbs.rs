@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::locks::{Mode, Scope};
 use super::message::{Message, Ticket};
-use super::route::{Route, mode};
+use super::route::{Route, Spread, mode};
 use super::steps::Step;
 use super::txn::{Errand, Form, Share, What};
 use super::{ConnId, Shard};
@@ -237,11 +237,12 @@ impl Shard {
                 plan.steps.push_back(self.split_over_all(&caller, command, args));
             }
             (run, Route::Several) => {
-                self.hold_keys(plan, row, args);
+                let spread = self.spread(row, args);
+                plan.hold(&spread, mode(row));
                 let step = match run {
                     Run::Staged(_) => self.staged(&caller, command, args),
                     Run::Blocking(_) => self.tries(&caller, command, args, None),
-                    _ => self.split_by_keys(&caller, command, args),
+                    _ => self.split_by_keys(&caller, command, args, &spread),
                 };
                 plan.steps.push_back(step);
             }
@@ -259,28 +260,22 @@ impl Shard {
 
     /// Notes which keys a command holds, by their owners.
     fn hold_keys(&self, plan: &mut Plan, row: &Command, args: Args<'_>) {
-        let owned = |i| {
-            let key = self.store.hash_key.key(args.at(i));
-            (self.lanes.owner(key.slot()), key)
-        };
-        let mut keys: Vec<(ShardId, KeyHash)> = row.keys.positions(args.len()).map(owned).collect();
-        keys.sort_unstable();
-        for keys in keys.chunk_by(|one, other| one.0 == other.0) {
-            plan.share(keys[0].0).hold(keys.iter().map(|(_, key)| (*key, mode(row))));
-        }
+        plan.hold(&self.spread(row, args), mode(row));
     }
 
-    /// A command over several lanes, at `place`, that is no EXEC. `out` holds the replies before it.
+    /// A command over several lanes that is no EXEC; `spread` over them if each does a part of it for its keys. `out` holds the replies
+    /// before it.
     pub(super) fn begin_several(
         &mut self,
         caller: &Caller,
         found: Found,
         args: Args<'_>,
-        place: Where,
+        spread: &Spread,
         silent: bool,
         out: &mut Output,
     ) {
         let mut plan = Plan::of(*caller);
+        let place = spread.companion(self.me).map_or(Where::Several, Where::Pair);
         let barrier = if place != Where::Several || overtakes(found.row) { Barrier::No } else { Barrier::Yes };
         let step = match found.row.run {
             Run::Verb(Verb::Info) => {
@@ -304,8 +299,8 @@ impl Shard {
                 self.split_over_all(caller, found.id, args)
             }
             _ => {
-                self.hold_keys(&mut plan, found.row, args);
-                self.split_by_keys(caller, found.id, args)
+                plan.hold(spread, mode(found.row));
+                self.split_by_keys(caller, found.id, args, spread)
             }
         };
         plan.steps.push_back(step);
@@ -411,6 +406,15 @@ impl Plan {
             }
         };
         &mut self.shares[at]
+    }
+
+    /// Holds these keys.
+    fn hold(&mut self, spread: &Spread, mode: Mode) {
+        let mut keys = spread.0.clone();
+        keys.sort_unstable();
+        for keys in keys.chunk_by(|one, other| one.0 == other.0) {
+            self.share(keys[0].0).hold(keys.iter().map(|(_, key)| (*key, mode)));
+        }
     }
 
     /// Lanes that take part and hold nothing.
