@@ -199,15 +199,16 @@ impl Shard {
         self.stats.count_call(exec.0);
         let mut plan = Plan::of(Caller { queues: false, ..*caller });
         for key in self.take_watched(caller.conn) {
-            let share = plan.share(self.lanes.owner(key.hash.slot()));
-            share.hold([(key.hash, Mode::Shared)]);
-            share.watched.push(key);
+            let lane = self.lanes.owner(key.hash.slot());
+            plan.keys.push((lane, key.hash, Mode::Shared));
+            plan.share(lane).watched.push(key);
         }
         for queued in multi.queue {
             self.plan(&mut plan, queued);
         }
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
-        self.begin_txn(&plan.caller, ticket, plan.shares, plan.steps, Form::Array, plan.grows);
+        let shares = plan.shares();
+        self.begin_txn(&plan.caller, ticket, shares, plan.steps, Form::Array, plan.grows);
     }
 
     fn plan(&mut self, plan: &mut Plan, Queued { command, request }: Queued) {
@@ -306,7 +307,8 @@ impl Shard {
         plan.steps.push_back(step);
         let ticket = self.owe(caller, place, barrier, silent, out);
         let grows = found.row.flags.has(Flags::DENYOOM);
-        self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Bare, grows);
+        let shares = plan.shares();
+        self.begin_txn(caller, ticket, shares, plan.steps, Form::Bare, grows);
     }
 
     /// A command that may wait, where its keys are not all here and free.
@@ -322,7 +324,8 @@ impl Shard {
         self.hold_keys(&mut plan, found.row, args);
         plan.steps.push_back(self.tries(caller, found.id, args, Some(block)));
         let grows = found.row.flags.has(Flags::DENYOOM);
-        self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Blocking(block), grows);
+        let shares = plan.shares();
+        self.begin_txn(caller, ticket, shares, plan.steps, Form::Blocking(block), grows);
     }
 
     /// Notes keys of this lane as watched.
@@ -387,6 +390,8 @@ fn is_immediate(row: &Command) -> bool {
 struct Plan {
     caller: Caller,
     shares: Vec<Share>,
+    /// What is held, in any order: sorted once, since a queue may be long.
+    keys: Vec<(ShardId, KeyHash, Mode)>,
     steps: VecDeque<Step>,
     /// It may need memory.
     grows: bool,
@@ -394,7 +399,7 @@ struct Plan {
 
 impl Plan {
     fn of(caller: Caller) -> Self {
-        Self { caller, shares: Vec::new(), steps: VecDeque::new(), grows: false }
+        Self { caller, shares: Vec::new(), keys: Vec::new(), steps: VecDeque::new(), grows: false }
     }
 
     fn share(&mut self, lane: ShardId) -> &mut Share {
@@ -410,11 +415,17 @@ impl Plan {
 
     /// Holds these keys.
     fn hold(&mut self, spread: &Spread, mode: Mode) {
-        let mut keys = spread.0.clone();
-        keys.sort_unstable();
+        self.keys.extend(spread.0.iter().map(|(lane, key)| (*lane, *key, mode)));
+    }
+
+    /// The shares, with all that they hold.
+    fn shares(&mut self) -> Vec<Share> {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.sort_unstable_by_key(|(lane, key, _)| (*lane, *key));
         for keys in keys.chunk_by(|one, other| one.0 == other.0) {
-            self.share(keys[0].0).hold(keys.iter().map(|(_, key)| (*key, mode)));
+            self.share(keys[0].0).hold(keys.iter().map(|(_, key, mode)| (*key, *mode)));
         }
+        std::mem::take(&mut self.shares)
     }
 
     /// Lanes that take part and hold nothing.

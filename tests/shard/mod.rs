@@ -9,6 +9,7 @@ mod instructions;
 mod protected;
 mod slices;
 mod stages;
+mod starvation;
 mod unread;
 
 use corelane::admin::info::Identity;
