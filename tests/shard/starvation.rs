@@ -17,8 +17,8 @@ const LANES: usize = 3;
 const WRITERS: usize = 4;
 const OTHERS: usize = 3;
 
-/// Of each lane at most so many claims stand before one in a queue, each for a few hops of a parcel or two.
-const ROUNDS_MAX: usize = 12 * LANES * (WRITERS + OTHERS);
+/// Of each lane at most so many claims stand before one in a queue, each for a few hops.
+const ROUNDS_MAX: usize = 4 * LANES * (WRITERS + OTHERS);
 
 /// A key of each lane.
 fn hot_keys(world: &World) -> Vec<String> {
