@@ -118,6 +118,39 @@ impl Ctx<'_> {
         Key { bytes, hash: self.store.hash_key.key(bytes) }
     }
 
+    /// Visits many keys in their order; while one is visited, the next are on their way from memory.
+    pub fn each_key<'a>(
+        &mut self,
+        mut names: impl Iterator<Item = &'a [u8]>,
+        mut visit: impl FnMut(&mut Self, Key<'a>),
+    ) {
+        const AHEAD: usize = 16;
+        if names.size_hint() == (1, Some(1)) {
+            return names.for_each(|name| {
+                let key = self.key(name);
+                visit(self, key);
+            });
+        }
+        loop {
+            let mut group = [(Key { bytes: b"", hash: KeyHash(0) }, None); AHEAD];
+            let mut count = 0;
+            for (place, name) in group.iter_mut().zip(names.by_ref()) {
+                let key = self.key(name);
+                *place = (key, self.store.approach(self.db, key.hash));
+                count += 1;
+            }
+            for (key, spot) in &group[..count] {
+                if let Some(spot) = spot {
+                    self.store.prefetch_entry(self.db, *spot, key.hash);
+                }
+            }
+            group[..count].iter().for_each(|(key, _)| visit(self, *key));
+            if count < AHEAD {
+                return;
+            }
+        }
+    }
+
     /// The database to look into.
     #[inline]
     pub fn keyspace(&self) -> &Keyspace {

@@ -159,19 +159,22 @@ pub const ROWS: &[Command] = &[
 ];
 
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let removed = args.from(1).iter().filter(|name| ctx.remove(ctx.key(name))).count();
+    let mut removed = 0;
+    ctx.each_key(args.from(1).iter(), |ctx, key| removed += usize::from(ctx.remove(key)));
     reply.count(removed);
     Ok(())
 }
 
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let found = args.from(1).iter().filter(|name| ctx.look(ctx.key(name)).is_some()).count();
+    let mut found = 0;
+    ctx.each_key(args.from(1).iter(), |ctx, key| found += usize::from(ctx.look(key).is_some()));
     reply.count(found);
     Ok(())
 }
 
 fn touch(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let found = args.from(1).iter().filter(|name| ctx.read(ctx.key(name)).is_some()).count();
+    let mut found = 0;
+    ctx.each_key(args.from(1).iter(), |ctx, key| found += usize::from(ctx.read(key).is_some()));
     reply.count(found);
     Ok(())
 }

@@ -27,6 +27,9 @@ struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
     Lane(ShardId),
+    /// On its home and this one, which was sent all of it at once: there it runs after what was sent before it, and before what is sent
+    /// after it.
+    Pair(ShardId),
     /// On several lanes. Nothing of its connection that writes runs beside it.
     Several,
     /// Nowhere: it has run, and what follows the place waits for the disk.
@@ -52,6 +55,9 @@ pub struct Owed {
     several: usize,
     /// Requests that have not been answered; what waits for the disk has been.
     under_way: usize,
+    /// Commands of this lane and one other among them, all with the same other.
+    pairs: usize,
+    companion: Option<ShardId>,
     /// Later requests wait until nothing is owed.
     barrier: bool,
     bytes: usize,
@@ -84,11 +90,25 @@ impl Owed {
         self.under_way > 0
     }
 
+    /// Nothing more of its connection runs until nothing is owed.
+    pub fn bar(&mut self) {
+        self.barrier = self.is_under_way();
+    }
+
     pub fn has_several(&self) -> bool {
         self.several > 0
     }
 
-    /// Whether something is under way on a lane other than this one.
+    pub fn has_pairs(&self) -> bool {
+        self.pairs > 0
+    }
+
+    /// Whether commands of the home and a lane other than this one are under way.
+    pub fn has_other_pairs(&self, companion: ShardId) -> bool {
+        self.pairs > 0 && self.companion != Some(companion)
+    }
+
+    /// Whether something is under way that was not sent to this lane.
     pub fn is_elsewhere_than(&self, lane: ShardId) -> bool {
         self.is_under_way() && self.lane != Some(lane)
     }
@@ -114,11 +134,18 @@ impl Owed {
     pub fn open(&mut self, place: Where, barrier: Barrier, silent: bool) -> u64 {
         self.lane = match (place, self.lane) {
             (Where::Disk, lane) => lane,
-            (Where::Lane(lane), _) if !self.is_under_way() => Some(lane),
-            (Where::Lane(lane), Some(same)) if lane == same => Some(lane),
+            (Where::Lane(lane) | Where::Pair(lane), _) if !self.is_under_way() => Some(lane),
+            (Where::Lane(lane) | Where::Pair(lane), Some(same)) if lane == same => Some(lane),
             _ => None,
         };
-        self.several += usize::from(place == Where::Several);
+        match place {
+            Where::Lane(_) | Where::Disk => {}
+            Where::Pair(companion) => {
+                self.pairs += 1;
+                self.companion = Some(companion);
+            }
+            Where::Several => self.several += 1,
+        }
         self.under_way += usize::from(place != Where::Disk);
         self.barrier |= barrier == Barrier::Yes;
         self.slots.push_back(Slot { silent, ..Slot::default() });
@@ -138,7 +165,11 @@ impl Owed {
         spares: &mut Vec<Output>,
         write: impl FnOnce(&mut Output),
     ) {
-        self.several -= usize::from(place == Where::Several);
+        match place {
+            Where::Lane(_) | Where::Disk => {}
+            Where::Pair(_) => self.pairs -= 1,
+            Where::Several => self.several -= 1,
+        }
         self.under_way -= usize::from(place != Where::Disk);
         if self.under_way == 0 {
             self.lane = None;
@@ -223,5 +254,14 @@ mod tests {
         owed.pay(next, Where::Several, &mut output, &mut spares, say("e"));
         assert!(!owed.is_barred() && !owed.has_several());
         assert_eq!(output.bytes, b"abcde");
+        let pair = Where::Pair(ShardId(2));
+        let last = owed.open(pair, Barrier::No, false);
+        assert!(owed.has_pairs() && !owed.is_elsewhere_than(ShardId(2)) && owed.is_elsewhere_than(ShardId(1)));
+        assert!(owed.has_other_pairs(ShardId(1)) && !owed.has_other_pairs(ShardId(2)));
+        owed.bar();
+        assert!(owed.is_barred());
+        owed.pay(last, pair, &mut output, &mut spares, say("f"));
+        owed.bar();
+        assert!(!owed.is_barred() && !owed.has_pairs());
     }
 }

@@ -166,18 +166,16 @@ fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 /// A key of another type is null here, not an error.
 fn mget(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(args.len() - 1);
-    for name in args.from(1).iter() {
-        answer_or_null(ctx.string(ctx.key(name)).unwrap_or_default(), reply);
-    }
+    ctx.each_key(args.from(1).iter(), |ctx, key| answer_or_null(ctx.string(key).unwrap_or_default(), reply));
     Ok(())
 }
 
 fn mset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    for i in (1..args.len()).step_by(2) {
-        let key = ctx.key(args.at(i));
-        let value = ctx.content(args, i + 1);
+    let mut values = (2..).step_by(2);
+    ctx.each_key(args.from(1).iter().step_by(2), |ctx, key| {
+        let value = ctx.content(args, values.next().expect("without end"));
         ctx.store_content(key, value, Deadline::Clear, Event::SET);
-    }
+    });
     reply.ok();
     Ok(())
 }

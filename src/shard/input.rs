@@ -18,7 +18,7 @@
 use super::long::is_long;
 use super::message::Message;
 use super::pending::put_tail;
-use super::route::{Route, is_barrier};
+use super::route::{Route, Spread, is_barrier};
 use super::{ConnId, Shard, ShardId};
 use crate::base::ascii::is_word;
 use crate::base::hash::KeyHash;
@@ -613,7 +613,10 @@ impl Shard {
         let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
         let is_long = is_long(found.row, args);
         let route = if is_long { Route::Several } else { self.route_of(caller, found, args, first) };
-        if self.waits_for_replies(caller, found.row, route) {
+        let is_split = route == Route::Several && !is_long && found.row.is_split_by_keys();
+        let spread = if is_split { self.spread(found.row, args) } else { Spread::default() };
+        let companion = spread.companion(self.me);
+        if self.waits_for_replies(caller, found.row, route, companion) {
             return Flow::Wait;
         }
         let silent = caller.reply_mode != ReplyMode::On;
@@ -644,7 +647,7 @@ impl Shard {
                 if let Some(client) = self.clients.get_mut(caller.conn) {
                     client.last_command = Some(found.id);
                 }
-                self.begin_several(caller, found, args, silent, out);
+                self.begin_several(caller, found, args, &spread, silent, out);
             }
         }
         self.note_last(caller, found.id);
@@ -709,21 +712,31 @@ impl Shard {
     /// 1. Nobody shall see a later write without an earlier one: what writes waits for what is under way on other lanes, unless
     ///    `pipeline-order` is relaxed.
     /// 2. What writes, or steers the connection, waits for what is under way on several.
-    /// 3. A lane that has as much to do as it may is not given more.
-    fn waits_for_replies(&mut self, caller: &Caller, row: &Command, route: Route) -> bool {
+    /// 3. What is under way here and on one other lane has its moment when that lane gets to it. What is sent there later comes after it
+    ///    by itself, be it of that lane or of both; all else that concerns either waits.
+    /// 4. A lane that has as much to do as it may is not given more.
+    fn waits_for_replies(&mut self, caller: &Caller, row: &Command, route: Route, companion: Option<ShardId>) -> bool {
         let is_verb = matches!(row.run, Run::Verb(verb) if verb != Verb::Info);
-        let congested = matches!(route, Route::Lane(lane) if self.is_congested(lane));
+        let congested = match route {
+            Route::Lane(lane) => self.is_congested(lane),
+            _ => companion.is_some_and(|lane| self.is_congested(lane)),
+        };
         let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         let owed = &client.owed;
+        let behind_pairs = match (route, companion) {
+            (Route::Lane(_), _) => false,
+            (Route::Several, Some(companion)) => owed.has_other_pairs(companion),
+            _ => owed.has_pairs(),
+        };
         let elsewhere = match route {
             _ if is_verb => owed.is_under_way(),
             Route::Here => owed.is_elsewhere_than(self.me),
             Route::Lane(lane) => owed.is_elsewhere_than(lane),
-            Route::Several => owed.is_under_way(),
+            Route::Several => companion.map_or(owed.is_under_way(), |lane| owed.is_elsewhere_than(lane)),
         };
         let relaxed = || self.config.pipeline_order() == PipelineOrder::Relaxed && !is_verb && route != Route::Several;
-        let must =
-            (elsewhere || owed.has_several()) && (is_barrier(row) || is_verb) && (owed.has_several() || !relaxed());
+        let must = behind_pairs
+            || (elsewhere || owed.has_several()) && (is_barrier(row) || is_verb) && (owed.has_several() || !relaxed());
         let congested = congested || row.is_write() && self.is_journal_congested();
         let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         if must {

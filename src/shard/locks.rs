@@ -104,9 +104,14 @@ impl Wide {
     }
 }
 
+/// Queues that are kept for keys to come.
+const SPARE_QUEUES_MAX: usize = 1024;
+
 #[derive(Debug)]
 pub(super) struct Locks<T> {
     keys: HashMap<KeyHash, Queue>,
+    /// Queues of no key, for the memory of their claims.
+    spares: Vec<Queue>,
     claims: Slab<Claim<T>>,
     /// Claims that stand in the queues of keys, and those among them that want a key exclusively.
     keyed: usize,
@@ -121,6 +126,7 @@ impl<T> Default for Locks<T> {
     fn default() -> Self {
         Self {
             keys: HashMap::new(),
+            spares: Vec::new(),
             claims: Slab::default(),
             keyed: 0,
             keyed_exclusive: 0,
@@ -162,13 +168,18 @@ impl<T> Locks<T> {
         self.wide.iter().any(|wide| wide.covers(key)) || self.keys.contains_key(&key)
     }
 
-    /// Takes all of the scope if nobody stands in the way, or nothing.
-    pub(super) fn try_claim(&mut self, scope: Scope, what: T) -> Result<ClaimId, T> {
-        let free = match &scope {
+    /// Whether nobody stands in the way of any of the scope.
+    pub(super) fn is_free(&self, scope: &Scope) -> bool {
+        match scope {
+            _ if self.is_empty() => true,
             Scope::Keys(keys) => !keys.iter().any(|(key, mode)| self.blocks(*key, *mode)),
             Scope::Many(_, mode) | Scope::Whole(mode) => self.gate.is_empty() && self.admits_wide(*mode),
-        };
-        if !free {
+        }
+    }
+
+    /// Takes all of the scope if nobody stands in the way, or nothing.
+    pub(super) fn try_claim(&mut self, scope: Scope, what: T) -> Result<ClaimId, T> {
+        if !self.is_free(&scope) {
             return Err(what);
         }
         let claim = self.insert(scope, what);
@@ -275,8 +286,8 @@ impl<T> Locks<T> {
 
     fn enter(&mut self, claim: ClaimId) {
         let entry = self.claims.get_mut(claim.0).expect("just admitted");
-        let keys = match &entry.scope {
-            Scope::Keys(keys) => keys.clone(),
+        let keys = match &mut entry.scope {
+            Scope::Keys(keys) => std::mem::take(keys),
             Scope::Many(keys, mode) => {
                 let (keys, mode) = (Arc::clone(keys), *mode);
                 return self.hold(claim, mode, Some(keys));
@@ -288,14 +299,15 @@ impl<T> Locks<T> {
         };
         let mut missing = 0;
         for &(key, mode) in &keys {
-            let queue = self.keys.entry(key).or_default();
+            let queue = self.keys.entry(key).or_insert_with(|| self.spares.pop().unwrap_or_default());
             let at_once = queue.admits(mode);
             queue.claims.push_back((claim, mode));
             queue.held += usize::from(at_once);
             missing += usize::from(!at_once);
         }
-        entry.missing = missing;
         self.count(&keys, true);
+        let entry = self.claims.get_mut(claim.0).expect("just admitted");
+        (entry.missing, entry.scope) = (missing, Scope::Keys(keys));
         if missing == 0 {
             self.granted.push_back(claim);
         }
@@ -329,7 +341,10 @@ impl<T> Locks<T> {
             }
         }
         if queue.claims.is_empty() {
-            entry.remove();
+            let spare = entry.remove();
+            if self.spares.len() < SPARE_QUEUES_MAX {
+                self.spares.push(spare);
+            }
         }
     }
 }

@@ -165,8 +165,8 @@ pub struct Shard {
     starved: Vec<ConnId>,
 
     locks: locks::Locks<visit::Claimant>,
-    /// What waits behind a request of its connection that waits for a key.
-    behind: HashMap<(ShardId, ConnId), VecDeque<visit::Behind>>,
+    /// What waits here of each connection.
+    lines: HashMap<(ShardId, ConnId), visit::Line>,
     /// Shares of transactions in this lane's keys, and transactions whose home it is.
     guests: HashMap<message::TxId, txn::Guest>,
     txns: Slab<txn::Txn>,
@@ -245,7 +245,7 @@ impl Shard {
             lingering: VecDeque::new(),
             starved: Vec::new(),
             locks: locks::Locks::default(),
-            behind: HashMap::new(),
+            lines: HashMap::new(),
             guests: HashMap::new(),
             txns: Slab::default(),
             own_reports: VecDeque::new(),
@@ -355,7 +355,7 @@ impl Shard {
     pub fn is_quiet(&self) -> bool {
         self.debts.is_empty()
             && self.locks.is_empty()
-            && self.behind.is_empty()
+            && self.lines.is_empty()
             && self.guests.is_empty()
             && self.txns.is_empty()
             && self.own_reports.is_empty()

@@ -36,7 +36,7 @@ impl Shard {
         let client = self.clients.get_mut(caller.conn).expect("a caller of this lane is connected");
         put_tail(client, std::mem::replace(out, spare));
         let number = client.owed.open(place, barrier, silent);
-        if let Where::Lane(lane) = place {
+        if let Where::Lane(lane) | Where::Pair(lane) = place {
             self.under_way[lane.index()] += 1;
         }
         Ticket(self.debts.insert(Debt { conn: caller.conn, client: caller.client, number, place }))
@@ -50,7 +50,7 @@ impl Shard {
     /// The reply has come.
     pub(super) fn pay(&mut self, ticket: Ticket, write: impl FnOnce(&mut Output)) {
         let Debt { conn, client: id, number, place } = self.debts.remove(ticket.0).expect("a ticket is redeemed once");
-        if let Where::Lane(lane) = place {
+        if let Where::Lane(lane) | Where::Pair(lane) = place {
             self.under_way[lane.index()] -= 1;
         }
         self.feed_starved();

@@ -13,6 +13,8 @@ pub enum Planted {
     HalfTransaction,
     /// Of those who wait for a key the second is served first.
     Overtake,
+    /// A share that was refused keeps no place in its connection's line.
+    LosePlace,
 }
 
 /// So many occasions pass before it goes wrong again.

@@ -25,6 +25,20 @@ pub(super) enum Route {
     Several,
 }
 
+/// Whose the keys of a request are.
+#[derive(Debug, Default)]
+pub(super) struct Spread(pub(super) Vec<(ShardId, KeyHash)>);
+
+impl Spread {
+    /// The one other lane, where the keys are `home`'s and one other's.
+    pub(super) fn companion(&self, home: ShardId) -> Option<ShardId> {
+        let mut others = self.0.iter().map(|(lane, _)| *lane).filter(|lane| *lane != home);
+        let other = others.next()?;
+        let is_pair = others.all(|lane| lane == other) && self.0.iter().any(|(lane, _)| *lane == home);
+        is_pair.then_some(other)
+    }
+}
+
 impl Shard {
     /// `first` is the hash of the first key, if the row has any.
     pub(super) fn route(&self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) -> Route {
@@ -58,6 +72,15 @@ impl Shard {
     /// The route of a command by its keys alone, whatever its shape.
     pub(super) fn route_of_keys(&self, row: &Command, args: Args<'_>) -> Route {
         self.owner_of_keys(row, args, self.first_of(row, args))
+    }
+
+    /// The hashes of a request's keys in their order, each with its owner.
+    pub(super) fn spread(&self, row: &Command, args: Args<'_>) -> Spread {
+        let owned = |i| {
+            let key = self.store.hash_key.key(args.at(i));
+            (self.lanes.owner(key.slot()), key)
+        };
+        Spread(row.keys.positions(args.len()).map(owned).collect())
     }
 
     fn owner_of_keys(&self, row: &Command, args: Args<'_>, first: KeyHash) -> Route {

@@ -14,6 +14,7 @@ use super::Shard;
 use super::blocking::given_up;
 use super::long::Long;
 use super::message::TxId;
+use super::route::Spread;
 use super::txn::{Errand, Ran, What, fault_reply};
 use crate::admin::facts::LaneFacts;
 use crate::base::lanes::ShardId;
@@ -156,17 +157,22 @@ impl Step {
 /// Making steps.
 impl Shard {
     /// A command whose keys are of several lanes: each runs its part of them.
-    pub(super) fn split_by_keys(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
+    pub(super) fn split_by_keys(
+        &mut self,
+        caller: &Caller,
+        command: CommandId,
+        args: Args<'_>,
+        spread: &Spread,
+    ) -> Step {
         let row = self.table.row(command);
-        let owners: Vec<ShardId> = row.keys.positions(args.len()).map(|i| self.owner_of(args.at(i))).collect();
         let mut step = Step { parts: Vec::new(), kind: Kind::Split { command, owners: Vec::new() } };
-        for (lane, request) in parts_of(row, args, &owners) {
+        for (lane, request) in parts_of(row, args, spread) {
             let first = self.first_of(row, request.args());
             let errand = Errand { caller: *caller, command, first, request, what: What::Part };
             step.part(lane).errands.push(errand);
         }
-        let place = |lane: &ShardId| step.parts.iter().position(|part| part.lane == *lane);
-        let places = owners.iter().map(|lane| u16::try_from(place(lane).unwrap_or(0)).unwrap_or(0)).collect();
+        let place = |lane: ShardId| step.parts.iter().position(|part| part.lane == lane);
+        let places = spread.0.iter().map(|(lane, _)| u16::try_from(place(*lane).unwrap_or(0)).unwrap_or(0)).collect();
         step.kind = Kind::Split { command, owners: places };
         step
     }
@@ -193,7 +199,8 @@ impl Shard {
 
     /// WATCH: each lane notes its own of the keys.
     pub(super) fn watch_by_keys(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
-        let mut step = self.split_by_keys(caller, command, args);
+        let spread = self.spread(self.table.row(command), args);
+        let mut step = self.split_by_keys(caller, command, args, &spread);
         step.kind = Kind::Watch;
         step.parts.iter_mut().flat_map(|part| &mut part.errands).for_each(|errand| errand.what = What::Watch);
         step
@@ -210,7 +217,8 @@ impl Shard {
     pub(super) fn enter_slice(&mut self, step: &mut Step) {
         let Kind::Long(long) = &mut step.kind else { return };
         let slice = long.take_slice(self.table.row(long.command));
-        let Step { parts, kind } = self.split_by_keys(&long.caller, long.command, slice.args());
+        let spread = self.spread(self.table.row(long.command), slice.args());
+        let Step { parts, kind } = self.split_by_keys(&long.caller, long.command, slice.args(), &spread);
         step.parts = parts;
         if let Kind::Split { owners, .. } = kind {
             long.owners = owners;
@@ -239,8 +247,10 @@ impl Shard {
             On::Key(word) => vec![(self.owner_of(request.args().at(word)), errand(request.clone()))],
             On::EachOwner => {
                 let args = request.args();
-                let owners: Vec<ShardId> = row.keys.positions(args.len()).map(|i| self.owner_of(args.at(i))).collect();
-                parts_of(row, args, &owners).into_iter().map(|(lane, part)| (lane, errand(part))).collect()
+                parts_of(row, args, &self.spread(row, args))
+                    .into_iter()
+                    .map(|(lane, part)| (lane, errand(part)))
+                    .collect()
             }
         };
         step.parts.clear();
@@ -381,6 +391,10 @@ impl Shard {
                 let replies: Vec<Output> = parts.into_iter().flat_map(|part| part.ran).map(|ran| ran.reply).collect();
                 let reply = self.merged(&caller, command, &replies, &owners);
                 self.txn(tx).replies.push(reply);
+                for mut part in replies {
+                    part.clear();
+                    self.keep_spare(part);
+                }
             }
             Kind::Long(long) => {
                 self.stats.count_call(long.command.0);
@@ -444,7 +458,7 @@ impl Shard {
         let Run::Split { merge: Merge::Several(merge) | Merge::Always(merge), .. } = self.table.row(command).run else {
             unreachable!("only split commands are split")
         };
-        let mut out = Output::default();
+        let mut out = self.spares.pop().unwrap_or_default();
         let mut merging = Merging { parts, owners, rng: &mut self.store.rng };
         match merge(&mut merging, &mut Reply::new(&mut out, caller.dialect)) {
             Ok(()) => out,
@@ -459,12 +473,13 @@ fn stages(row: &'static Command) -> &'static [Stage] {
 }
 
 /// For each owner of keys a request with only those, whatever belongs to a key (as its value in MSET) going with it.
-fn parts_of(row: &Command, args: Args<'_>, owners: &[ShardId]) -> Vec<(ShardId, Request)> {
-    let mut parts: Vec<(ShardId, Request)> = Vec::new();
+fn parts_of(row: &Command, args: Args<'_>, spread: &Spread) -> Vec<(ShardId, Request)> {
+    let mut parts: Vec<(ShardId, Request)> = Vec::with_capacity(2);
     let step = usize::from(row.keys.step.max(1));
-    for (key, owner) in row.keys.positions(args.len()).zip(owners) {
+    for (key, (owner, _)) in row.keys.positions(args.len()).zip(&spread.0) {
         let at = parts.iter().position(|(lane, _)| lane == owner).unwrap_or_else(|| {
-            let mut request = Request::default();
+            // Half of the whole is a guess that grows once at most.
+            let mut request = Request::with_capacity(args.extent() / 2, args.len().div_ceil(2) + 1);
             args.iter().take(usize::from(row.keys.first)).for_each(|word| request.push(word));
             parts.push((*owner, request));
             parts.len() - 1

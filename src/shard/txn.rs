@@ -28,7 +28,7 @@ use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::planted::Planted;
 use super::steps::Step;
-use super::visit::{Addressee, Behind, Claimant, GuestJob};
+use super::visit::{Addressee, Claimant, GuestJob};
 use crate::admin::facts::LaneFacts;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
@@ -217,7 +217,7 @@ pub(super) enum Form {
 /// A transaction's share of this lane, on the participant's side.
 #[derive(Debug)]
 pub(super) struct Guest {
-    caller: Caller,
+    pub(super) caller: Caller,
     claim: Option<ClaimId>,
     watched: Vec<WatchedKey>,
     has_watched: bool,
@@ -328,7 +328,7 @@ impl Shard {
         let (scope, watched) = (txn.shares[own].scope.clone(), txn.shares[own].watched.clone());
         let (of, now) = ((txn.caller.home, txn.caller.conn), self.clock());
         let scope = scope.unwrap_or(Scope::Keys(Vec::new()));
-        if self.behind.contains_key(&of) {
+        if self.lines.contains_key(&of) {
             return Held::Refused;
         }
         // Looked at only when it is held: others may be in the middle of something.
@@ -355,6 +355,10 @@ impl Shard {
     /// Gives back what is held and asks one lane after the other.
     fn wait_in_order(&mut self, tx: TxId) {
         self.release_all(tx, Why::Retry);
+        let Caller { conn, client: id, .. } = self.txn(tx).caller;
+        if let Some(client) = self.clients.get_mut(conn).filter(|client| client.id == id) {
+            client.owed.bar();
+        }
         self.txn(tx).phase = Phase::Waiting(0);
         self.ask_next(tx);
     }
@@ -611,25 +615,46 @@ impl Shard {
     }
 
     fn claim_for(&mut self, tx: TxId, wait: bool, scope: Scope, guest: Guest) {
+        let of = (tx.home, guest.caller.conn);
         // Requests of the same connection that wait here come first.
-        match self.behind.get_mut(&(tx.home, guest.caller.conn)) {
-            Some(behind) if wait => {
-                behind.push_back(Behind::Guest(tx, scope));
-                self.guests.insert(tx, guest);
+        if !self.lines.contains_key(&of) && self.locks.is_free(&scope) {
+            if self.runs_through(&guest) {
+                return self.run_through(tx, guest, scope);
             }
-            None if wait => {
-                self.guests.insert(tx, guest);
-                self.locks.claim(scope, Claimant::Guest(tx));
+            let claim = self.locks.try_claim(scope, Claimant::Guest(tx)).expect("nobody stands in the way");
+            self.guests.insert(tx, guest);
+            self.guest_granted(tx, claim);
+        } else if wait {
+            self.guests.insert(tx, guest);
+            self.park_guest(of, tx, scope);
+        } else {
+            if guest.at_once && !self.plant.strikes(Planted::LosePlace) {
+                self.keep_place(of, tx);
             }
-            Some(_) => self.report(tx, Report::Refused { run: guest.errands.into() }),
-            None => match self.locks.try_claim(scope, Claimant::Guest(tx)) {
-                Ok(claim) => {
-                    self.guests.insert(tx, guest);
-                    self.guest_granted(tx, claim);
-                }
-                Err(_) => self.report(tx, Report::Refused { run: guest.errands.into() }),
-            },
+            self.report(tx, Report::Refused { run: guest.errands.into() });
         }
+    }
+
+    /// Whether work that came with its claim, and finds its keys free, is over before anybody could find them held.
+    fn runs_through(&self, guest: &Guest) -> bool {
+        let is_part = |errand: &Errand| errand.what == What::Part && self.table.row(errand.command).is_split_by_keys();
+        guest.at_once && guest.watched.is_empty() && self.store.waiters.is_empty() && guest.errands.iter().all(is_part)
+    }
+
+    fn run_through(&mut self, tx: TxId, guest: Guest, scope: Scope) {
+        if guest.grows && self.is_full() {
+            return self.report(tx, Report::Full);
+        }
+        let (now, mut cargo) = (guest.now.max(self.clock()), Cargo::default());
+        let mut ran = Vec::with_capacity(guest.errands.len());
+        let ((), effects, until) = self.apart(|shard| {
+            for errand in guest.errands {
+                shard.ran += 1;
+                ran.push(shard.run_errand(&errand, &mut cargo, now));
+            }
+        });
+        let end = self.append_guest(tx, guest.signature.as_ref(), &effects, Some(scope));
+        self.report(tx, Report::Ran { ran, cargo, now, until: until.max(end) });
     }
 
     /// The claim of a share is granted: says so, or does its work at once.
@@ -728,7 +753,7 @@ impl Shard {
     }
 
     fn run_errand(&mut self, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
-        let mut reply = Output::default();
+        let mut reply = self.spares.pop().unwrap_or_default();
         // One lane alone has read all times itself, and a replay may want them in another order.
         if !self.lanes.is_one() {
             self.seen = self.seen.max(now);

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::locks::{Mode, Scope};
 use super::message::{Message, Ticket};
-use super::route::{Route, mode};
+use super::route::{Route, Spread, mode};
 use super::steps::Step;
 use super::txn::{Errand, Form, Share, What};
 use super::{ConnId, Shard};
@@ -203,15 +203,16 @@ impl Shard {
         self.stats.count_call(exec.0);
         let mut plan = Plan::of(Caller { queues: false, ..*caller });
         for key in self.take_watched(caller.conn) {
-            let share = plan.share(self.lanes.owner(key.hash.slot()));
-            share.hold([(key.hash, Mode::Shared)]);
-            share.watched.push(key);
+            let lane = self.lanes.owner(key.hash.slot());
+            plan.keys.push((lane, key.hash, Mode::Shared));
+            plan.share(lane).watched.push(key);
         }
         for queued in multi.queue {
             self.plan(&mut plan, queued);
         }
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
-        self.begin_txn(&plan.caller, ticket, plan.shares, plan.steps, Form::Array, plan.grows);
+        let shares = plan.shares();
+        self.begin_txn(&plan.caller, ticket, shares, plan.steps, Form::Array, plan.grows);
     }
 
     fn plan(&mut self, plan: &mut Plan, Queued { command, request }: Queued) {
@@ -241,11 +242,12 @@ impl Shard {
                 plan.steps.push_back(self.split_over_all(&caller, command, args));
             }
             (run, Route::Several) => {
-                self.hold_keys(plan, row, args);
+                let spread = self.spread(row, args);
+                plan.hold(&spread, mode(row));
                 let step = match run {
                     Run::Staged(_) => self.staged(&caller, command, args),
                     Run::Blocking(_) => self.tries(&caller, command, args, None),
-                    _ => self.split_by_keys(&caller, command, args),
+                    _ => self.split_by_keys(&caller, command, args, &spread),
                 };
                 plan.steps.push_back(step);
             }
@@ -263,23 +265,23 @@ impl Shard {
 
     /// Notes which keys a command holds, by their owners.
     fn hold_keys(&self, plan: &mut Plan, row: &Command, args: Args<'_>) {
-        for i in row.keys.positions(args.len()) {
-            let key = self.store.hash_key.key(args.at(i));
-            plan.share(self.lanes.owner(key.slot())).hold([(key, mode(row))]);
-        }
+        plan.hold(&self.spread(row, args), mode(row));
     }
 
-    /// A command over several lanes that is no EXEC. `out` holds the replies before it.
+    /// A command over several lanes that is no EXEC; `spread` over them if each does a part of it for its keys. `out` holds the replies
+    /// before it.
     pub(super) fn begin_several(
         &mut self,
         caller: &Caller,
         found: Found,
         args: Args<'_>,
+        spread: &Spread,
         silent: bool,
         out: &mut Output,
     ) {
         let mut plan = Plan::of(*caller);
-        let barrier = if overtakes(found.row) { Barrier::No } else { Barrier::Yes };
+        let place = spread.companion(self.me).map_or(Where::Several, Where::Pair);
+        let barrier = if place != Where::Several || overtakes(found.row) { Barrier::No } else { Barrier::Yes };
         let step = match found.row.run {
             Run::Verb(Verb::Info) => {
                 plan.join_all(self.lanes.all());
@@ -302,14 +304,15 @@ impl Shard {
                 self.split_over_all(caller, found.id, args)
             }
             _ => {
-                self.hold_keys(&mut plan, found.row, args);
-                self.split_by_keys(caller, found.id, args)
+                plan.hold(spread, mode(found.row));
+                self.split_by_keys(caller, found.id, args, spread)
             }
         };
         plan.steps.push_back(step);
-        let ticket = self.owe(caller, Where::Several, barrier, silent, out);
+        let ticket = self.owe(caller, place, barrier, silent, out);
         let grows = found.row.flags.has(Flags::DENYOOM);
-        self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Bare, grows);
+        let shares = plan.shares();
+        self.begin_txn(caller, ticket, shares, plan.steps, Form::Bare, grows);
     }
 
     /// A command that may wait, where its keys are not all here and free.
@@ -325,7 +328,8 @@ impl Shard {
         self.hold_keys(&mut plan, found.row, args);
         plan.steps.push_back(self.tries(caller, found.id, args, Some(block)));
         let grows = found.row.flags.has(Flags::DENYOOM);
-        self.begin_txn(caller, ticket, plan.shares, plan.steps, Form::Blocking(block), grows);
+        let shares = plan.shares();
+        self.begin_txn(caller, ticket, shares, plan.steps, Form::Blocking(block), grows);
     }
 
     /// Notes keys of this lane as watched.
@@ -390,6 +394,8 @@ fn is_immediate(row: &Command) -> bool {
 struct Plan {
     caller: Caller,
     shares: Vec<Share>,
+    /// What is held, in any order: sorted once, since a queue may be long.
+    keys: Vec<(ShardId, KeyHash, Mode)>,
     steps: VecDeque<Step>,
     /// It may need memory.
     grows: bool,
@@ -397,7 +403,7 @@ struct Plan {
 
 impl Plan {
     fn of(caller: Caller) -> Self {
-        Self { caller, shares: Vec::new(), steps: VecDeque::new(), grows: false }
+        Self { caller, shares: Vec::new(), keys: Vec::new(), steps: VecDeque::new(), grows: false }
     }
 
     fn share(&mut self, lane: ShardId) -> &mut Share {
@@ -409,6 +415,21 @@ impl Plan {
             }
         };
         &mut self.shares[at]
+    }
+
+    /// Holds these keys.
+    fn hold(&mut self, spread: &Spread, mode: Mode) {
+        self.keys.extend(spread.0.iter().map(|(lane, key)| (*lane, *key, mode)));
+    }
+
+    /// The shares, with all that they hold.
+    fn shares(&mut self) -> Vec<Share> {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.sort_unstable_by_key(|(lane, key, _)| (*lane, *key));
+        for keys in keys.chunk_by(|one, other| one.0 == other.0) {
+            self.share(keys[0].0).hold(keys.iter().map(|(_, key, mode)| (*key, *mode)));
+        }
+        std::mem::take(&mut self.shares)
     }
 
     /// Lanes that take part and hold nothing.

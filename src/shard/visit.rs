@@ -55,12 +55,21 @@ pub(super) struct Parked {
     arrived_ns: u64,
 }
 
-/// What waits behind a connection's parked request, to run on this lane in its order.
+/// Requests of one connection that wait on this lane, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// The first of them stands in the queues of its keys, and no more among these.
+    has_head: bool,
+    rest: VecDeque<Behind>,
+}
+
 #[derive(Debug)]
-pub(super) enum Behind {
+enum Behind {
     Request(Box<Parked>),
     /// A transaction that may wait for its intents.
     Guest(TxId, Scope),
+    /// The place of one that was refused, and will ask again as one that waits.
+    Refused(TxId),
 }
 
 /// Who is to have the reply of a job that nobody's connection here waits for.
@@ -212,7 +221,7 @@ impl Shard {
 
     /// Whether a request must not run now: its keys are held, or one before it of its connection waits.
     pub(super) fn must_wait(&self, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) -> bool {
-        if self.behind.contains_key(&(caller.home, caller.conn)) {
+        if self.lines.contains_key(&(caller.home, caller.conn)) {
             return true;
         }
         let row = self.table.row(command);
@@ -239,11 +248,32 @@ impl Shard {
 
     fn park(&mut self, parked: Box<Parked>) {
         let of = (parked.caller.home, parked.caller.conn);
-        if let Some(behind) = self.behind.get_mut(&of) {
-            return behind.push_back(Behind::Request(parked));
+        self.stand_in_line(of, Behind::Request(parked));
+    }
+
+    /// A share of a transaction waits for its keys, in its connection's line: at its old place if it was refused.
+    pub(super) fn park_guest(&mut self, of: (ShardId, ConnId), tx: TxId, scope: Scope) {
+        let line = self.lines.entry(of).or_default();
+        let refused = line.rest.iter_mut().find(|other| matches!(other, Behind::Refused(same) if *same == tx));
+        let Some(refused) = refused else { return self.stand_in_line(of, Behind::Guest(tx, scope)) };
+        *refused = Behind::Guest(tx, scope);
+        if !line.has_head {
+            self.go_on_in_line(of);
         }
-        self.behind.insert(of, VecDeque::new());
-        self.claim_parked(parked);
+    }
+
+    /// What comes later of this connection must not overtake a share that was refused.
+    pub(super) fn keep_place(&mut self, of: (ShardId, ConnId), tx: TxId) {
+        self.stand_in_line(of, Behind::Refused(tx));
+    }
+
+    fn stand_in_line(&mut self, of: (ShardId, ConnId), behind: Behind) {
+        let line = self.lines.entry(of).or_default();
+        let is_first = !line.has_head && line.rest.is_empty();
+        line.rest.push_back(behind);
+        if is_first {
+            self.go_on_in_line(of);
+        }
     }
 
     fn claim_parked(&mut self, parked: Box<Parked>) {
@@ -260,7 +290,9 @@ impl Shard {
                     Claimant::Request(_) => self.run_parked(claim),
                     Claimant::Guest(tx) => {
                         let tx = *tx;
+                        let of = (tx.home, self.guests[&tx].caller.conn);
                         self.guest_granted(tx, claim);
+                        self.go_on_in_line(of);
                     }
                     Claimant::Waiters(_) => self.serve_waiters(claim),
                     Claimant::Running => unreachable!("granted before it ran"),
@@ -282,21 +314,27 @@ impl Shard {
         let Parked { caller, ticket, command, first, request, arrived_ns } = *parked;
         self.run_visit(ticket, &caller, command, request.args(), first, arrived_ns);
         self.locks.release(claim);
-        self.go_on_behind((caller.home, caller.conn));
+        self.go_on_in_line((caller.home, caller.conn));
     }
 
-    /// What waited behind a connection's parked request comes to its turn, up to the next that must wait itself.
-    pub(super) fn go_on_behind(&mut self, of: (ShardId, ConnId)) {
-        while let Some(behind) = self.behind.get_mut(&of) {
-            match behind.pop_front() {
-                None => {
-                    self.behind.remove(&of);
-                }
-                Some(Behind::Request(parked)) => return self.claim_parked(parked),
-                Some(Behind::Guest(tx, scope)) => {
-                    self.locks.claim(scope, Claimant::Guest(tx));
-                }
+    /// The first of a connection's line is through: the next stands in the queues of its keys, unless it has still to ask.
+    pub(super) fn go_on_in_line(&mut self, of: (ShardId, ConnId)) {
+        let Some(line) = self.lines.get_mut(&of) else { return };
+        line.has_head = false;
+        if let Some(Behind::Refused(_)) = line.rest.front() {
+            return;
+        }
+        let Some(next) = line.rest.pop_front() else {
+            self.lines.remove(&of);
+            return;
+        };
+        line.has_head = true;
+        match next {
+            Behind::Request(parked) => self.claim_parked(parked),
+            Behind::Guest(tx, scope) => {
+                self.locks.claim(scope, Claimant::Guest(tx));
             }
+            Behind::Refused(_) => unreachable!("just looked at"),
         }
     }
 

@@ -90,6 +90,11 @@ impl Request {
         Args::new(&self.bytes, &self.spans)
     }
 
+    /// With room for so many bytes and words.
+    pub fn with_capacity(bytes: usize, words: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(words) }
+    }
+
     /// # Panics
     /// If the whole no longer fits 32-bit spans; every source of requests is bounded below that.
     pub fn push(&mut self, arg: &[u8]) {

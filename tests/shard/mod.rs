@@ -10,6 +10,7 @@ mod instructions;
 mod protected;
 mod slices;
 mod stages;
+mod starvation;
 mod unread;
 
 use corelane::admin::info::Identity;

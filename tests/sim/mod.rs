@@ -121,8 +121,10 @@ fn planted_defects_are_found() {
 
 #[test]
 fn defects_inside_the_shards_are_found() {
-    for planted in [Planted::DropIntent, Planted::SwapAnswers, Planted::HalfTransaction, Planted::Overtake] {
-        let found = (0..40).find_map(|seed| run(Plan { planted: Some(planted), ..plan(seed) }).err());
+    for planted in
+        [Planted::DropIntent, Planted::SwapAnswers, Planted::HalfTransaction, Planted::Overtake, Planted::LosePlace]
+    {
+        let found = (0..200).find_map(|seed| run(Plan { planted: Some(planted), ..plan(seed) }).err());
         println!("{planted:?}: {}", found.as_deref().unwrap_or_default());
         assert!(found.is_some(), "{planted:?} is not found");
     }

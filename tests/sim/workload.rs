@@ -89,6 +89,9 @@ pub(crate) struct Workload {
     /// One in so many takes a key away or waits for one: where most do, somebody is mostly waiting.
     taking: u64,
     takers: Vec<&'static Command>,
+    /// One in so many has a part on each lane of its keys: only where most do, pipelines of them meet.
+    splitting: u64,
+    splitters: Vec<&'static Command>,
     controls: Vec<&'static Command>,
 }
 
@@ -107,7 +110,9 @@ impl Workload {
         let controls = candidates(table).into_iter().filter(|row| CONTROL.contains(&row.name)).collect();
         let takers =
             candidates(table).into_iter().filter(|row| row.flags.has(Flags::BLOCKING) && row.keys.first > 0).collect();
-        let taking = [2, 3, 1000][pick(rng, 3)];
+        let taking = [2, 3, 1000, 1000][pick(rng, 4)];
+        let splitters = candidates(table).into_iter().filter(|row| row.is_split_by_keys()).collect();
+        let splitting = [1, 3, 1000, 1000][pick(rng, 4)];
         Self {
             rows,
             keys: Keys::draw(rng),
@@ -115,6 +120,8 @@ impl Workload {
             control: 3 + rng.below(40),
             taking,
             takers,
+            splitting,
+            splitters,
             controls,
         }
     }
@@ -126,6 +133,8 @@ impl Workload {
                 self.control_row(session, rng)
             } else if rng.one_in(self.taking) {
                 self.takers[pick(rng, self.takers.len())]
+            } else if rng.one_in(self.splitting) {
+                self.splitters[pick(rng, self.splitters.len())]
             } else {
                 self.data_row(rng)
             };
