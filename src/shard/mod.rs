@@ -434,8 +434,7 @@ impl Shard {
             self.stats.latency.note(Slow::Turn, what, own_ns, self.now.unix_us);
         }
         let linger = self.end_lingering();
-        self.judge_shares();
-        let journal = self.journal_deadline_ns();
+        let journal = if self.keeps_journal() { self.tick_journal() } else { None };
         [store, sweep, waits, linger, journal].into_iter().flatten().min()
     }
 

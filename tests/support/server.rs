@@ -5,6 +5,7 @@
 use super::{Client, Value, eventually};
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -157,7 +158,8 @@ impl Crashing {
         let mut last = String::new();
         let up = eventually(|| {
             let answer = Client::try_connect(self.port).and_then(|mut client| {
-                client.raw(b"*1\r\n$6\r\nDBSIZE\r\n");
+                // Whom the killed one had let in is turned away.
+                client.stream().write_all(b"*1\r\n$6\r\nDBSIZE\r\n")?;
                 client.try_read()
             });
             last = format!("{answer:?}");

@@ -154,7 +154,9 @@ impl Shard {
     }
 
     /// When the journal wants to be asked again, in nanoseconds of the monotonic clock.
-    pub(super) fn journal_deadline_ns(&mut self) -> Option<u64> {
+    #[cold]
+    pub(super) fn tick_journal(&mut self) -> Option<u64> {
+        self.judge_shares();
         self.collect_effects();
         let durable = self.durable.as_ref()?;
         durable.journal.deadline_ns(durable.wanted(self.draining))
@@ -201,14 +203,18 @@ impl Shard {
     }
 
     /// A request has run here: notes where its keys were written, and up to where the stream must be firm before its reply may leave.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note_durability(&mut self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) {
-        if self.durable.as_ref().is_some_and(|durable| durable.is_tracking()) {
+        if self.keeps_journal() {
             self.track(caller, row, args, first);
         }
     }
 
+    #[cold]
     fn track(&mut self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) {
+        if !self.durable.as_ref().is_some_and(|durable| durable.is_tracking()) {
+            return;
+        }
         let end = self.journal_end();
         // Whole-keyspace commands have no keys of their own.
         let everything =
@@ -245,7 +251,7 @@ impl Shard {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn keeps_journal(&self) -> bool {
         self.durable.is_some()
     }
@@ -343,8 +349,13 @@ impl Shard {
     }
 
     /// More waits to be written than may: whoever would add to it waits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_journal_congested(&self) -> bool {
+        self.keeps_journal() && self.waits_for_disk()
+    }
+
+    #[cold]
+    fn waits_for_disk(&self) -> bool {
         self.durable.as_ref().is_some_and(|durable| durable.journal.is_congested())
     }
 }

@@ -78,6 +78,7 @@ impl Shard {
 
     /// The replies since `mark` belong to what just ran for `caller`: if they show what is not on the disk, they stand behind an empty place
     /// from now on, one for all of a run over the connection's input.
+    #[cold]
     pub(in crate::shard) fn gate(&mut self, caller: &Caller, mark: Mark, out: &mut Output) {
         let until = self.take_until();
         if !caller.fsyncs || self.is_firm(until) {
@@ -97,6 +98,7 @@ impl Shard {
     }
 
     /// The run over the connection's input is over.
+    #[cold]
     pub(in crate::shard) fn close_gate(&mut self) {
         if let Some((ticket, until)) = self.durable.as_mut().and_then(|durable| durable.gate.take()) {
             self.withhold(until, Parting::Gate(ticket));
