@@ -732,7 +732,7 @@ impl Shard {
             _ if is_verb => owed.is_under_way(),
             Route::Here => owed.is_elsewhere_than(self.me),
             Route::Lane(lane) => owed.is_elsewhere_than(lane),
-            Route::Several => companion.map_or(owed.is_under_way(), |lane| owed.is_elsewhere_than(lane)),
+            Route::Several => companion.map_or_else(|| owed.is_under_way(), |lane| owed.is_elsewhere_than(lane)),
         };
         let relaxed = || self.config.pipeline_order() == PipelineOrder::Relaxed && !is_verb && route != Route::Several;
         let must = behind_pairs
