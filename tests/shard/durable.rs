@@ -142,7 +142,7 @@ impl Play {
                         bytes.extend(request(words));
                     }
                     let answer = "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n";
-                    (vec![one.clone(), other.clone()], bytes, answer)
+                    (vec![one, other], bytes, answer)
                 }
             };
             keys.iter().for_each(|key| _ = self.sent.insert(key.clone(), client.next));
@@ -241,7 +241,7 @@ fn recover(files: &[Vec<u8>]) -> BTreeMap<String, u64> {
     let mut streams = Streams::new(LANES);
     let each = |lane: u16, each: &mut dyn FnMut(Found<'_>)| {
         let mut reader = Reader::new(origin(lane), Position(0));
-        reader.feed(&files[usize::from(lane)], |found| each(found)).expect("no damage");
+        reader.feed(&files[usize::from(lane)], &mut *each).expect("no damage");
         reader.finish().expect("no damage")
     };
     for lane in 0..LANES {
