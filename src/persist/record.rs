@@ -12,7 +12,8 @@
 //! deterministic: whoever repeats it gets the same.
 
 use crate::types::rope::Rope;
-use crate::wire::output::{Output, Shared};
+use crate::wire::output::Output;
+use crate::wire::reply::{Dialect, Reply};
 use crate::wire::request::{Args, Span};
 use crate::wire::resp::{Bounds, Parser, Step};
 
@@ -97,26 +98,19 @@ pub enum Word<'w> {
 
 /// Appends an effect.
 pub fn put_effect<'w>(out: &mut Records, db: u8, words: impl ExactSizeIterator<Item = &'w [u8]>) {
-    let begun = begin(out);
-    put_number(&mut out.bytes, b'*', words.len());
-    words.for_each(|word| put_word(&mut out.bytes, word));
-    end(out, begun, EFFECT, db);
+    put_long_effect(out, db, words.map(Word::Bytes));
 }
 
 /// Appends an effect of which some words may be long.
 pub fn put_long_effect<'w>(out: &mut Records, db: u8, words: impl ExactSizeIterator<Item = Word<'w>>) {
     let begun = begin(out);
-    put_number(&mut out.bytes, b'*', words.len());
-    for word in words {
-        match word {
-            Word::Bytes(word) => put_word(&mut out.bytes, word),
-            Word::Long(rope) => {
-                put_number(&mut out.bytes, b'$', rope.len());
-                out.push_shared(Shared::Rope(rope.clone(), 0..rope.len()));
-                out.bytes.extend_from_slice(b"\r\n");
-            }
-        }
-    }
+    // A request is an array of bulks, as a reply may be.
+    let mut request = Reply::new(out, Dialect::Resp2);
+    request.array(words.len());
+    words.for_each(|word| match word {
+        Word::Bytes(word) => request.bulk(word),
+        Word::Long(rope) => request.bulk_rope(rope, 0..rope.len()),
+    });
     end(out, begun, EFFECT, db);
 }
 
@@ -168,29 +162,6 @@ fn end(out: &mut Records, Begun { at, shared }: Begun, kind: u8, db: u8) {
     head[LEN_BYTES + 1] = db;
 }
 
-fn put_word(out: &mut Vec<u8>, word: &[u8]) {
-    put_number(out, b'$', word.len());
-    out.extend_from_slice(word);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn put_number(out: &mut Vec<u8>, sign: u8, number: usize) {
-    out.push(sign);
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut left = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(left % 10).expect("one digit");
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-    out.extend_from_slice(b"\r\n");
-}
-
 /// Bytes of the body that follows this head.
 pub fn body_len(head: [u8; HEAD_BYTES]) -> u64 {
     u64::from_le_bytes(head) & (BODY_MAX - 1)
@@ -222,16 +193,7 @@ fn share(body: &[u8]) -> Result<Record<'_>, BadRecord> {
     Ok(Record::Share(of, Lanes { bytes: lanes }, Effects { bytes: effects }))
 }
 
-impl<'r> Effects<'r> {
-    /// Effects that were put one after the other.
-    pub fn new(bytes: &'r [u8]) -> Self {
-        Self { bytes }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
+impl Effects<'_> {
     /// Calls `each` with the database and the words of every effect. `spans` is scratch.
     pub fn each(&self, spans: &mut Vec<Span>, mut each: impl FnMut(u8, Args<'_>)) -> Result<(), BadRecord> {
         let mut rest = self.bytes;

@@ -129,12 +129,6 @@ impl Tail {
             left_chunks -= 1;
         }
     }
-
-    /// Goes on in another volume. Everything must have been taken.
-    pub fn rotate(&mut self, origin: Origin) {
-        assert!(self.is_empty(), "a stream goes on in the next volume when it has ended in this one");
-        self.origin = origin;
-    }
 }
 
 impl Chunk {

@@ -112,11 +112,6 @@ impl Statement {
             }
         }
     }
-
-    /// With its shared words in their places: a copy, for whoever wants one piece.
-    pub fn flat(&self) -> Request {
-        self.longs.put_into(self.request.args())
-    }
 }
 
 #[cfg(test)]
@@ -135,8 +130,13 @@ mod tests {
         std::iter::from_fn(|| restatement.next(&hasher())).collect()
     }
 
+    /// With its shared words in their places.
+    fn flat(statement: &Statement) -> Request {
+        statement.longs.put_into(statement.request.args())
+    }
+
     fn text(statement: &Statement) -> String {
-        let words: Vec<String> = statement.flat().args().iter().map(|word| word.escape_ascii().to_string()).collect();
+        let words: Vec<String> = flat(statement).args().iter().map(|word| word.escape_ascii().to_string()).collect();
         words.join(" ")
     }
 
@@ -151,7 +151,7 @@ mod tests {
         let statements = said(&long);
         assert_eq!(statements.len(), 1);
         assert!(statements[0].request.args().extent() < 10, "its bytes are not in the request");
-        assert!(statements[0].flat().args().at(2) == [b'x'; 1 << 20]);
+        assert!(flat(&statements[0]).args().at(2) == [b'x'; 1 << 20]);
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         let mut seen = std::collections::BTreeMap::new();
         for statement in &statements {
             assert!(statement.request.args().extent() < 64 << 10);
-            let flat = statement.flat();
+            let flat = flat(statement);
             let args = flat.args();
             assert_eq!((args.at(0), args.at(1), args.len() % 2), (&b"HSET"[..], &b"h"[..], 0));
             for i in (2..args.len()).step_by(2) {

@@ -91,12 +91,13 @@ impl Output {
         self.shared.truncate(mark.shared);
     }
 
-    /// Takes what was written after `mark`.
+    /// Takes what was written after `mark`. What stays keeps its buffer.
     #[must_use]
     pub fn split_off(&mut self, mark: Mark) -> Self {
-        let mut shared = self.shared.split_off(mark.shared);
-        shared.iter_mut().for_each(|splice| splice.at -= mark.bytes);
-        Self { bytes: self.bytes.split_off(mark.bytes), shared }
+        let mut taken = Self::default();
+        taken.append_part(&self.bytes[mark.bytes..], &self.shared[mark.shared..], mark.bytes);
+        self.truncate(mark);
+        taken
     }
 
     /// Appends all of this to another, large values by reference.
