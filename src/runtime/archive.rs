@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use hashbrown::HashSet;
 
 use super::log::{Level, say};
+use super::sys::random_bytes;
 use crate::base::lanes::Lanes;
 use crate::persist::Position;
 use crate::persist::block::Origin;
@@ -93,8 +94,13 @@ impl Archive {
             _ => vec![Vec::new(); usize::from(wish.lanes)],
         };
         let start = next_start(wish, &manifest);
-        let volume =
-            Volume { kind: Kind::Log, number: manifest.next_number(), id: random()?, from: start.clone(), to: None };
+        let volume = Volume {
+            kind: Kind::Log,
+            number: manifest.next_number(),
+            id: u32::from_le_bytes(random_bytes()?),
+            from: start.clone(),
+            to: None,
+        };
         let files = (0..wish.lanes).map(|lane| create(&wish.dir.join(volume.file_name(lane))));
         let files: Vec<File> = files.collect::<Result<_, _>>()?;
         manifest.volumes.push(volume.clone());
@@ -382,12 +388,4 @@ fn delete_leftovers(dir: &Path, manifest: &Manifest) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-fn random() -> Result<u32, Refusal> {
-    let mut bytes = [0; 4];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| format!("cannot read /dev/urandom ({error})"))?;
-    Ok(u32::from_le_bytes(bytes))
 }

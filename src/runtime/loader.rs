@@ -6,13 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::archive::{Part, Refusal, damaged};
 use crate::admin::journal::LoadingFacts;
 use crate::base::time::Now;
+use crate::persist::Position;
 use crate::persist::record::Record;
 use crate::persist::stream::Reader;
 use crate::shard::Shard;
@@ -54,7 +54,6 @@ pub(super) struct Loader {
 }
 
 struct Open {
-    path: PathBuf,
     file: File,
     reader: Reader,
     part: Part,
@@ -94,7 +93,7 @@ impl Loader {
                 None => return Ok(()),
             },
         };
-        let failed = |open: &Open, error: io::Error| format!("cannot read {} ({error})", open.path.display());
+        let failed = |open: &Open, error: io::Error| format!("cannot read {} ({error})", open.part.path.display());
         let len = open.file.read(&mut self.buffer).map_err(|error| failed(&open, error))?;
         if len == 0 {
             return open.finish();
@@ -110,7 +109,7 @@ impl Open {
     fn new(part: Part) -> Result<Self, Refusal> {
         let file = File::open(&part.path);
         let file = file.map_err(|error| format!("cannot read {} ({error})", part.path.display()))?;
-        Ok(Self { path: part.path.clone(), file, reader: Reader::new(part.origin, part.from), part })
+        Ok(Self { file, reader: Reader::new(part.origin, part.from), part })
     }
 
     fn take(&mut self, bytes: &[u8], shard: &mut Shard) -> Result<(), Refusal> {
@@ -123,20 +122,20 @@ impl Open {
                 outcome = shard.repeat(effects).map_err(|what| (found.start, what));
             }
         });
-        fed.map_err(|damage| damaged(&self.path, &damage))?;
+        fed.map_err(|damage| damaged(&self.part.path, &damage))?;
         outcome.map_err(|(at, what)| {
-            format!("{} holds at position {at} {what}: was it written by a newer version?", self.path.display())
+            format!("{} holds at position {at} {what}: was it written by a newer version?", self.part.path.display())
         })
     }
 
     /// The file has no more: it must have held all that counts.
     fn finish(self) -> Result<(), Refusal> {
-        let Self { path, reader, part, .. } = self;
-        let ending = reader.finish().map_err(|damage| damaged(&path, &damage))?;
-        if ending.end < part.to && part.to != crate::persist::Position::MAX {
+        let Self { reader, part, .. } = self;
+        let ending = reader.finish().map_err(|damage| damaged(&part.path, &damage))?;
+        if ending.end < part.to && part.to != Position::MAX {
             return Err(format!(
                 "{} ends at position {}, but the manifest says {}: restore the directory from a backup",
-                path.display(),
+                part.path.display(),
                 ending.end,
                 part.to
             ));

@@ -14,7 +14,7 @@ use super::keepalive::Keepalive;
 use super::log::{Level, log_to_file, plain, say};
 use super::process;
 use super::spin::Poll;
-use super::sys::{Purge, disable_huge_pages, monotonic_ns, set_purge, thread_cpu_ns};
+use super::sys::{Purge, disable_huge_pages, monotonic_ns, random_bytes, set_purge, thread_cpu_ns};
 use super::top;
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
@@ -204,10 +204,7 @@ fn identity(settings: &Settings, args: &[String]) -> Result<Identity, String> {
 
 /// Secret, from the kernel: the keyed hash of the keyspace must not be guessed.
 fn seed() -> Result<[u64; 2], String> {
-    let mut bytes = [0; 16];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| format!("cannot read /dev/urandom ({error})"))?;
+    let bytes = random_bytes::<16>()?;
     let (low, high) = bytes.split_at(8);
     let word = |half: &[u8]| half.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
     Ok([word(low), word(high)])

@@ -6,6 +6,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::FromRawFd;
 
+/// Bytes from the kernel that nobody can guess.
+pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| format!("cannot read /dev/urandom ({error})"))?;
+    Ok(bytes)
+}
+
 /// An eventfd that every lane watches: once it is readable it stays so, and each lane sees it.
 pub(super) fn eventfd() -> io::Result<File> {
     // SAFETY: no pointers; a non-negative result is a new descriptor that nobody else has.
