@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::request;
-use corelane::admin::info::Identity;
+use crate::support::setup;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
 use corelane::config::Config;
@@ -41,20 +41,7 @@ impl World {
 
     pub(super) fn with(count: usize, config: &Config, journal: impl Fn(u16) -> Option<Keeping>) -> Self {
         let lanes = u16::try_from(count).expect("few lanes");
-        let shard = |lane| {
-            Shard::new(Setup {
-                identity: Identity { lane, lanes, ..Identity::default() },
-                config: config.clone(),
-                seed: [1, 2],
-                stopwatch: || 0,
-                process: Default::default,
-                journal: journal(lane),
-                room_for_clients: |wanted, _| wanted,
-                cpu_time_ns: || 0,
-                planted: None,
-                trace: false,
-            })
-        };
+        let shard = |lane| Shard::new(Setup { config: config.clone(), journal: journal(lane), ..setup(lane, lanes) });
         Self {
             lanes: (0..lanes).map(|lane| Lane { shard: shard(lane), wakes_ns: None }).collect(),
             links: (0..count * count).map(|_| VecDeque::new()).collect(),

@@ -13,10 +13,9 @@ mod stages;
 mod starvation;
 mod unread;
 
-use corelane::admin::info::Identity;
+use crate::support::setup;
 use corelane::base::time::Now;
-use corelane::config::Config;
-use corelane::shard::{ConnId, Opening, Order, Setup, Shard};
+use corelane::shard::{ConnId, Opening, Order, Shard};
 use corelane::wire::output::Output;
 
 /// A shard and the little of a runtime that a test needs.
@@ -28,18 +27,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new() -> Self {
-        let shard = Shard::new(Setup {
-            identity: Identity { lanes: 1, ..Identity::default() },
-            config: Config::default(),
-            seed: [1, 2],
-            stopwatch: || 0,
-            process: Default::default,
-            journal: None,
-            room_for_clients: |wanted, _| wanted,
-            cpu_time_ns: || 0,
-            planted: None,
-            trace: false,
-        });
+        let shard = Shard::new(setup(0, 1));
         let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1_000_000_000 };
         let mut driver = Self { shard, now, spare: Output::default() };
         driver.shard.begin_turn(now);

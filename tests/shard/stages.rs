@@ -5,10 +5,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::request;
-use corelane::admin::info::Identity;
+use crate::support::setup;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
-use corelane::config::Config;
 use corelane::shard::{ConnId, Opening, Setup, Shard, ShardId};
 use corelane::wire::output::Output;
 
@@ -33,18 +32,7 @@ impl World {
     fn new(lanes: u16) -> Self {
         CLOCK_NS.set(1_000_000 * US);
         let lane = |lane| {
-            let mut shard = Shard::new(Setup {
-                identity: Identity { lane, lanes, ..Identity::default() },
-                config: Config::default(),
-                seed: [1, 2],
-                stopwatch: || pass(US),
-                process: Default::default,
-                cpu_time_ns: || 0,
-                trace: false,
-                planted: None,
-                journal: None,
-                room_for_clients: |wanted, _| wanted,
-            });
+            let mut shard = Shard::new(Setup { stopwatch: || pass(US), ..setup(lane, lanes) });
             let address = "127.0.0.1:1".parse().expect("an address");
             let opening = Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false };
             let conn = shard.open(&opening).expect("room for a client");

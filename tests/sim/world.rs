@@ -17,7 +17,7 @@
 
 use std::collections::VecDeque;
 
-use corelane::admin::info::Identity;
+use crate::support::setup;
 use corelane::base::rng::Rng;
 use corelane::base::time::{Millis, Now};
 use corelane::command::Table;
@@ -575,18 +575,7 @@ impl Mood {
 
 /// A shard of a server of `lanes` lanes.
 pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config, planted: Option<Planted>) -> Shard {
-    Shard::new(Setup {
-        identity: Identity { lane: id, lanes, ..Identity::default() },
-        config,
-        seed,
-        stopwatch: || 0,
-        process: Default::default,
-        journal: None,
-        room_for_clients: |wanted, _| wanted,
-        cpu_time_ns: || 0,
-        planted,
-        trace: true,
-    })
+    Shard::new(Setup { config, seed, planted, trace: true, ..setup(id, lanes) })
 }
 
 /// Options that make small data cross the borders that only large data would, and whether pipelines are strict.
