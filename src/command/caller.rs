@@ -1,6 +1,6 @@
 //! Who calls, and what a handler may touch.
 
-use super::clients::{Client, Clients, ConnId, ReplyMode};
+use super::clients::{Client, Clients, ConnId, Durability, ReplyMode};
 use super::table::Table;
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::{Identity, StallFacts};
@@ -190,6 +190,11 @@ pub struct Desk<'s> {
 }
 
 impl Desk<'_> {
+    /// CLIENT DURABILITY of the caller.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.clients.set_durability(self.caller.conn, durability, self.config.journal_fsync());
+    }
+
     /// The client that asks.
     ///
     /// # Panics

@@ -257,10 +257,9 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         client.reply_mode = ReplyMode::On;
     }
     client.no_evict = false;
-    client.durability = Durability::Default;
     client.authenticated = open;
-    desk.clients.durability_changed = true;
     desk.clients.unwatched.extend(watched);
+    desk.set_durability(Durability::Default);
     reply.set_dialect(Dialect::Resp2);
     reply.simple("RESET");
     Ok(())
@@ -442,8 +441,7 @@ fn client_durability(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     if durability == Durability::Fsync && desk.config.journal_fsync().is_none() {
         return Err(Fault::Fixed("ERR CLIENT DURABILITY FSYNC cannot be used when appendonly is disabled."));
     }
-    desk.client().durability = durability;
-    desk.clients.durability_changed = true;
+    desk.set_durability(durability);
     reply.ok();
     Ok(())
 }

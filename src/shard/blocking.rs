@@ -149,8 +149,7 @@ impl Shard {
     }
 
     fn must_wait_here(&self, caller: &Caller, command: CommandId, args: Args<'_>) -> bool {
-        let first = self.first_of(self.table.row(command), args);
-        !self.locks.is_empty() && self.must_wait(caller, command, args, first)
+        !self.locks.is_empty() && self.must_wait(caller, command, args)
     }
 
     fn answer_at_once(&mut self, silent: bool, out: &mut Output, write: impl FnOnce(&mut Self, &mut Output)) {

@@ -160,9 +160,10 @@ impl Shard {
         self.unwatch(unwatched);
         let unblocked = std::mem::take(&mut self.clients.unblocked);
         unblocked.into_iter().for_each(|(block, parting)| self.part(block, parting));
-        if self.clients.config_changed || std::mem::take(&mut self.clients.durability_changed) {
+        if self.clients.config_changed {
             self.follow_durability();
         }
+        self.follow_wishes();
         if std::mem::take(&mut self.clients.stats_reset) {
             self.stalls.reset();
         }

@@ -111,17 +111,15 @@ impl Shard {
         if self.draining || client.closing != Closing::No {
             return;
         }
-        let waits = client.queued || client.waits || client.stalled_since.is_some();
-        if waits {
+        if client.queued || client.waits || client.stalled_since.is_some() {
             client.inbound.comes_behind(self.ready_ns);
-        } else {
-            // A request that lacked these bytes is whole only now.
-            client.inbound.arrived_ns = self.ready_ns;
-        }
-        if waits {
             client.inbound.push(bytes);
             self.charge(bytes.len());
-        } else if !client.inbound.is_empty() {
+            return self.bound_inbound(conn);
+        }
+        // A request that lacked these bytes is whole only now.
+        client.inbound.arrived_ns = self.ready_ns;
+        if !client.inbound.is_empty() {
             let bytes = self.gather(conn, bytes);
             if self.is_gathering(conn) {
                 return self.bound_inbound(conn);
@@ -630,7 +628,7 @@ impl Shard {
             Route::Here
                 if self.locks.is_empty()
                     || concerns_connection(found.row)
-                    || !self.must_wait(caller, found.id, args, first) =>
+                    || !self.must_wait(caller, found.id, args) =>
             {
                 let flow = self.run_admitted(caller, found, args, first, out);
                 self.passed(caller);
@@ -700,7 +698,7 @@ impl Shard {
             Run::Verb(Verb::Info) if self.asks_all_lanes(caller) => Route::Several,
             Run::Verb(Verb::Watch) if caller.queues => Route::Here,
             Run::Verb(Verb::Watch) => match self.route_of_keys(found.row, args) {
-                Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args, first) => Route::Here,
+                Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args) => Route::Here,
                 _ => Route::Several,
             },
             _ => self.route(caller, found.row, args, first),
@@ -721,6 +719,7 @@ impl Shard {
             Route::Lane(lane) => self.is_congested(lane),
             _ => companion.is_some_and(|lane| self.is_congested(lane)),
         };
+        let congested = congested || row.is_write() && self.is_journal_congested();
         let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         let owed = &client.owed;
         let behind_pairs = match (route, companion) {
@@ -737,8 +736,6 @@ impl Shard {
         let relaxed = || self.config.pipeline_order() == PipelineOrder::Relaxed && !is_verb && route != Route::Several;
         let must = behind_pairs
             || (elsewhere || owed.has_several()) && (is_barrier(row) || is_verb) && (owed.has_several() || !relaxed());
-        let congested = congested || row.is_write() && self.is_journal_congested();
-        let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         if must {
             client.waits = true;
         } else if congested {

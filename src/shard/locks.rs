@@ -45,6 +45,14 @@ pub(super) enum Scope {
 }
 
 impl Scope {
+    /// Whether whoever holds it may change anything.
+    pub(super) fn is_exclusive(&self) -> bool {
+        match self {
+            Self::Whole(mode) | Self::Many(_, mode) => *mode == Mode::Exclusive,
+            Self::Keys(keys) => keys.iter().any(|(_, mode)| *mode == Mode::Exclusive),
+        }
+    }
+
     /// Keys in any order and number; one that is wanted both ways is wanted exclusively.
     pub(super) fn of(keys: impl IntoIterator<Item = (KeyHash, Mode)>) -> Self {
         let mut keys: Vec<_> = keys.into_iter().collect();
@@ -179,14 +187,16 @@ impl<T> Locks<T> {
 
     /// Takes all of the scope if nobody stands in the way, or nothing.
     pub(super) fn try_claim(&mut self, scope: Scope, what: T) -> Result<ClaimId, T> {
-        if !self.is_free(&scope) {
-            return Err(what);
-        }
+        if self.is_free(&scope) { Ok(self.take(scope, what)) } else { Err(what) }
+    }
+
+    /// Takes all of a scope that is free.
+    pub(super) fn take(&mut self, scope: Scope, what: T) -> ClaimId {
         let claim = self.insert(scope, what);
         self.enter(claim);
         let granted = self.granted.pop_back();
         assert_eq!(granted, Some(claim), "nobody stood in the way");
-        Ok(claim)
+        claim
     }
 
     /// Takes a place behind whoever is there. The claim comes out of `next_granted` when it holds all of its scope.

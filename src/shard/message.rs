@@ -196,11 +196,12 @@ impl Parcel {
         Piece { end: narrow(self.out.bytes.len()), splices_end: narrow(self.out.shared.len()), ..mark }
     }
 
-    /// Copies a reply in.
-    pub(super) fn pack_reply(&mut self, reply: &Output) -> Piece {
+    /// Copies a reply in, and adds the message that brings it.
+    pub(super) fn push_reply(&mut self, reply: &Output, bring: impl FnOnce(Piece) -> Message) {
         let mark = Piece::at(&self.out);
         reply.copy_to(&mut self.out);
-        self.piece_since(mark)
+        let piece = self.piece_since(mark);
+        self.messages.push(bring(piece));
     }
 
     /// Appends a reply that came with this parcel to `out`.

@@ -66,7 +66,7 @@ use crate::base::limits;
 use crate::base::slab::Slab;
 use crate::base::time::{Millis, Now};
 use crate::command::Table;
-use crate::command::clients::{Client, Clients, Closing, Parting};
+use crate::command::clients::{Client, Clients, Closing, Durability, Parting};
 use crate::command::sliced::Job;
 use crate::config::Config;
 use crate::store::incoming::Incoming;
@@ -325,6 +325,8 @@ impl Shard {
     /// The socket is gone: frees all that the connection had.
     pub fn closed(&mut self, conn: ConnId) {
         self.drop_probe(conn);
+        self.clients.set_durability(conn, Durability::Default, None);
+        self.follow_wishes();
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
         self.release(&mut client.output);
         self.store.graves.bury_pieces(client.inbound.into_pieces().chain([client.output.bytes]));

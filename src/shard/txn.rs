@@ -621,7 +621,7 @@ impl Shard {
             if self.runs_through(&guest) {
                 return self.run_through(tx, guest, scope);
             }
-            let claim = self.locks.try_claim(scope, Claimant::Guest(tx)).expect("nobody stands in the way");
+            let claim = self.locks.take(scope, Claimant::Guest(tx));
             self.guests.insert(tx, guest);
             self.guest_granted(tx, claim);
         } else if wait {
@@ -653,7 +653,10 @@ impl Shard {
                 ran.push(shard.run_errand(&errand, &mut cargo, now));
             }
         });
-        let end = self.append_guest(tx, guest.signature.as_ref(), &effects, Some(scope));
+        let end = self.append_guest(tx, guest.signature.as_ref(), &effects);
+        if let Some(durable) = &mut self.durable {
+            durable.note_written(&scope, end);
+        }
         self.report(tx, Report::Ran { ran, cargo, now, until: until.max(end) });
     }
 
@@ -728,8 +731,13 @@ impl Shard {
         let Guest { claim, signature, effects, until, .. } = self.guests.remove(&tx).expect("dismissed once");
         let mut until = until;
         if why == Why::Over {
-            let scope = claim.map(|claim| self.locks.scope(claim).clone());
-            until = until.max(self.append_guest(tx, signature.as_ref(), &effects, scope));
+            let end = self.append_guest(tx, signature.as_ref(), &effects);
+            if let Some(durable) = &mut self.durable {
+                // Who holds nothing may have changed anything.
+                let everything = Scope::Whole(Mode::Exclusive);
+                durable.note_written(claim.map_or(&everything, |claim| self.locks.scope(claim)), end);
+            }
+            until = until.max(end);
         }
         if let Some(claim) = claim {
             self.locks.release(claim);
@@ -837,11 +845,7 @@ impl Txn {
 impl Share {
     /// Whether it may change anything.
     fn writes(&self) -> bool {
-        match &self.scope {
-            None => false,
-            Some(Scope::Whole(mode) | Scope::Many(_, mode)) => *mode == Mode::Exclusive,
-            Some(Scope::Keys(keys)) => keys.iter().any(|(_, mode)| *mode == Mode::Exclusive),
-        }
+        self.scope.as_ref().is_some_and(Scope::is_exclusive)
     }
 
     pub(super) fn new(lane: ShardId) -> Self {
@@ -851,7 +855,8 @@ impl Share {
     /// Holds more keys, or everything.
     pub(super) fn hold(&mut self, keys: impl IntoIterator<Item = (KeyHash, Mode)>) {
         match &mut self.scope {
-            Some(Scope::Whole(held) | Scope::Many(_, held)) => {
+            Some(Scope::Many(..)) => unreachable!("who holds a set needs no more keys"),
+            Some(Scope::Whole(held)) => {
                 if keys.into_iter().any(|(_, mode)| mode == Mode::Exclusive) {
                     *held = Mode::Exclusive;
                 }
@@ -867,11 +872,7 @@ impl Share {
     }
 
     pub(super) fn hold_whole(&mut self, mode: Mode) {
-        let writes = |scope: &Scope| match scope {
-            Scope::Whole(mode) | Scope::Many(_, mode) => *mode == Mode::Exclusive,
-            Scope::Keys(keys) => keys.iter().any(|(_, mode)| *mode == Mode::Exclusive),
-        };
-        let exclusive = mode == Mode::Exclusive || self.scope.as_ref().is_some_and(writes);
+        let exclusive = mode == Mode::Exclusive || self.writes();
         self.scope = Some(Scope::Whole(if exclusive { Mode::Exclusive } else { Mode::Shared }));
     }
 }

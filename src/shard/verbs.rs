@@ -186,11 +186,7 @@ impl Shard {
     }
 
     fn has_no_holders(&self, queue: &[Queued]) -> bool {
-        queue.iter().all(|queued| match self.scope(self.table.row(queued.command), queued.request.args()) {
-            None => true,
-            Some(Scope::Whole(_) | Scope::Many(..)) => false,
-            Some(Scope::Keys(keys)) => !keys.iter().any(|(key, mode)| self.locks.blocks(*key, *mode)),
-        })
+        !queue.iter().any(|queued| self.meets_holders(self.table.row(queued.command), queued.request.args()))
     }
 
     /// EXEC over whatever lanes its keys are on.

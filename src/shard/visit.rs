@@ -16,14 +16,13 @@ use super::durable::withheld::Parting;
 use super::locks::{ClaimId, Scope};
 use super::message::{Message, Parcel, Piece, Ticket, TxId};
 use super::probe::Times;
-use super::route::mode;
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::base::limits;
-use crate::command::Caller;
 use crate::command::sliced::Job;
 use crate::command::table::CommandId;
+use crate::command::{Caller, Command};
 use crate::store::waiters::{Place, WaiterId};
 use crate::types::Progress;
 use crate::wire::output::Output;
@@ -169,7 +168,7 @@ impl Shard {
 
     /// Runs a request of a connection that is another lane's, or that is ours and had no place to go at once.
     fn visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
-        if !self.locks.is_empty() && self.must_wait(caller, command, args, first) {
+        if !self.locks.is_empty() && self.must_wait(caller, command, args) {
             return self.park_own(ticket, caller, command, args, first);
         }
         self.run_visit(ticket, caller, command, args, first, self.now.mono_ns);
@@ -220,15 +219,18 @@ impl Shard {
     }
 
     /// Whether a request must not run now: its keys are held, or one before it of its connection waits.
-    pub(super) fn must_wait(&self, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) -> bool {
+    pub(super) fn must_wait(&self, caller: &Caller, command: CommandId, args: Args<'_>) -> bool {
         if self.lines.contains_key(&(caller.home, caller.conn)) {
             return true;
         }
-        let row = self.table.row(command);
+        self.meets_holders(self.table.row(command), args)
+    }
+
+    /// Whether what a request looks at is held, or wanted first, by others.
+    pub(super) fn meets_holders(&self, row: &Command, args: Args<'_>) -> bool {
         match self.scope(row, args) {
             None => false,
             Some(Scope::Whole(_) | Scope::Many(..)) => true,
-            Some(Scope::Keys(keys)) if keys.len() == 1 => self.locks.blocks(first, mode(row)),
             Some(Scope::Keys(keys)) => keys.iter().any(|(key, mode)| self.locks.blocks(*key, *mode)),
         }
     }
@@ -384,22 +386,12 @@ impl Shard {
     }
 
     fn answer(&mut self, to: Addressee, reply: Output) {
+        let parting = match to {
+            Addressee::Guest(tx) => return self.guest_ran(tx, reply),
+            Addressee::Ticket(home, ticket) if home == self.me => Parting::Reply(ticket, reply),
+            Addressee::Ticket(home, ticket) => Parting::Done(home, ticket, reply),
+        };
         let until = self.take_until();
-        match to {
-            Addressee::Ticket(home, ticket) if !self.is_firm(until) => {
-                let parting = match home == self.me {
-                    true => Parting::Reply(ticket, reply),
-                    false => Parting::Done(home, ticket, reply),
-                };
-                self.withhold(until, parting);
-            }
-            Addressee::Ticket(home, ticket) if home == self.me => self.pay(ticket, |out| out.append(reply)),
-            Addressee::Ticket(home, ticket) => {
-                let outbox = &mut self.outboxes[home.index()];
-                let piece = outbox.pack_reply(&reply);
-                outbox.messages.push(Message::Done { ticket, piece });
-            }
-            Addressee::Guest(tx) => self.guest_ran(tx, reply),
-        }
+        self.withhold(until, parting);
     }
 }

@@ -28,7 +28,6 @@ use super::{Shard, ShardId};
 use crate::admin::journal::JournalFacts;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::Lanes;
-use crate::command::clients::Durability;
 use crate::command::{Caller, Command, Part, Run};
 use crate::config::Fsync;
 use crate::persist::Position;
@@ -59,8 +58,8 @@ pub(super) struct Durable {
     until: Position,
     /// The empty place that the run under way has opened, and up to where the stream must be firm before it is paid.
     gate: Option<(Ticket, Position)>,
-    /// Clients that want every write synced whatever `appendfsync` says.
-    pub(super) waiting_clients: usize,
+    /// Whether anybody may have to wait for the disk.
+    is_tracking: bool,
     serial: u64,
 }
 
@@ -83,7 +82,7 @@ impl Durable {
             noted: 0,
             until: Position::default(),
             gate: None,
-            waiting_clients: 0,
+            is_tracking: keeping.fsync == Fsync::Always,
             serial: 0,
         }
     }
@@ -98,10 +97,19 @@ impl Durable {
         self.withheld.is_empty() && self.notary.as_ref().is_none_or(Notary::is_quiet)
     }
 
-    /// Whether anybody may have to wait for the disk.
-    #[inline]
-    fn is_tracking(&self) -> bool {
-        self.journal.fsync() == Fsync::Always || self.waiting_clients > 0
+    /// Whoever held this exclusively has changed it, and the record of that ends there; 0: it left none.
+    pub(super) fn note_written(&mut self, scope: &Scope, end: Position) {
+        if end == Position::default() || !self.is_tracking {
+            return;
+        }
+        match scope {
+            Scope::Keys(keys) => {
+                let written = keys.iter().filter(|(_, mode)| *mode == Mode::Exclusive);
+                written.for_each(|(key, _)| self.written.note(*key, end));
+            }
+            // Of very many keys none is noted by itself, which would take its time.
+            Scope::Many(..) | Scope::Whole(_) => self.written.note_all(end),
+        }
     }
 }
 
@@ -115,7 +123,7 @@ impl Shard {
         let pace = if self.ran > 0 { Pace::Busy } else { Pace::Idle };
         let wanted = durable.wanted(self.draining);
         let sync = durable.journal.next_write(self.now.mono_ns, pace, wanted, out)?;
-        if durable.is_tracking() {
+        if durable.is_tracking {
             durable.written.seal(durable.journal.end());
         }
         Some(sync)
@@ -162,24 +170,23 @@ impl Shard {
         durable.journal.deadline_ns(durable.wanted(self.draining))
     }
 
-    /// An option or a client's wish has changed: who waits for the disk.
+    /// An option has changed: which clients wait for the disk.
     pub(super) fn follow_durability(&mut self) {
         let fsync = self.config.journal_fsync();
-        let mut waiting = 0;
-        for (_, client) in self.clients.slab.iter_mut() {
-            client.fsyncs = client.durability.fsyncs(fsync);
-            waiting += usize::from(client.durability == Durability::Fsync);
-        }
-        let Some(durable) = &mut self.durable else { return };
-        if let Some(fsync) = fsync {
+        self.clients.slab.iter_mut().for_each(|(_, client)| client.fsyncs = client.durability.fsyncs(fsync));
+        if let (Some(durable), Some(fsync)) = (&mut self.durable, fsync) {
             durable.journal.set_fsync(fsync);
         }
-        let tracked = durable.is_tracking();
-        durable.waiting_clients = waiting;
-        if durable.is_tracking() && !tracked {
+    }
+
+    /// Whether any client waits for the disk may have changed.
+    pub(super) fn follow_wishes(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        let tracks = durable.journal.fsync() == Fsync::Always || self.clients.fsync_wishes > 0;
+        let tracked = std::mem::replace(&mut durable.is_tracking, tracks);
+        if tracks && !tracked {
             // What was written before is not known key by key.
-            let end = durable.journal.end().after(self.store.effects.len());
-            durable.written.note_all(end);
+            durable.written.note_all(durable.journal.end().after(self.store.effects.len()));
         }
     }
 
@@ -212,7 +219,7 @@ impl Shard {
 
     #[cold]
     fn track(&mut self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) {
-        if !self.durable.as_ref().is_some_and(|durable| durable.is_tracking()) {
+        if !self.durable.as_ref().is_some_and(|durable| durable.is_tracking) {
             return;
         }
         let end = self.journal_end();
@@ -305,13 +312,7 @@ impl Shard {
     }
 
     /// What a guest has done is over, and its keys are given back now: its part goes into the journal, in one record. Where that ends.
-    pub(super) fn append_guest(
-        &mut self,
-        tx: TxId,
-        signature: Option<&Signature>,
-        effects: &Records,
-        scope: Option<Scope>,
-    ) -> Position {
+    pub(super) fn append_guest(&mut self, tx: TxId, signature: Option<&Signature>, effects: &Records) -> Position {
         if signature.is_none() && effects.is_empty() {
             return Position::default();
         }
@@ -334,18 +335,7 @@ impl Shard {
                 durable.journal.append(&group, now_ns);
             }
         }
-        let end = durable.journal.end();
-        if durable.is_tracking() {
-            match scope {
-                Some(Scope::Keys(keys)) => {
-                    let written = keys.into_iter().filter(|(_, mode)| *mode == Mode::Exclusive);
-                    written.for_each(|(key, _)| durable.written.note(key, end));
-                }
-                // Of very many keys none is noted by itself, which would take its time.
-                Some(Scope::Many(..) | Scope::Whole(_)) | None => durable.written.note_all(end),
-            }
-        }
-        end
+        durable.journal.end()
     }
 
     /// More waits to be written than may: whoever would add to it waits.
@@ -397,7 +387,7 @@ impl Shard {
     fn firm_moved(&mut self) {
         let Some(durable) = &mut self.durable else { return };
         durable.written.forget(durable.journal.firm());
-        if !durable.is_tracking() {
+        if !durable.is_tracking {
             durable.written.clear();
         }
         self.let_go();

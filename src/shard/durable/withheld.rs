@@ -64,7 +64,7 @@ impl Withheld {
 }
 
 impl Shard {
-    /// Lets something leave when the stream is firm up to `until`.
+    /// Lets something leave when the stream is firm up to `until`, which without a journal it is.
     pub(in crate::shard) fn withhold(&mut self, until: Position, parting: Parting) {
         if self.is_firm(until) {
             return self.depart(parting, Fate::Firm);
@@ -134,9 +134,7 @@ impl Shard {
             (Parting::Reply(ticket, reply), Fate::Firm) => self.pay(ticket, |out| out.append(reply)),
             (Parting::Gate(ticket) | Parting::Reply(ticket, _), Fate::Lost) => self.lose(ticket),
             (Parting::Done(home, ticket, reply), Fate::Firm) => {
-                let outbox = &mut self.outboxes[home.index()];
-                let piece = outbox.pack_reply(&reply);
-                outbox.messages.push(Message::Done { ticket, piece });
+                self.outboxes[home.index()].push_reply(&reply, |piece| Message::Done { ticket, piece });
             }
             (Parting::Done(home, ticket, _), Fate::Lost) => {
                 self.outboxes[home.index()].messages.push(Message::Lost { ticket });
@@ -146,9 +144,7 @@ impl Shard {
             }
             (Parting::Served(home, block, _), Fate::Lost) if home == self.me => self.lose_block(block),
             (Parting::Served(home, block, reply), Fate::Firm) => {
-                let outbox = &mut self.outboxes[home.index()];
-                let piece = outbox.pack_reply(&reply);
-                outbox.messages.push(Message::Served { block, piece });
+                self.outboxes[home.index()].push_reply(&reply, |piece| Message::Served { block, piece });
             }
             (Parting::Served(home, block, _), Fate::Lost) => {
                 self.outboxes[home.index()].messages.push(Message::LostBlock { block });
