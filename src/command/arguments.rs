@@ -5,7 +5,7 @@
 //!  MSET key value [key value ...]                        one block of key and string, multiple
 //! ```
 
-use super::syntax::{is_key_word, tokens};
+use super::syntax::{COUNT_WORD, is_key_word, tokens};
 use crate::wire::reply::Reply;
 
 /// One argument; choices and blocks have parts.
@@ -44,6 +44,7 @@ const KINDS: &[(&str, &[&str])] = &[
             "protover",
             "client-id",
             "min-match-len",
+            COUNT_WORD,
         ],
     ),
 ];

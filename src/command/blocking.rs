@@ -50,7 +50,7 @@ pub const ROWS: &[Command] = &[
         name: "bgetdel",
         syntax: "BGETDEL key [key ...] timeout",
         arity: -3,
-        keys: Keys { first: 1, last: -2, step: 1, access: Keys::TAKE },
+        keys: Keys::before(1, Keys::TAKE),
         flags: Flags::WRITE.and(Flags::BLOCKING),
         group: Group::String,
         since: "0.1.0",
@@ -86,7 +86,7 @@ pub const ROWS: &[Command] = &[
 /// A request that must not wait: served now, or not.
 pub fn serve_now(blocking: &Blocking, keys: Keys, ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     (blocking.patience)(args, ctx.now)?;
-    for word in keys.positions(args.len()) {
+    for word in keys.positions(args) {
         if (blocking.serve)(ctx, args, word, reply)? == Served::Yes {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use super::arguments;
 use super::connection::FAST_HELP;
 use super::flags::categories;
+use super::places::{Access, Begin, Find};
 use super::table::Found;
 use super::{Command, Desk, Flags, Group, Keys, Merge, Outcome, Policy, Run};
 use crate::base::ascii::is_word;
@@ -154,12 +155,12 @@ fn describe(row: &Command, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.text(row.name);
     reply.int(row.arity.into());
-    let flags: Vec<&str> = row.flags.names().collect();
+    let movable = row.keys.are_movable().then_some("movablekeys");
+    let flags: Vec<&str> = row.flags.names().chain(movable).collect();
     reply.set(flags.len());
     flags.into_iter().for_each(|flag| reply.simple(flag));
-    reply.int(row.keys.first.into());
-    reply.int(row.keys.last.into());
-    reply.int(if row.keys.first == 0 { 0 } else { row.keys.step.into() });
+    let (first, last, step) = row.keys.range();
+    [first.into(), last.into(), step.into()].into_iter().for_each(|place: i64| reply.int(place));
     let labels: Vec<String> = categories(row.flags, row.group).map(|name| format!("@{name}")).collect();
     reply.set(labels.len());
     labels.iter().for_each(|label| reply.simple(label));
@@ -191,37 +192,52 @@ fn tips(row: &Command) -> Vec<String> {
     row.tips.iter().map(|tip| (*tip).to_owned()).chain(policies).chain(merges).collect()
 }
 
+/// One for each run of keys, in Redis's words.
 fn key_specifications(row: &Command, reply: &mut Reply<'_>) {
-    let keys = row.keys;
-    if keys.first == 0 {
-        return reply.set(0);
+    reply.set(row.keys.specs().count());
+    for spec in row.keys.specs() {
+        reply.map(3);
+        reply.text("flags");
+        reply.set(spec.access.len());
+        spec.access.iter().for_each(|word| reply.simple(word));
+        reply.text("begin_search");
+        match spec.begin {
+            Begin::Word(word) => typed("index", &[("index", word.into())], reply),
+            // Redis has no words for options that others may hide.
+            Begin::Option(keyword) if !keyword.passes.is_empty() => typed("unknown", &[], reply),
+            Begin::Option(keyword) => {
+                typed_head("keyword", 2, reply);
+                reply.text("keyword");
+                reply.text(keyword.word);
+                reply.text("startfrom");
+                reply.int(keyword.from.into());
+            }
+        }
+        reply.text("find_keys");
+        match (spec.begin, spec.find) {
+            (Begin::Option(keyword), _) if !keyword.passes.is_empty() => typed("unknown", &[], reply),
+            (_, Find::Range { last, step }) => {
+                typed("range", &[("lastkey", last.into()), ("keystep", step.into()), ("limit", 0)], reply);
+            }
+            (_, Find::Count) => typed("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)], reply),
+        }
     }
-    reply.set(1);
-    reply.map(3);
-    reply.text("flags");
-    reply.set(keys.access.len());
-    keys.access.iter().for_each(|word| reply.simple(word));
-    reply.text("begin_search");
+}
+
+fn typed(kind: &str, numbers: &[(&str, i64)], reply: &mut Reply<'_>) {
+    typed_head(kind, numbers.len(), reply);
+    for (name, number) in numbers {
+        reply.text(name);
+        reply.int(*number);
+    }
+}
+
+fn typed_head(kind: &str, fields: usize, reply: &mut Reply<'_>) {
     reply.map(2);
     reply.text("type");
-    reply.text("index");
+    reply.text(kind);
     reply.text("spec");
-    reply.map(1);
-    reply.text("index");
-    reply.int(keys.first.into());
-    reply.text("find_keys");
-    reply.map(2);
-    reply.text("type");
-    reply.text("range");
-    reply.text("spec");
-    reply.map(3);
-    reply.text("lastkey");
-    // Relative to the first key, as Redis's specifications are.
-    reply.int(if keys.last < 0 { keys.last.into() } else { i64::from(keys.last) - i64::from(keys.first) });
-    reply.text("keystep");
-    reply.int(keys.step.into());
-    reply.text("limit");
-    reply.int(0);
+    reply.map(fields);
 }
 
 fn docs(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -260,7 +276,7 @@ fn document(row: &Command, reply: &mut Reply<'_>) {
 
 fn getkeys(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (found, words) = keyed_request(desk, args)?;
-    let keys: Vec<usize> = found.row.keys.positions(words.len()).collect();
+    let keys: Vec<usize> = found.row.keys.positions(words).collect();
     reply.array(keys.len());
     keys.into_iter().for_each(|at| reply.bulk(words.at(at)));
     Ok(())
@@ -268,10 +284,10 @@ fn getkeys(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcom
 
 fn getkeysandflags(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (found, words) = keyed_request(desk, args)?;
-    let keys: Vec<usize> = found.row.keys.positions(words.len()).collect();
+    let keys: Vec<(usize, Access)> = found.row.keys.accessed(words).collect();
     reply.array(keys.len());
-    let access = access(found.row, words);
-    for at in keys {
+    for (at, access) in keys {
+        let access = if access == Keys::SET { access_of_set(words) } else { access };
         reply.array(2);
         reply.bulk(words.at(at));
         reply.set(access.len());
@@ -280,11 +296,8 @@ fn getkeysandflags(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     Ok(())
 }
 
-/// What this request does with its keys: SET alone does different things by its options.
-fn access(row: &Command, words: Args<'_>) -> &'static [&'static str] {
-    if row.keys.access != Keys::SET {
-        return row.keys.access;
-    }
+/// SET alone does different things by its options.
+fn access_of_set(words: Args<'_>) -> Access {
     if words.iter().skip(3).any(|word| is_word(word, "GET")) { Keys::MODIFY } else { Keys::OVERWRITE }
 }
 
@@ -299,6 +312,9 @@ fn keyed_request<'a>(desk: &Desk<'_>, args: Args<'a>) -> Result<(Found, Args<'a>
     }
     if !found.row.arity_fits(words.len()) {
         return Err(Fault::Fixed("ERR Invalid number of arguments specified for command"));
+    }
+    if !found.row.keys.are_clear(words) {
+        return Err(Fault::Fixed("ERR Invalid arguments specified for command"));
     }
     Ok((found, words))
 }

@@ -2,6 +2,7 @@
 
 use super::merge;
 use super::numbers::database;
+use super::places::Spec;
 use super::scan::kind_name;
 use super::staged::{Cargo, Flow, On, Stage};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Merging, Outcome, Over, Part, Policy, Run};
@@ -19,7 +20,7 @@ pub const ROWS: &[Command] = &[
         name: "copy",
         syntax: "COPY source destination [DB destination-db] [REPLACE]",
         arity: -3,
-        keys: Keys::two(Keys::COPY),
+        keys: Keys::one(Keys::READ).and(&[Spec::word(2, Keys::OVERWRITE)]),
         flags: Flags::WRITE.and(Flags::DENYOOM),
         since: "6.2.0",
         complexity: "O(1); nodes of large values are shared until one side writes",
@@ -83,7 +84,7 @@ pub const ROWS: &[Command] = &[
         name: "rename",
         syntax: "RENAME key newkey",
         arity: 3,
-        keys: Keys::two(Keys::TAKE),
+        keys: Keys::one(Keys::TAKE).and(&[Spec::word(2, Keys::OVERWRITE)]),
         flags: Flags::WRITE,
         complexity: "O(1)",
         summary: "Gives a value another key, whatever that held.",
@@ -95,7 +96,7 @@ pub const ROWS: &[Command] = &[
         name: "renamenx",
         syntax: "RENAMENX key newkey",
         arity: 3,
-        keys: Keys::two(Keys::TAKE),
+        keys: Keys::one(Keys::TAKE).and(&[Spec::word(2, Keys::INSERT)]),
         flags: Flags::WRITE.and(Flags::FAST),
         summary: "Gives a value another key, if that is free.",
         log: Log::Verbatim,

@@ -28,6 +28,7 @@ pub mod numbers;
 pub mod object;
 pub mod order;
 pub mod owed;
+pub mod places;
 pub mod ranges;
 pub mod roster;
 pub mod scan;
@@ -40,6 +41,7 @@ pub mod table;
 
 pub use caller::{Caller, Ctx, Desk};
 pub use flags::{Flags, Group};
+pub use places::Keys;
 pub use table::Table;
 
 use crate::wire::fault::Fault;
@@ -120,71 +122,6 @@ impl Command {
 
     pub fn is_write(&self) -> bool {
         self.flags.has(Flags::WRITE)
-    }
-}
-
-/// Where the keys stand among the words of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keys {
-    /// Index of the first key; 0: none.
-    pub first: u8,
-    /// Index of the last one; negative counts from the end.
-    pub last: i8,
-    pub step: u8,
-    /// What is done with them, in the words of Redis's key specifications.
-    pub access: &'static [&'static str],
-}
-
-impl Keys {
-    pub const NONE: Self = Self { first: 0, last: 0, step: 0, access: &[] };
-    pub const READ: &'static [&'static str] = &["RO", "access"];
-    pub const LOOK: &'static [&'static str] = &["RO"];
-    pub const UPDATE: &'static [&'static str] = &["RW", "update"];
-    pub const MODIFY: &'static [&'static str] = &["RW", "access", "update"];
-    pub const REMOVE: &'static [&'static str] = &["RM", "delete"];
-    pub const DELETE_FROM: &'static [&'static str] = &["RW", "delete"];
-    pub const COPY: &'static [&'static str] = &["RO", "access"];
-    pub const TAKE: &'static [&'static str] = &["RW", "access", "delete"];
-    pub const OVERWRITE: &'static [&'static str] = &["OW", "update"];
-    pub const INSERT: &'static [&'static str] = &["OW", "insert"];
-    pub const INSERT_MODIFY: &'static [&'static str] = &["RW", "insert"];
-    pub const SET: &'static [&'static str] = &["RW", "access", "update", "variable_flags"];
-
-    pub const fn one(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: 1, step: 1, access }
-    }
-
-    pub const fn two(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: 2, step: 1, access }
-    }
-
-    pub const fn all(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: -1, step: 1, access }
-    }
-
-    /// Keys with one argument between them, as in MSET.
-    pub const fn pairs(access: &'static [&'static str]) -> Self {
-        Self { first: 1, last: -1, step: 2, access }
-    }
-
-    pub const fn second(access: &'static [&'static str]) -> Self {
-        Self { first: 2, last: 2, step: 1, access }
-    }
-
-    /// Whether each key has what belongs to it, as its value in MSET.
-    const fn are_whole(self, words: usize) -> bool {
-        self.step < 2 || (words - self.first as usize).is_multiple_of(self.step as usize)
-    }
-
-    /// The indices of the keys in a request of `words` words that passed the arity check.
-    pub fn positions(self, words: usize) -> impl Iterator<Item = usize> {
-        let first = usize::from(self.first);
-        let last = match self.last {
-            last @ 0.. => usize::from(last.unsigned_abs()),
-            back => words.saturating_sub(usize::from(back.unsigned_abs())),
-        };
-        let end = if first == 0 { 0 } else { last.min(words.saturating_sub(1)) + 1 };
-        (first..end.max(first)).step_by(usize::from(self.step.max(1)))
     }
 }
 

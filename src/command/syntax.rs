@@ -9,7 +9,10 @@
 //! `[...]` may be left out, `<a | b>` is a choice, `...` repeats what stands before it in its brackets.
 
 /// Words that stand for a key, in the names the manual uses.
-const KEY_WORDS: &[&str] = &["key", "key1", "key2", "newkey", "source", "destination"];
+const KEY_WORDS: &[&str] = &["key", "key1", "key2", "newkey", "source", "destination", "destkey", "dst", "src"];
+
+/// The word that stands for the number of the keys behind it.
+pub const COUNT_WORD: &str = "numkeys";
 
 /// Whether a word of a syntax line stands for a key.
 pub fn is_key_word(word: &str) -> bool {
@@ -24,16 +27,39 @@ pub fn arity(syntax: &str) -> i16 {
     if parts.iter().all(|part| part.is_fixed()) { least } else { -least }
 }
 
-/// First key, last key and step, as in COMMAND INFO; zeros without keys.
-pub fn keys(syntax: &str) -> (u8, i8, u8) {
+/// Where a line has keys.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Places<'s> {
+    /// First key, last key and step, as in COMMAND INFO; zeros without keys.
+    pub range: (u8, i8, u8),
+    /// The word of a number that keys follow.
+    pub count: Option<u8>,
+    /// Options with a key.
+    pub options: Vec<&'s str>,
+}
+
+/// Where the keys are.
+pub fn places(syntax: &str) -> Places<'_> {
     let parts = parts(syntax);
-    let narrow = |at: usize| u8::try_from(at).expect("a syntax line has some words");
-    let is_key = |part: &Part<'_>| matches!(part, Part::Word(word) if KEY_WORDS.contains(word));
+    let count = parts.iter().position(|part| matches!(part, Part::Word(COUNT_WORD)));
+    Places {
+        range: range(&parts[..count.unwrap_or(parts.len())]),
+        count: count.map(narrow),
+        options: parts.iter().filter_map(Part::option_with_key).collect(),
+    }
+}
+
+fn narrow(at: usize) -> u8 {
+    u8::try_from(at).expect("a syntax line has some words")
+}
+
+fn range(parts: &[Part<'_>]) -> (u8, i8, u8) {
+    let is_key = |part: &Part<'_>| matches!(part, Part::Word(word) if is_key_word(word));
     let Some(first) = parts.iter().position(is_key) else { return (0, 0, 0) };
     for (at, part) in parts.iter().enumerate().skip(first) {
         let Part::Optional(inner) = part else { continue };
         let words: Vec<&str> = inner.split(' ').collect();
-        if KEY_WORDS.contains(&words[0]) && words.last() == Some(&"...") {
+        if is_key_word(words[0]) && words.last() == Some(&"...") {
             // What is not repeated may follow: the timeout of a command that waits.
             let behind = parts[at + 1..].iter().filter(|part| matches!(part, Part::Word(_))).count();
             let last = -1 - i8::try_from(behind).expect("a syntax line has some words");
@@ -59,6 +85,13 @@ impl<'a> Part<'a> {
             b'<' => Self::Choice(&token[1..token.len() - 1]),
             _ => Self::Word(token),
         }
+    }
+
+    /// The name of an option whose argument is a key.
+    fn option_with_key(&self) -> Option<&'a str> {
+        let Self::Optional(inner) = self else { return None };
+        let (name, word) = inner.split_once(' ')?;
+        (is_key_word(word) && !is_key_word(name)).then_some(name)
     }
 
     fn least(&self) -> usize {
@@ -117,6 +150,7 @@ fn token_end(line: &str) -> usize {
 mod tests {
     use super::*;
     use crate::command::Table;
+    use crate::command::places::{Begin, Find};
 
     #[test]
     fn arity_and_keys_follow_from_lines() {
@@ -132,7 +166,20 @@ mod tests {
             ("CONFIG GET parameter [parameter ...]", -3, (0, 0, 0)),
             ("OBJECT ENCODING key", 3, (2, 2, 1)),
         ] {
-            assert_eq!((arity(line), keys(line)), (wanted, places), "{line}");
+            assert_eq!((arity(line), super::places(line).range), (wanted, places), "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_keys_and_options_with_keys_are_told_apart() {
+        for (line, range, count, options) in [
+            ("LMPOP numkeys key [key ...] <LEFT | RIGHT> [COUNT count]", (0, 0, 0), Some(1), &[][..]),
+            ("BLMPOP timeout numkeys key [key ...] <LEFT | RIGHT>", (0, 0, 0), Some(2), &[]),
+            ("ZUNIONSTORE destination numkeys key [key ...] [AGGREGATE <SUM | MIN>]", (1, 1, 1), Some(2), &[]),
+            ("SINTERSTORE destination key [key ...]", (1, -1, 1), None, &[]),
+            ("SORT key [BY pattern] [ALPHA] [STORE destination]", (1, 1, 1), None, &["STORE"]),
+        ] {
+            assert_eq!(places(line), Places { range, count, options: options.to_vec() }, "{line}");
         }
     }
 
@@ -144,8 +191,15 @@ mod tests {
                 continue;
             }
             assert_eq!(row.arity, arity(row.syntax), "{}: {}", row.name, row.syntax);
-            let stated = (row.keys.first, row.keys.last, if row.keys.first == 0 { 0 } else { row.keys.step });
-            assert_eq!(stated, keys(row.syntax), "{}: {}", row.name, row.syntax);
+            let mut stated = Places { range: row.keys.range(), ..Places::default() };
+            for spec in row.keys.specs() {
+                match (spec.begin, spec.find) {
+                    (Begin::Word(word), Find::Count) => stated.count = Some(word),
+                    (Begin::Option(keyword), _) => stated.options.push(keyword.word),
+                    _ => {}
+                }
+            }
+            assert_eq!(stated, places(row.syntax), "{}: {}", row.name, row.syntax);
             let words = row.name.to_ascii_uppercase().replace('|', " ");
             assert!(row.syntax.starts_with(&words), "{}: the line begins with the name", row.name);
         }

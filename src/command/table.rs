@@ -202,14 +202,14 @@ pub fn complaints(row: &Command) -> Vec<String> {
     rule(write && matches!(row.log, super::Log::Never("reads only")), "a write is journalled or says why not");
     rule(!write && !matches!(row.log, super::Log::Never(_)), "only writes are journalled");
     rule(matches!(row.run, Run::Container) != (!row.children.is_empty() && row.arity == -2), "containers run children");
-    rule(row.keys.first > 0 && row.keys.access.is_empty(), "key access is stated");
+    rule(row.keys.specs().any(|spec| spec.access.is_empty()), "key access is stated");
     let arguments = arguments::of(row.syntax, row.name.split('|').count());
     rule(arguments.iter().any(Argument::is_hollow), "blocks and choices of the syntax have parts");
     // SCAN goes from one shard to the next by its cursor.
     let by_slot = (row.about)(Args::new(b"0", &[Span { start: 0, len: 1 }; 4])).is_some();
     let one_shard = matches!(row.run, Run::Keys(_)) && !by_slot;
     rule(row.policy != super::Policy::Default && one_shard, "policies belong to split rows");
-    let one_key = i8::try_from(row.keys.first) == Ok(row.keys.last);
+    let one_key = row.keys.first == 0 || row.keys.is_single();
     let one_owner = matches!(row.run, Run::Keys(_) | Run::Sliced { .. });
     rule(one_owner && !one_key, "a row whose keys may be of several shards is split or staged");
     found

@@ -76,7 +76,7 @@ impl Shard {
     /// those of other nodes, which are forwarded otherwise.
     #[inline(never)]
     fn refusal_of_node(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
-        let Some(first) = row.keys.positions(args.len()).next() else {
+        let Some(first) = row.keys.positions(args).next() else {
             return (row.name == "swapdb").then_some(Fault::Fixed("ERR SWAPDB is not allowed in cluster mode"));
         };
         if !self.config.shard_port_moved() {
@@ -84,7 +84,7 @@ impl Shard {
         }
         let slot_of = |key: &[u8]| self.store.hash_key.key(key).slot();
         let slot = slot_of(args.at(first));
-        if row.keys.positions(args.len()).skip(1).any(|key| slot_of(args.at(key)) != slot) {
+        if row.keys.positions(args).skip(1).any(|key| slot_of(args.at(key)) != slot) {
             return Some(Fault::CrossSlot);
         }
         let is_elsewhere = caller.home == self.me && self.lanes.owner(slot) != self.me;

@@ -178,7 +178,7 @@ impl Shard {
             Patience::Millis(millis) => Some(after(millis)),
             Patience::Forever | Patience::None => None,
         };
-        let lanes = found.row.keys.positions(args.len()).map(|i| self.owner_of(args.at(i))).collect();
+        let lanes = found.row.keys.positions(args).map(|i| self.owner_of(args.at(i))).collect();
         let state = State::Looking;
         self.blocks.insert(Blocked { caller: *caller, ticket, command: found.id, deadline_ns, lanes, state })
     }
@@ -194,7 +194,7 @@ impl Shard {
         out: &mut Output,
     ) -> Option<usize> {
         let row = self.table.row(command);
-        for word in row.keys.positions(args.len()).filter(|word| *word >= from) {
+        for word in row.keys.positions(args).filter(|word| *word >= from) {
             if self.owner_of(args.at(word)) != self.me {
                 return Some(word);
             }

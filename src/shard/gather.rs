@@ -152,7 +152,7 @@ impl Shard {
 /// Whether all long words are values that the handler takes by `Ctx::content`: of a pair, or the second or third word of a request. What
 /// is a key or may be an option's value is wanted in one piece.
 fn takes_long(row: &Command, args: Args<'_>, longs: &Incoming) -> bool {
-    let is_key = |word: usize| row.keys.positions(args.len()).any(|key| key == word);
+    let is_key = |word: usize| row.keys.positions(args).any(|key| key == word);
     let is_value = |word: usize| row.keys.step == 2 || word == 2 || word == 3;
     row.flags.has(Flags::LONG) && longs.words().all(|word| !is_key(word) && is_value(word))
 }

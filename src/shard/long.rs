@@ -122,7 +122,7 @@ impl Shard {
         let args = request.args();
         let room = args.len() / usize::from(row.keys.step.max(1) * if self.lanes.is_one() { 1 } else { 2 });
         let before = *noted;
-        for i in row.keys.positions(args.len()).skip(before).take(limits::KEYS_PER_STEP) {
+        for i in row.keys.positions(args).skip(before).take(limits::KEYS_PER_STEP) {
             let key = self.store.hash_key.key(args.at(i));
             let set = keys.entry(self.lanes.owner(key.slot())).or_insert_with(|| HashSet::with_capacity(room));
             set.insert(key);

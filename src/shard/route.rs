@@ -14,6 +14,7 @@ use super::Shard;
 use super::locks::{Mode, Scope};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
+use crate::command::places::Touch;
 use crate::command::{Caller, Command, Merging, Over, Part, Run};
 use crate::wire::request::Args;
 
@@ -27,14 +28,14 @@ pub(super) enum Route {
 
 /// Whose the keys of a request are.
 #[derive(Debug, Default)]
-pub(super) struct Spread(pub(super) Vec<(ShardId, KeyHash)>);
+pub(super) struct Spread(pub(super) Vec<(ShardId, KeyHash, Mode)>);
 
 impl Spread {
     /// The one other lane, where the keys are `home`'s and one other's.
     pub(super) fn companion(&self, home: ShardId) -> Option<ShardId> {
-        let mut others = self.0.iter().map(|(lane, _)| *lane).filter(|lane| *lane != home);
+        let mut others = self.0.iter().map(|(lane, ..)| *lane).filter(|lane| *lane != home);
         let other = others.next()?;
-        let is_pair = others.all(|lane| lane == other) && self.0.iter().any(|(lane, _)| *lane == home);
+        let is_pair = others.all(|lane| lane == other) && self.0.iter().any(|(lane, ..)| *lane == home);
         is_pair.then_some(other)
     }
 }
@@ -74,21 +75,20 @@ impl Shard {
         self.owner_of_keys(row, args, self.first_of(row, args))
     }
 
-    /// The hashes of a request's keys in their order, each with its owner.
+    /// The hashes of a request's keys in their order, each with its owner and how it is held.
     pub(super) fn spread(&self, row: &Command, args: Args<'_>) -> Spread {
-        let owned = |i| {
+        let owned = |(i, touch)| {
             let key = self.store.hash_key.key(args.at(i));
-            (self.lanes.owner(key.slot()), key)
+            (self.lanes.owner(key.slot()), key, mode_of(row, touch))
         };
-        Spread(row.keys.positions(args.len()).map(owned).collect())
+        Spread(row.keys.touched(args).map(owned).collect())
     }
 
     fn owner_of_keys(&self, row: &Command, args: Args<'_>, first: KeyHash) -> Route {
         let slot = if row.keys.first > 0 { Some(first.slot()) } else { (row.about)(args) };
         let Some(slot) = slot else { return Route::Here };
         let owner = self.lanes.owner(slot);
-        let one = row.keys.last == i8::try_from(row.keys.first).unwrap_or(0);
-        if !one && row.keys.positions(args.len()).skip(1).any(|i| self.owner_of(args.at(i)) != owner) {
+        if !row.keys.is_single() && row.keys.positions(args).skip(1).any(|i| self.owner_of(args.at(i)) != owner) {
             return Route::Several;
         }
         if owner == self.me { Route::Here } else { Route::Lane(owner) }
@@ -107,8 +107,9 @@ impl Shard {
         match row.run {
             Run::Split { over: Over::Keyspace, .. } => Some(Scope::Whole(mode(row))),
             _ if row.keys.first > 0 => {
-                let keys = row.keys.positions(args.len()).map(|i| self.store.hash_key.key(args.at(i)));
-                Some(Scope::of(keys.map(|key| (key, mode(row)))))
+                let keys = row.keys.touched(args);
+                let held = |(i, touch)| (self.store.hash_key.key(args.at(i)), mode_of(row, touch));
+                Some(Scope::of(keys.map(held)))
             }
             // SCAN must not show a key that is there only between two commands of an EXEC.
             Run::Keys(_) | Run::Sliced { .. } if (row.about)(args).is_some() => Some(Scope::Whole(Mode::Shared)),
@@ -120,6 +121,11 @@ impl Shard {
 /// How a command holds its keys.
 pub(super) fn mode(row: &Command) -> Mode {
     if row.is_write() { Mode::Exclusive } else { Mode::Shared }
+}
+
+/// How it holds one of them: what it only reads it lets others read.
+fn mode_of(row: &Command, touch: Touch) -> Mode {
+    if touch == Touch::Write { mode(row) } else { Mode::Shared }
 }
 
 /// Whether requests behind this one wait for it: it writes on several lanes, or changes what they depend on.

@@ -172,7 +172,7 @@ impl Shard {
             step.part(lane).errands.push(errand);
         }
         let place = |lane: ShardId| step.parts.iter().position(|part| part.lane == lane);
-        let places = spread.0.iter().map(|(lane, _)| u16::try_from(place(*lane).unwrap_or(0)).unwrap_or(0)).collect();
+        let places = spread.0.iter().map(|(lane, ..)| u16::try_from(place(*lane).unwrap_or(0)).unwrap_or(0)).collect();
         step.kind = Kind::Split { command, owners: places };
         step
     }
@@ -281,7 +281,7 @@ impl Shard {
             request: request.clone(),
             what,
         };
-        let owners = || row.keys.positions(args.len()).map(|i| self.owner_of(args.at(i)));
+        let owners = || row.keys.positions(args).map(|i| self.owner_of(args.at(i)));
         let errands: Vec<(ShardId, Errand)> = match (args.get(word), *block) {
             (Some(key), _) => vec![(self.owner_of(key), errand(What::Serve(word)))],
             (None, None) => Vec::new(),
@@ -476,7 +476,7 @@ fn stages(row: &'static Command) -> &'static [Stage] {
 fn parts_of(row: &Command, args: Args<'_>, spread: &Spread) -> Vec<(ShardId, Request)> {
     let mut parts: Vec<(ShardId, Request)> = Vec::with_capacity(2);
     let step = usize::from(row.keys.step.max(1));
-    for (key, (owner, _)) in row.keys.positions(args.len()).zip(&spread.0) {
+    for (key, (owner, ..)) in row.keys.positions(args).zip(&spread.0) {
         let at = parts.iter().position(|(lane, _)| lane == owner).unwrap_or_else(|| {
             // Half of the whole is a guess that grows once at most.
             let mut request = Request::with_capacity(args.extent() / 2, args.len().div_ceil(2) + 1);

@@ -152,6 +152,9 @@ pub(super) struct Share {
     /// The keys it holds meanwhile; `None` for commands that hold nothing.
     pub(super) scope: Option<Scope>,
     pub(super) watched: Vec<WatchedKey>,
+    /// It is part of a command that writes, here or with what it reads here: then its journal says so, lest a restart keep the one without
+    /// the other.
+    pub(super) signs: bool,
     pub(super) state: Held,
 }
 
@@ -276,7 +279,8 @@ impl Shard {
     /// What a command leaves in the journals of the lanes that it may change, if these are several.
     fn signature(&mut self, shares: &[Share]) -> Option<Signature> {
         self.keeps_journal().then_some(())?;
-        let lanes: Box<[u16]> = shares.iter().filter(|share| share.writes()).map(|share| share.lane.0).collect();
+        let lanes: Box<[u16]> =
+            shares.iter().filter(|share| share.signs || share.writes()).map(|share| share.lane.0).collect();
         if lanes.len() < 2 {
             return None;
         }
@@ -849,7 +853,7 @@ impl Share {
     }
 
     pub(super) fn new(lane: ShardId) -> Self {
-        Self { lane, scope: None, watched: Vec::new(), state: Held::No }
+        Self { lane, scope: None, watched: Vec::new(), signs: false, state: Held::No }
     }
 
     /// Holds more keys, or everything.

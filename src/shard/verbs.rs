@@ -155,7 +155,7 @@ impl Shard {
     fn is_of_several_slots(&self, multi: &Multi) -> bool {
         let keys = |queued: &Queued| {
             let (row, args) = (self.table.row(queued.command), queued.request.args());
-            row.keys.positions(args.len()).map(|i| self.store.hash_key.key(args.at(i)).slot()).collect::<Vec<u16>>()
+            row.keys.positions(args).map(|i| self.store.hash_key.key(args.at(i)).slot()).collect::<Vec<u16>>()
         };
         let mut slots = multi.queue.iter().flat_map(keys);
         slots.next().is_some_and(|first| slots.any(|slot| slot != first))
@@ -239,7 +239,7 @@ impl Shard {
             }
             (run, Route::Several) => {
                 let spread = self.spread(row, args);
-                plan.hold(&spread, mode(row));
+                plan.hold(&spread, row);
                 let step = match run {
                     Run::Staged(_) => self.staged(&caller, command, args),
                     Run::Blocking(_) => self.tries(&caller, command, args, None),
@@ -261,7 +261,7 @@ impl Shard {
 
     /// Notes which keys a command holds, by their owners.
     fn hold_keys(&self, plan: &mut Plan, row: &Command, args: Args<'_>) {
-        plan.hold(&self.spread(row, args), mode(row));
+        plan.hold(&self.spread(row, args), row);
     }
 
     /// A command over several lanes that is no EXEC; `spread` over them if each does a part of it for its keys. `out` holds the replies
@@ -300,7 +300,7 @@ impl Shard {
                 self.split_over_all(caller, found.id, args)
             }
             _ => {
-                plan.hold(spread, mode(found.row));
+                plan.hold(spread, found.row);
                 self.split_by_keys(caller, found.id, args, spread)
             }
         };
@@ -392,6 +392,8 @@ struct Plan {
     shares: Vec<Share>,
     /// What is held, in any order: sorted once, since a queue may be long.
     keys: Vec<(ShardId, KeyHash, Mode)>,
+    /// Lanes with keys of commands that write.
+    writers: Vec<ShardId>,
     steps: VecDeque<Step>,
     /// It may need memory.
     grows: bool,
@@ -399,7 +401,8 @@ struct Plan {
 
 impl Plan {
     fn of(caller: Caller) -> Self {
-        Self { caller, shares: Vec::new(), keys: Vec::new(), steps: VecDeque::new(), grows: false }
+        let (shares, keys, writers, steps) = Default::default();
+        Self { caller, shares, keys, writers, steps, grows: false }
     }
 
     fn share(&mut self, lane: ShardId) -> &mut Share {
@@ -413,9 +416,13 @@ impl Plan {
         &mut self.shares[at]
     }
 
-    /// Holds these keys.
-    fn hold(&mut self, spread: &Spread, mode: Mode) {
-        self.keys.extend(spread.0.iter().map(|(lane, key)| (*lane, *key, mode)));
+    /// Holds the keys of a command.
+    fn hold(&mut self, spread: &Spread, row: &Command) {
+        self.keys.extend(&spread.0);
+        if row.is_write() {
+            self.writers.extend(spread.0.iter().map(|(lane, ..)| *lane));
+            self.writers.dedup();
+        }
     }
 
     /// The shares, with all that they hold.
@@ -423,7 +430,11 @@ impl Plan {
         let mut keys = std::mem::take(&mut self.keys);
         keys.sort_unstable_by_key(|(lane, key, _)| (*lane, *key));
         for keys in keys.chunk_by(|one, other| one.0 == other.0) {
-            self.share(keys[0].0).hold(keys.iter().map(|(_, key, mode)| (*key, *mode)));
+            let share = self.share(keys[0].0);
+            share.hold(keys.iter().map(|(_, key, mode)| (*key, *mode)));
+        }
+        for lane in std::mem::take(&mut self.writers) {
+            self.share(lane).signs = true;
         }
         std::mem::take(&mut self.shares)
     }

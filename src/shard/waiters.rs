@@ -81,7 +81,7 @@ impl Shard {
     pub(super) fn enrol(&mut self, waiter: WaiterId, caller: &Caller, command: CommandId, request: Request) {
         let (row, args) = (self.table.row(command), request.args());
         self.remember(caller, row);
-        for word in row.keys.positions(args.len()) {
+        for word in row.keys.positions(args) {
             let key = args.at(word);
             if self.owner_of(key) == self.me {
                 self.store.enrol(waiter, Place { db: caller.db, key: key.into() }, word);

@@ -2,7 +2,9 @@
 
 use corelane::base::hash::slot;
 use corelane::base::lanes::Lanes;
+use corelane::command::places::Touch;
 use corelane::command::{Command, Over, Run};
+use corelane::wire::request::Request;
 
 use super::log::{Call, CallId, Log};
 use super::session::DATABASES;
@@ -85,8 +87,9 @@ pub(crate) fn of_call(call: &Call, db: u8) -> Footprint {
         };
     }
     let mut keys = Vec::new();
-    for at in row.keys.positions(call.words.len()) {
-        let access = if row.name == "copy" && at == 1 { Access::Read } else { access(row) };
+    let request: Request = call.words.iter().map(Vec::as_slice).collect();
+    for (at, touch) in row.keys.touched(request.args()) {
+        let access = if touch == Touch::Read { Access::Read } else { access(row) };
         for db in databases(call, db, at) {
             keys.push(((db, call.words[at].clone()), access));
         }

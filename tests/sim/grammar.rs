@@ -13,7 +13,7 @@
 
 use corelane::base::rng::Rng;
 use corelane::command::Command;
-use corelane::command::syntax::{is_key_word, tokens};
+use corelane::command::syntax::{COUNT_WORD, is_key_word, tokens};
 
 use super::keys::Keys;
 use super::log::EPOCH;
@@ -66,8 +66,19 @@ pub(crate) fn request(row: &Command, keys: &Keys, rng: &mut Rng) -> Vec<Vec<u8>>
 }
 
 fn sequence(parts: &[&str], keys: &Keys, rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
+    // Where a number of keys stands, once there is one.
+    let mut count = None;
     for part in parts {
+        if !part.contains("key")
+            && let Some(at) = count.take()
+        {
+            count_keys(at, words, rng);
+        }
         match part.as_bytes()[0] {
+            _ if *part == COUNT_WORD => {
+                count = Some(words.len());
+                words.push(Vec::new());
+            }
             b'[' if part.ends_with("...]") => {
                 let inner: Vec<&str> = tokens(part[1..part.len() - 4].trim()).collect();
                 for _ in 0..repeats(rng) {
@@ -83,6 +94,21 @@ fn sequence(parts: &[&str], keys: &Keys, rng: &mut Rng, words: &mut Vec<Vec<u8>>
             _ => words.push(word(part, keys, rng)),
         }
     }
+    if let Some(at) = count {
+        count_keys(at, words, rng);
+    }
+}
+
+/// Says at `at` how many words there are behind it; seldom something else.
+fn count_keys(at: usize, words: &mut [Vec<u8>], rng: &mut Rng) {
+    let count = words.len() - at - 1;
+    words[at] = match rng.below(40) {
+        0 => b"0".to_vec(),
+        1 => number(count as u64 + 1),
+        2 => b"many".to_vec(),
+        3 => b"1".to_vec(),
+        _ => number(count as u64),
+    };
 }
 
 fn word(word: &str, keys: &Keys, rng: &mut Rng) -> Vec<u8> {
@@ -104,7 +130,9 @@ pub(crate) fn unknown_words(row: &Command) -> Vec<&'static str> {
         .filter(|word| !word.is_empty())
         .skip(own)
         .filter(|word| word.bytes().any(|byte| byte.is_ascii_lowercase()))
-        .filter(|word| !is_key_word(word) && !WORDS.iter().any(|(words, _)| words.contains(word)))
+        .filter(|word| {
+            *word != COUNT_WORD && !is_key_word(word) && !WORDS.iter().any(|(words, _)| words.contains(word))
+        })
         .collect()
 }
 

@@ -241,10 +241,10 @@ impl Shard {
                 until = until.max(durable.written.last(key));
             }
         };
-        let mut keys = row.keys.positions(args.len());
+        let mut keys = row.keys.positions(args);
         // The hash of the first is known.
-        if row.keys.first > 0 && keys.next().is_some() {
-            note(if row.keys.first == 1 { first } else { hash_key.key(args.at(usize::from(row.keys.first))) });
+        if let Some(word) = keys.next() {
+            note(if word == 1 { first } else { hash_key.key(args.at(word)) });
         }
         keys.for_each(|at| note(hash_key.key(args.at(at))));
         if wrote {
