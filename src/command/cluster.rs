@@ -11,6 +11,7 @@ use super::{Command, Ctx, Desk, Flags, Group, Outcome, Run};
 use crate::base::hash::SLOTS;
 use crate::base::lanes::ShardId;
 use crate::base::limits;
+use crate::store::keyspace::Graveyard;
 use crate::types::Progress;
 use crate::types::dict::Cursor;
 use crate::wire::fault::Fault;
@@ -362,5 +363,9 @@ impl Job for KeysInSlot {
         reply.array(self.found);
         self.pieces.pour(reply);
         Ok(Progress::Done)
+    }
+
+    fn abandon(self: Box<Self>, graves: &mut Graveyard) {
+        self.pieces.bury(graves);
     }
 }

@@ -153,7 +153,7 @@ impl Owed {
     }
 
     /// A reply has come: `write` puts it where it belongs, into `output` if all before it have left. Buffers that became empty go to
-    /// `spares`.
+    /// `spares`. A reply that nobody wants is given back.
     ///
     /// # Panics
     /// If the place was never opened: each is paid once.
@@ -164,7 +164,7 @@ impl Owed {
         output: &mut Output,
         spares: &mut Vec<Output>,
         write: impl FnOnce(&mut Output),
-    ) {
+    ) -> Option<Output> {
         match place {
             Where::Lane(_) | Where::Disk => {}
             Where::Pair(_) => self.pairs -= 1,
@@ -178,22 +178,28 @@ impl Owed {
         let at = usize::try_from(number - self.first).expect("no more slots than fit in memory");
         let slot = &mut self.slots[at];
         assert!(slot.reply.is_none(), "a reply is owed once");
-        if at > 0 {
+        let mut unwanted = None;
+        if slot.silent {
+            write(unwanted.get_or_insert_default());
+            slot.reply = Some(Output::default());
+        } else if at > 0 {
             let mut reply = spares.pop().unwrap_or_default();
-            if !slot.silent {
-                write(&mut reply);
-            }
+            write(&mut reply);
             self.bytes += reply.len();
             slot.reply = Some(reply);
-            return;
-        }
-        if !slot.silent {
+        } else {
             write(output);
+            self.shift(output, spares);
         }
-        self.shift(output, spares);
         while self.slots.front().is_some_and(|slot| slot.reply.is_some()) {
             self.shift(output, spares);
         }
+        unwanted
+    }
+
+    /// The connection is gone: what has been written for it.
+    pub fn into_outputs(self) -> impl Iterator<Item = Output> {
+        self.slots.into_iter().flat_map(|slot| slot.reply.into_iter().chain([slot.after]))
     }
 
     /// Takes the front slot, whose reply is there or has been written.

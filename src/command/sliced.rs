@@ -20,8 +20,8 @@ pub trait Job: std::fmt::Debug {
     /// The fault that becomes the whole reply.
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault>;
 
-    /// Its connection is gone. What it held that is large dies in steps.
-    fn abandon(self: Box<Self>, _: &mut Graveyard) {}
+    /// Its connection is gone. What it held that may be large dies in steps, the reply so far first of all.
+    fn abandon(self: Box<Self>, graves: &mut Graveyard);
 }
 
 pub const ROWS: &[Command] = &[Command {
@@ -48,6 +48,8 @@ pub const ROWS: &[Command] = &[Command {
 pub struct Pieces {
     done: Vec<Shared>,
     current: Output,
+    /// Bytes of pieces that are closed.
+    written: usize,
 }
 
 /// Large enough that a reply of millions of keys has thousands of pieces, not more.
@@ -69,6 +71,7 @@ impl Pieces {
     fn close(&mut self) {
         let fresh = Output { bytes: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8), shared: Vec::new() };
         let Output { bytes, shared } = std::mem::replace(&mut self.current, fresh);
+        self.written += bytes.len();
         let bytes = Bytes::from(bytes);
         let mut from = 0;
         for Splice { at, value } in shared {
@@ -77,6 +80,17 @@ impl Pieces {
             from = at;
         }
         self.done.push(Shared::Piece(bytes.slice(from..)));
+    }
+
+    /// How many bytes were written, what is shared aside.
+    pub fn written(&self) -> usize {
+        self.written + self.current.bytes.len()
+    }
+
+    /// Nobody wants it any more.
+    pub fn bury(self, graves: &mut Graveyard) {
+        graves.bury_shared(self.done.into_iter());
+        graves.bury_shared(self.current.shared.into_iter().map(|splice| splice.value));
     }
 
     /// Puts all of it into the reply.
@@ -118,6 +132,10 @@ impl Job for Keys {
         reply.array(self.count);
         self.pieces.pour(reply);
         Ok(Progress::Done)
+    }
+
+    fn abandon(self: Box<Self>, graves: &mut Graveyard) {
+        self.pieces.bury(graves);
     }
 }
 

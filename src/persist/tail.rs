@@ -21,6 +21,8 @@ const CHUNK_BYTES: usize = BODY_BYTES_MAX;
 pub struct Tail {
     origin: Origin,
     chunks: VecDeque<Chunk>,
+    /// Long words that were taken to their ends. Whoever holds one last frees it, which may be long.
+    spent: Vec<Shared>,
     /// Bytes of the first chunk that were taken.
     skip: usize,
     taken: Position,
@@ -43,7 +45,7 @@ pub struct Known {
 impl Tail {
     /// A stream that goes on at `start`.
     pub fn new(origin: Origin, start: Position) -> Self {
-        Self { origin, chunks: VecDeque::new(), skip: 0, taken: start, end: start }
+        Self { origin, chunks: VecDeque::new(), spent: Vec::new(), skip: 0, taken: start, end: start }
     }
 
     /// Where the next record will begin.
@@ -107,6 +109,11 @@ impl Tail {
         }
     }
 
+    /// Long words that were written since the last call.
+    pub fn take_spent(&mut self) -> std::vec::Drain<'_, Shared> {
+        self.spent.drain(..)
+    }
+
     /// Moves bytes to `out` until that is so long, or nothing is left.
     fn take_body(&mut self, out: &mut Vec<u8>, len_max: usize) {
         let mut left_chunks = self.chunks.len();
@@ -124,7 +131,11 @@ impl Tail {
             match chunk {
                 // The last one keeps its memory for what comes next.
                 Chunk::Bytes(bytes) if left_chunks == 1 => return bytes.clear(),
-                _ => _ = self.chunks.pop_front(),
+                _ => {
+                    if let Some(Chunk::Shared(value)) = self.chunks.pop_front() {
+                        self.spent.push(value);
+                    }
+                }
             }
             left_chunks -= 1;
         }
@@ -169,6 +180,7 @@ mod tests {
     use super::super::stream::Reader;
     use super::*;
     use crate::types::rope::Rope;
+    use crate::wire::reply::SHARE_BYTES_MIN;
 
     const ORIGIN: Origin = Origin { volume: 3, lane: 0, lanes: 1 };
 
@@ -177,6 +189,7 @@ mod tests {
         #[test]
         fn what_is_appended_is_read(lens in proptest::collection::vec((0..300_000_usize, any::<bool>()), 1..6), max in 1..900_000_usize) {
             let (mut tail, mut file, mut ends) = (Tail::new(ORIGIN, Position(5)), Vec::new(), Vec::new());
+            let long_words = lens.iter().filter(|(len, long)| *long && *len >= SHARE_BYTES_MIN).count();
             for (len, long) in lens {
                 let (value, mut records) = (vec![b'v'; len], Records::default());
                 let rope = Rope::from(&value[..]);
@@ -195,6 +208,7 @@ mod tests {
                 tail.take(Known::default(), max, &mut file);
             }
             prop_assert_eq!(tail.backlog(), 0);
+            prop_assert_eq!(tail.take_spent().count(), long_words);
             let (mut reader, mut found) = (Reader::new(ORIGIN, Position(5)), Vec::new());
             reader.feed(&file, |record| found.push(record.end)).unwrap();
             prop_assert_eq!(reader.finish().unwrap().torn, None);

@@ -1,5 +1,7 @@
 //! Words of the running request that are too long to stand among the others: they came as ropes, and who stores one takes it as it is.
 
+use std::ops::Range;
+
 use crate::persist::record::Word;
 use crate::types::rope::Rope;
 use crate::wire::request::{Args, Request};
@@ -59,6 +61,12 @@ impl Incoming {
             }
         }
         request
+    }
+
+    /// Those of a range of words, which are to stand behind `head` others: shared, not taken.
+    pub fn part(&self, words: Range<usize>, head: usize) -> Self {
+        let of_it = self.0.iter().filter(|(word, _)| words.contains(word));
+        Self(of_it.map(|(word, rope)| (word - words.start + head, rope.clone())).collect())
     }
 
     pub fn bytes(&self) -> usize {

@@ -20,12 +20,14 @@ use crate::base::time::Millis;
 use crate::types::dict::{At, Cursor, Detached, Dict, Spot};
 use crate::types::rope::Rope;
 use crate::types::{Object, Progress};
-use crate::wire::output::{Output, Shared, Splice};
+use crate::wire::output::Shared;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Values up to this size are freed in place: some nodes, a few microseconds.
+/// Values up to this size are freed in place: some nodes, a few microseconds. So many bytes of them in a turn: what overwrites them brings no
+/// more, but a DEL of a thousand names or a moment in which hundreds expire would.
 const FREE_AT_ONCE_BYTES: usize = 64 << 10;
+const FREE_AT_ONCE_BYTES_PER_TURN: usize = 2 << 20;
 
 /// A piece of a work table is as large as some nodes.
 const CELLS_PIECE_COST: usize = 8;
@@ -34,8 +36,10 @@ const CELLS_PIECE_COST: usize = 8;
 const PIECE_COST: usize = 4;
 const PIECES_FREED_AT_ONCE: usize = 4;
 
-/// Random picks that may hit a due key before a random key is said not to exist: due keys are few, they leave every turn.
+/// Random picks that may hit a due key before a random key is looked for among its neighbours, and how many of those: due keys are few, they
+/// leave every turn, but for a moment they may be nearly all.
 const RANDOM_TRIES: usize = 64;
+const RANDOM_NEIGHBOURS: usize = 4096;
 
 pub struct Keyspace {
     table: Dict<Entry>,
@@ -289,7 +293,7 @@ impl Keyspace {
     }
 
     /// Removes keys whose time has come, up to `count`; tells of each before it goes. Those that `held` says somebody holds stay until
-    /// they are let go. `More`: others are due.
+    /// they are let go. How many were looked at: fewer than `count` if no others are due.
     pub fn expire_step(
         &mut self,
         now: Millis,
@@ -297,10 +301,11 @@ impl Keyspace {
         graves: &mut Graveyard,
         held: impl Fn(KeyHash) -> bool,
         mut tell: impl FnMut(KeyHash, EntryRef<'_>),
-    ) -> Progress {
-        let mut kept = Vec::new();
-        for _ in 0..count {
+    ) -> usize {
+        let (mut kept, mut looked_at) = (Vec::new(), 0);
+        while looked_at < count {
             let Some((deadline, hash)) = self.deadlines.pop_due(now) else { break };
+            looked_at += 1;
             if held(hash) {
                 kept.push((deadline, hash));
                 continue;
@@ -311,7 +316,7 @@ impl Keyspace {
             }
         }
         kept.into_iter().for_each(|(deadline, hash)| self.deadlines.change(hash, None, Some(deadline)));
-        if self.deadlines.next().is_some_and(|next| next <= now) { Progress::More } else { Progress::Done }
+        looked_at
     }
 
     /// Keys after `cursor`, at least `count` of them looked at; see `Dict::scan` for the guarantee.
@@ -349,6 +354,21 @@ impl Keyspace {
             .map_while(|_| self.table.random(rng))
             .map(|at| self.table.at(at))
             .find(|entry| !entry.is_due(now))
+            .or_else(|| self.near(rng, now))
+    }
+
+    /// A key near a random place, where nearly all are due.
+    #[cold]
+    fn near(&self, rng: &mut Rng, now: Millis) -> Option<EntryRef<'_>> {
+        const STRIDE: usize = 64;
+        let (mut name, mut cursor) = (None, Cursor::anywhere(rng));
+        for _ in 0..RANDOM_NEIGHBOURS / STRIDE {
+            cursor = self.scan(cursor, STRIDE, now, |entry| _ = name.get_or_insert_with(|| entry.key().to_vec()));
+            if let Some(name) = &name {
+                return self.find(name, self.hasher.key(name), now);
+            }
+        }
+        None
     }
 
     /// Empties the database in O(1); the dead wait in the graveyard.
@@ -447,6 +467,10 @@ pub struct Graveyard {
     pieces: Vec<Bytes>,
     /// Pieces of input that has been run or never will.
     bytes: Vec<Vec<u8>>,
+    /// Anything else, each of which is dropped in the time of some nodes.
+    heaps: Vec<Box<dyn Send>>,
+    /// Bytes that were freed in place in this turn.
+    freed_at_once: usize,
 }
 
 struct Remains {
@@ -455,10 +479,15 @@ struct Remains {
 }
 
 impl Graveyard {
+    /// Another turn, in which as much may be freed in place.
+    pub fn begin_turn(&mut self) {
+        self.freed_at_once = 0;
+    }
+
     /// Frees an entry now, or keeps its value to be freed in steps.
     pub fn bury(&mut self, entry: Entry) {
         if let ValueRef::Object(object) = entry.view().value()
-            && object.bytes() > FREE_AT_ONCE_BYTES
+            && !self.frees_at_once(object)
         {
             self.objects.extend(entry.into_object());
         }
@@ -466,9 +495,18 @@ impl Graveyard {
 
     /// Frees a value now if it is small, or in steps.
     pub fn bury_object(&mut self, object: Object) {
-        if object.bytes() > FREE_AT_ONCE_BYTES {
+        if !self.frees_at_once(&object) {
             self.objects.push_back(Box::new(object));
         }
+    }
+
+    fn frees_at_once(&mut self, object: &Object) -> bool {
+        let bytes = object.bytes();
+        if bytes > FREE_AT_ONCE_BYTES || self.freed_at_once > FREE_AT_ONCE_BYTES_PER_TURN {
+            return false;
+        }
+        self.freed_at_once += bytes;
+        true
     }
 
     /// Frees a job's work table now if it is a single piece, or piece by piece.
@@ -478,15 +516,22 @@ impl Graveyard {
         }
     }
 
-    /// Takes what an output held together with others: it may be the last to do so.
-    pub fn bury_shared(&mut self, output: &mut Output) {
-        let few = output.shared.len() <= PIECES_FREED_AT_ONCE;
-        for Splice { value, .. } in output.shared.drain(..) {
+    /// Takes what an output or a journal held together with others: it may be the last to do so.
+    pub fn bury_shared(&mut self, shared: impl ExactSizeIterator<Item = Shared>) {
+        let few = shared.len() <= PIECES_FREED_AT_ONCE;
+        for value in shared {
             match value {
                 Shared::Rope(rope, _) if rope.is_alone() => self.bury_object(Object::Rope(rope)),
                 Shared::Piece(piece) if !few => self.pieces.push(piece),
                 Shared::Rope(..) | Shared::Piece(_) => {}
             }
+        }
+    }
+
+    /// Keeps whatever it is, each to be dropped in a step; a single one at once.
+    pub fn bury_heaps(&mut self, heaps: impl ExactSizeIterator<Item = Box<dyn Send>>) {
+        if heaps.len() > 1 {
+            self.heaps.extend(heaps);
         }
     }
 
@@ -536,7 +581,7 @@ impl Graveyard {
                 }
             } else if self.pieces.pop().is_some() {
                 budget = budget.saturating_sub(PIECE_COST);
-            } else if self.cells.pop().is_some() || self.bytes.pop().is_some() {
+            } else if self.cells.pop().is_some() || self.bytes.pop().is_some() || self.heaps.pop().is_some() {
                 budget = budget.saturating_sub(CELLS_PIECE_COST);
             } else {
                 break;
@@ -551,6 +596,7 @@ impl Graveyard {
             && self.cells.is_empty()
             && self.pieces.is_empty()
             && self.bytes.is_empty()
+            && self.heaps.is_empty()
     }
 }
 
@@ -577,19 +623,59 @@ mod tests {
     fn what_an_output_held_last_dies_in_steps() {
         let long = vec![b'x'; 64 << 20];
         let (rope, held) = (Rope::from(&long[..]), Rope::from(&long[..]));
-        let piece = || Splice { at: 0, value: Shared::Piece(long[..70_000].to_vec().into()) };
-        let splice = |rope| Splice { at: 0, value: Shared::Rope(rope, 0..long.len()) };
+        let piece = || Shared::Piece(long[..70_000].to_vec().into());
+        let whole = |rope| Shared::Rope(rope, 0..long.len());
         let mut graves = Graveyard::default();
-        let release = |graves: &mut Graveyard, shared| graves.bury_shared(&mut Output { bytes: Vec::new(), shared });
-        release(&mut graves, vec![splice(held.clone()), piece()]);
+        graves.bury_shared([whole(held.clone()), piece()].into_iter());
         assert!(graves.is_empty(), "another holds the rope, and one piece is little");
         assert!(held.equals(&long));
-        release(&mut graves, std::iter::once(splice(rope)).chain((0..1000).map(|_| piece())).collect());
+        let many: Vec<Shared> = std::iter::once(whole(rope)).chain((0..1000).map(|_| piece())).collect();
+        graves.bury_shared(many.into_iter());
         let mut steps = 0;
         while graves.step(limits::FREE_NODES_PER_TURN) == Progress::More {
             steps += 1;
         }
         assert!(graves.is_empty() && steps > 4096 / limits::FREE_NODES_PER_TURN, "{steps}");
+    }
+
+    /// Each of them alone would be freed in place.
+    #[test]
+    fn what_dies_small_but_in_numbers_dies_in_steps() {
+        let hasher = HashKey::new(HASHER);
+        let (mut db, mut graves) = (Keyspace::new(hasher), Graveyard::default());
+        let names: Vec<Vec<u8>> = (0..256_u32).map(|i| i.to_le_bytes().to_vec()).collect();
+        let at = |ms| Write { deadline: Deadline::At(Millis(ms)), ..Write::default() };
+        for (name, ms) in names.iter().zip(1..) {
+            db.set_string(name, hasher.key(name), &[b'x'; 60_000], at(ms), Millis(0), &mut graves);
+        }
+        assert_eq!(db.expire_step(Millis(20), 256, &mut graves, |_| false, |_, _| ()), 20);
+        assert!(graves.is_empty(), "a few of them are little");
+        assert_eq!(db.expire_step(Millis(256), 256, &mut graves, |_| false, |_, _| ()), 236);
+        let mut steps = 0;
+        while graves.step(limits::FREE_NODES_PER_TURN) == Progress::More {
+            steps += 1;
+        }
+        assert!(steps > 30, "{steps}");
+        graves.begin_turn();
+        db.set_string(b"k", hasher.key(b"k"), &[b'x'; 60_000], at(999), Millis(256), &mut graves);
+        db.remove(b"k", hasher.key(b"k"), Millis(256), &mut graves);
+        assert!(graves.is_empty(), "another turn");
+    }
+
+    /// A live key is found although those whose time has come are a thousand times as many.
+    #[test]
+    fn a_random_key_is_found_among_many_that_are_due() {
+        let hasher = HashKey::new(HASHER);
+        let (mut db, mut graves, mut rng) =
+            (Keyspace::new(hasher), Graveyard::default(), crate::base::rng::Rng::new(1));
+        let due = Write { deadline: Deadline::At(Millis(1)), ..Write::default() };
+        for i in 0..20_000_u32 {
+            let write = if i % 1000 == 0 { Write::default() } else { due };
+            let name = i.to_le_bytes();
+            db.set_string(&name, hasher.key(&name), b"v", write, Millis(0), &mut graves);
+        }
+        let found = (0..200).filter(|_| db.random(&mut rng, Millis(1)).is_some()).count();
+        assert!(found > 150, "{found} of 200");
     }
 
     fn any_step() -> impl Strategy<Value = Step> {
@@ -673,7 +759,7 @@ mod tests {
                    }
                    model.retain(|_, (_, deadline)| deadline.is_none_or(|deadline| deadline > now));
                    if collect {
-                       while db.expire_step(now, 3, &mut graves, |_| false, |_, entry| assert!(entry.is_due(now))) == Progress::More {}
+                       while db.expire_step(now, 3, &mut graves, |_| false, |_, entry| assert!(entry.is_due(now))) == 3 {}
                        prop_assert_eq!(db.len(), model.len());
                        prop_assert_eq!(db.expiring(), model.values().filter(|(_, deadline)| deadline.is_some()).count());
                        prop_assert_eq!(db.next_deadline(), model.values().filter_map(|(_, deadline)| *deadline).min());

@@ -91,6 +91,12 @@ impl Output {
         self.shared.truncate(mark.shared);
     }
 
+    /// Forgets what was written after `mark`, and hands out what of it is shared.
+    pub fn cut_off(&mut self, mark: Mark) -> std::vec::Drain<'_, Splice> {
+        self.bytes.truncate(mark.bytes);
+        self.shared.drain(mark.shared..)
+    }
+
     /// Takes what was written after `mark`. What stays keeps its buffer.
     #[must_use]
     pub fn split_off(&mut self, mark: Mark) -> Self {

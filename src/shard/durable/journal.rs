@@ -10,6 +10,7 @@ use crate::persist::block::Origin;
 use crate::persist::cut::Share;
 use crate::persist::record::{self, Records, Transaction};
 use crate::persist::tail::{Known, Tail};
+use crate::wire::output::Shared;
 
 /// What of a write is to be on the disk when it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +158,11 @@ impl Journal {
         self.pending_since_ns = now_ns;
         self.in_flight = Some(InFlight { until: self.tail.taken(), sync, since_ns: now_ns });
         Some(sync)
+    }
+
+    /// Long words that were written since the last call: this may be the last to hold them.
+    pub(in crate::shard) fn take_spent(&mut self) -> impl ExactSizeIterator<Item = Shared> + '_ {
+        self.tail.take_spent()
     }
 
     fn sync_is_due(&self, now_ns: u64, wanted: Position) -> bool {

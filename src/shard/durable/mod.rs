@@ -123,6 +123,7 @@ impl Shard {
         let pace = if self.ran > 0 { Pace::Busy } else { Pace::Idle };
         let wanted = durable.wanted(self.draining);
         let sync = durable.journal.next_write(self.now.mono_ns, pace, wanted, out)?;
+        self.store.graves.bury_shared(durable.journal.take_spent());
         if durable.is_tracking {
             durable.written.seal(durable.journal.end());
         }

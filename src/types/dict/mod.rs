@@ -86,6 +86,11 @@ impl Cursor {
         Self((slot as u64) << (HASH_BITS - Self::SHIFT))
     }
 
+    /// A place at random.
+    pub fn anywhere(rng: &mut Rng) -> Self {
+        Self(rng.next_u64() >> Self::SHIFT)
+    }
+
     /// The slot in which a scan goes on.
     pub const fn slot(self) -> u16 {
         KeyHash(self.hash()).slot()
