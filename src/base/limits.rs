@@ -54,9 +54,9 @@ pub const WORDS_PER_REQUEST: u32 = 4;
 /// Keys of one request that are worked off in one turn: 512 take 60 us (DEL) to 130 us (MSET of new keys).
 pub const KEYS_PER_STEP: usize = 512;
 
-/// Words of a request above which its keys are claimed as a set and worked off in steps. The way there is longer: below, one turn is cheaper
-/// for everybody.
-pub const KEYS_AT_ONCE_MAX: usize = 1024;
+/// Words of a request, or of an EXEC, above which its keys are claimed as a set and worked off in steps. The way there is longer: below, one
+/// turn is cheaper for everybody.
+pub const WORDS_AT_ONCE_MAX: usize = 1024;
 
 /// Keys that are hashed and noted in the time of a request.
 pub const KEYS_NOTED_PER_REQUEST: usize = 4;
@@ -155,8 +155,9 @@ pub const LCS_CELLS_PER_STEP: usize = 32 << 10;
 /// Most keys or fields that one SCAN looks at, whatever its COUNT: a hint must not hold a lane.
 pub const SCAN_COUNT_MAX: usize = 4096;
 
-/// Fields that one step of a walk over a hash answers.
+/// Fields that one step of a walk over a hash answers, and bytes that it copies: fresh pages for them are some tens of microseconds.
 pub const FIELDS_PER_STEP: usize = 512;
+pub const STEP_BYTES: usize = 128 << 10;
 
 /// Fields that one request of a journal or its base restates: of the longest that are not shared, 64 KiB.
 pub const FIELDS_PER_STATEMENT: usize = 64;

@@ -68,7 +68,7 @@ pub const ROWS: &[Command] = &[
         syntax: "MSETNX key value [key value ...]",
         arity: -3,
         keys: Keys::pairs(Keys::INSERT),
-        flags: GROW,
+        flags: GROW.and(Flags::LONG),
         since: "1.0.1",
         complexity: "O(N) where N is the number of keys",
         summary: "Sets several strings if none of the keys exists.",
@@ -193,13 +193,20 @@ enum Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
+    /// An option may be said twice, and then the last counts; two different ones may not, as in Redis.
     fn parse(words: Args<'a>) -> Result<Self, Fault> {
-        match (words.len(), words.get(0)) {
-            (0, _) => Ok(Self::Keep),
-            (1, Some(word)) if is_word(word, "PERSIST") => Ok(Self::Clear),
-            (2, Some(word)) => Ok(Self::At(Moment::named(word).ok_or(Fault::Syntax)?, words.at(1))),
-            _ => Err(Fault::Syntax),
+        let (mut wish, mut words) = (Self::Keep, words.iter());
+        while let Some(word) = words.next() {
+            wish = match (wish, Moment::named(word)) {
+                (Self::Keep | Self::Clear, None) if is_word(word, "PERSIST") => Self::Clear,
+                (Self::Keep, Some(moment)) => Self::At(moment, words.next().ok_or(Fault::Syntax)?),
+                (Self::At(same, _), Some(moment)) if same == moment => {
+                    Self::At(moment, words.next().ok_or(Fault::Syntax)?)
+                }
+                _ => return Err(Fault::Syntax),
+            };
         }
+        Ok(wish)
     }
 
     fn deadline(&self, now: Millis) -> Result<Deadline, Fault> {
@@ -224,9 +231,10 @@ fn stop_if_any_exists(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &
 }
 
 fn set_all(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
-    (1..args.len())
-        .step_by(2)
-        .for_each(|i| ctx.store_string(ctx.key(args.at(i)), args.at(i + 1), Deadline::Clear, Event::SET));
+    for i in (1..args.len()).step_by(2) {
+        let value = ctx.content(args, i + 1);
+        ctx.store_content(ctx.key(args.at(i)), value, Deadline::Clear, Event::SET);
+    }
     reply.int(1);
     Ok(Flow::Done)
 }

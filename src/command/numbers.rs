@@ -9,9 +9,10 @@ pub fn integer(arg: &[u8]) -> Result<i64, Fault> {
     parse_i64(arg).ok_or(Fault::NotInteger)
 }
 
-/// A database number for SELECT, COPY, MOVE and SWAPDB.
+/// A database number for SELECT, COPY and MOVE. What does not fit Redis's int is refused in other words than what names no database.
 pub fn database(arg: &[u8], count: usize) -> Result<u8, Fault> {
-    let index = integer(arg)?;
+    const NO_INT: Fault = Fault::Fixed("ERR value is out of range, value must between -2147483648 and 2147483647");
+    let index = i32::try_from(integer(arg)?).map_err(|_| NO_INT)?;
     match usize::try_from(index) {
         Ok(index) if index < count => Ok(u8::try_from(index).expect("at most 256 databases")),
         _ => Err(Fault::DbIndexOutOfRange),

@@ -78,7 +78,7 @@ impl<'a> ScanOptions<'a> {
 
 /// As strtoul, which Redis asks: nothing is zero, zeros and a sign may lead, and a negative number wraps to a place behind all
 /// others.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
+pub fn parse_cursor(text: &[u8]) -> Option<u64> {
     let (negative, digits) = match text {
         [] => return Some(0),
         [sign @ (b'-' | b'+'), digits @ ..] => (*sign == b'-', digits),

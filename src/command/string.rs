@@ -6,7 +6,6 @@ use super::numbers::{Moment, integer};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Merge, Merging, Outcome, Over, Part, Policy, Run};
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, is_word, parse_i64};
 use crate::base::decimal::Decimal;
-use crate::base::time::Millis;
 use crate::command::caller::answer_or_null;
 use crate::store::entry::{EMBED_MAX, Form};
 use crate::store::event::Event;
@@ -185,9 +184,9 @@ fn mset(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 struct SetOptions<'a> {
     only: Only<'a>,
     get: bool,
-    ttl: Option<Deadline>,
-    /// The option that `ttl` came by.
-    moment: Option<Moment>,
+    keeps: bool,
+    /// The deadline's option and its number, which is looked at when all options are known.
+    at: Option<(Moment, &'a [u8])>,
 }
 
 /// The condition under which a value is set.
@@ -210,7 +209,12 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         reply.ok();
         return Ok(());
     }
-    let options = SetOptions::parse(args.from(3), ctx.now)?;
+    let options = SetOptions::parse(args.from(3))?;
+    let deadline = match options.at {
+        Some((moment, number)) => Deadline::At(moment.parse(number, ctx.now, "set")?),
+        None if options.keeps => Deadline::Keep,
+        None => Deadline::Clear,
+    };
     let allowed = if options.get || matches!(options.only, Only::Equals(_)) {
         // Only these look at the value, so only they mind its type.
         let old = ctx.string(key)?;
@@ -228,7 +232,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
     };
     if allowed {
-        ctx.set_stating_effect(key, value, options.ttl.unwrap_or(Deadline::Clear), Event::SET);
+        ctx.set_stating_effect(key, value, deadline, Event::SET);
     }
     match (options.get, allowed) {
         (true, _) => {}
@@ -239,7 +243,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 impl<'a> SetOptions<'a> {
-    fn parse(words: Args<'a>, now: Millis) -> Result<Self, Fault> {
+    fn parse(words: Args<'a>) -> Result<Self, Fault> {
         let mut options = Self::default();
         let mut i = 0;
         while let Some(word) = words.get(i) {
@@ -257,9 +261,7 @@ impl<'a> SetOptions<'a> {
                 options.keep()?;
             } else {
                 let moment = Moment::named(word).ok_or(Fault::Syntax)?;
-                let number = next.ok_or(Fault::Syntax)?;
-                options.limit(moment)?;
-                options.ttl = Some(Deadline::At(moment.parse(number, now, "set")?));
+                options.limit(moment, next.ok_or(Fault::Syntax)?)?;
                 i += 1;
             }
             i += 1;
@@ -277,19 +279,19 @@ impl<'a> SetOptions<'a> {
 
     /// KEEPTTL may be said twice, as in Redis.
     fn keep(&mut self) -> Outcome {
-        if matches!(self.ttl, Some(Deadline::At(_))) {
+        if self.at.is_some() {
             return Err(Fault::Syntax);
         }
-        self.ttl = Some(Deadline::Keep);
+        self.keeps = true;
         Ok(())
     }
 
-    /// An option may be said twice, two different ones may not, as in Redis.
-    fn limit(&mut self, moment: Moment) -> Outcome {
-        if self.ttl.is_some() && self.moment != Some(moment) {
+    /// An option may be said twice, and then the last counts; two different ones may not, as in Redis.
+    fn limit(&mut self, moment: Moment, number: &'a [u8]) -> Outcome {
+        if self.keeps || self.at.is_some_and(|(other, _)| other != moment) {
             return Err(Fault::Syntax);
         }
-        self.moment = Some(moment);
+        self.at = Some((moment, number));
         Ok(())
     }
 }
