@@ -4,7 +4,7 @@
 use corelane::admin::info::Identity;
 use corelane::base::time::Now;
 use corelane::config::Config;
-use corelane::shard::{Opening, Setup, Shard};
+use corelane::shard::{Opening, Setup, Shard, Slicing};
 use corelane::wire::output::Output;
 
 #[global_allocator]
@@ -29,6 +29,7 @@ fn main() {
         journal: None,
         room_for_clients: |wanted, _| wanted,
         cpu_time_ns: || 0,
+        slicing: Slicing::default(),
         planted: None,
     });
     let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };

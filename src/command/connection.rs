@@ -248,7 +248,7 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let open = desk.config.requirepass().is_empty();
     let client = desk.client();
     client.name = Box::default();
-    client.multi = None;
+    let multi = client.multi.take();
     let watched = std::mem::take(&mut client.watched);
     client.dialect = Dialect::Resp2;
     client.db = 0;
@@ -259,6 +259,9 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     client.no_evict = false;
     client.authenticated = open;
     desk.clients.unwatched.extend(watched);
+    if let Some(multi) = multi {
+        multi.queue.bury(&mut desk.store.graves);
+    }
     desk.set_durability(Durability::Default);
     reply.set_dialect(Dialect::Resp2);
     reply.simple("RESET");

@@ -2,9 +2,9 @@
 
 use super::caller::{Key, answer_value};
 use super::numbers::integer;
-use super::scan::ScanOptions;
+use super::scan::{ScanOptions, parse_cursor};
 use super::sliced::{Job, Pieces};
-use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run};
+use super::{Command, Ctx, Elements, Flags, Group, Keys, Log, Outcome, Run, Said};
 use crate::base::ascii::{I64_TEXT_MAX, format_i64};
 use crate::base::glob::{self, Case};
 use crate::base::hash::HashKey;
@@ -35,6 +35,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of fields",
         summary: "Removes fields, and the hash when none is left.",
         log: Log::Verbatim,
+        elements: Elements::new(2, 1, Said::Sum),
         run: Run::Keys(hdel),
         ..ROW
     },
@@ -103,6 +104,7 @@ pub const ROWS: &[Command] = &[
         arity: -3,
         complexity: "O(N) where N is the number of fields",
         summary: "Answers the values of fields.",
+        elements: Elements::new(2, 1, Said::Concat),
         run: Run::Keys(hmget),
         ..ROW
     },
@@ -115,6 +117,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of fields",
         summary: "HSET by its older name, which answers OK.",
         log: Log::Verbatim,
+        elements: Elements::new(2, 2, Said::Same),
         run: Run::Keys(hmset),
         ..ROW
     },
@@ -139,6 +142,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of fields",
         summary: "Sets fields; answers how many are new.",
         log: Log::Verbatim,
+        elements: Elements::new(2, 2, Said::Sum),
         run: Run::Keys(hset),
         ..ROW
     },
@@ -378,23 +382,29 @@ fn hstrlen(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
 }
 
 fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let options = ScanOptions::parse(args.at(2), args.from(3), ScanOptions::HASH)?;
+    parse_cursor(args.at(2)).ok_or(Fault::InvalidCursor)?;
     let (mut found, mut count, mut name) = (Output::default(), 0, Vec::new());
-    let next = ctx.hash(ctx.first(args))?.map_or(0, |(hash, hasher)| {
-        hash.scan(options.cursor, options.count, Stop::AtCount, &hasher, |pair| {
-            name.clear();
-            pair.first.read_into(&mut name);
-            if options.pattern.is_some_and(|pattern| !glob::matches(pattern, &name, Case::Exact)) {
-                return;
-            }
-            let mut into = Reply::new(&mut found, Dialect::Resp2);
-            into.bulk(&name);
+    // The options of a scan of nothing are not looked at, as in Redis.
+    let Some((hash, hasher)) = ctx.hash(ctx.first(args))? else {
+        reply.array(2);
+        reply.text("0");
+        reply.array(0);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(args.at(2), args.from(3), ScanOptions::HASH)?;
+    let next = hash.scan(options.cursor, options.count, Stop::AtCount, &hasher, |pair| {
+        name.clear();
+        pair.first.read_into(&mut name);
+        if options.pattern.is_some_and(|pattern| !glob::matches(pattern, &name, Case::Exact)) {
+            return;
+        }
+        let mut into = Reply::new(&mut found, Dialect::Resp2);
+        into.bulk(&name);
+        count += 1;
+        if !options.no_values {
+            answer_value(pair.second, &mut into);
             count += 1;
-            if !options.no_values {
-                answer_value(pair.second, &mut into);
-                count += 1;
-            }
-        })
+        }
     });
     reply.array(2);
     reply.text(&next.to_string());
@@ -417,21 +427,29 @@ struct Walk {
     hash: Hash,
     parts: Parts,
     cursor: u64,
+    /// Fields of the next step, by what those of the last weighed.
+    stride: usize,
     pieces: Pieces,
 }
+
+/// Fields of a first step, when nothing is known of them yet.
+const STRIDE: usize = 64;
 
 impl Walk {
     fn start(ctx: &mut Ctx<'_>, args: Args<'_>, parts: Parts) -> Result<Box<dyn Job>, Fault> {
         let hash = ctx.hash(ctx.first(args))?.map(|(hash, _)| hash.clone()).unwrap_or_default();
-        Ok(Box::new(Self { hash, parts, cursor: 0, pieces: Pieces::default() }))
+        Ok(Box::new(Self { hash, parts, cursor: 0, stride: STRIDE, pieces: Pieces::default() }))
     }
 }
 
 impl Job for Walk {
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
         let hasher = ctx.store.hash_key;
+        let before = self.pieces.written();
         let (parts, pieces) = (self.parts, &mut self.pieces);
-        self.cursor = self.hash.scan(self.cursor, limits::FIELDS_PER_STEP, Stop::AtLeaf, &hasher, |pair| {
+        // A leaf may stand for megabytes of values that are copied.
+        let stop = if self.stride < limits::FIELDS_PER_STEP { Stop::AtCount } else { Stop::AtLeaf };
+        self.cursor = self.hash.scan(self.cursor, self.stride, stop, &hasher, |pair| {
             let mut into = pieces.writer();
             if parts != Parts::Values {
                 answer_value(pair.first, &mut into);
@@ -440,6 +458,11 @@ impl Job for Walk {
                 answer_value(pair.second, &mut into);
             }
         });
+        self.stride = match self.pieces.written() - before {
+            bytes if bytes > limits::STEP_BYTES => (self.stride / 2).max(1),
+            bytes if bytes < limits::STEP_BYTES / 4 => (self.stride * 2).min(limits::FIELDS_PER_STEP),
+            _ => self.stride,
+        };
         self.pieces.cut();
         if self.cursor != 0 {
             return Ok(Progress::More);
@@ -455,6 +478,7 @@ impl Job for Walk {
 
     /// The clone may be the last holder of its nodes by now.
     fn abandon(self: Box<Self>, graves: &mut Graveyard) {
+        self.pieces.bury(graves);
         graves.bury_object(Object::Hash(self.hash));
     }
 }

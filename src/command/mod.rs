@@ -74,8 +74,39 @@ pub struct Command {
     pub tips: &'static [&'static str],
     /// The slot that a command without keys is about, if it is about one.
     pub about: fn(Args<'_>) -> Option<u16>,
+    /// What of one key a request may name by the thousand.
+    pub elements: Option<Elements>,
     pub run: Run,
     pub children: &'static [Self],
+}
+
+/// Words behind a key, in groups, each of which could as well be a request of its own: fields with their values. A request of very many of
+/// them is worked off in slices, of one moment all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elements {
+    pub first: u8,
+    pub step: u8,
+    pub said: Said,
+}
+
+/// What the slices of a request say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    Sum,
+    /// One array of all theirs.
+    Concat,
+    /// What each of them says.
+    Same,
+}
+
+impl Elements {
+    pub const fn new(first: u8, step: u8, said: Said) -> Option<Self> {
+        Some(Self { first, step, said })
+    }
+
+    fn are_whole(self, words: usize) -> bool {
+        (words - usize::from(self.first)).is_multiple_of(usize::from(self.step))
+    }
 }
 
 impl Command {
@@ -94,13 +125,23 @@ impl Command {
         policy: Policy::Default,
         tips: &[],
         about: |_| None,
+        elements: None,
         run: Run::Container,
         children: &[],
     };
 
     pub fn arity_fits(&self, words: usize) -> bool {
+        self.counts_fit(words) && self.keys.are_whole(words)
+    }
+
+    /// Whether a request has words enough, but a key lacks its value: Redis lets it pass into a queue.
+    pub fn lacks_a_value(&self, words: usize) -> bool {
+        self.counts_fit(words) && !self.keys.are_whole(words)
+    }
+
+    fn counts_fit(&self, words: usize) -> bool {
         let wanted = usize::from(self.arity.unsigned_abs());
-        if self.arity >= 0 { words == wanted } else { words >= wanted && self.keys.are_whole(words) }
+        if self.arity >= 0 { words == wanted } else { words >= wanted }
     }
 
     /// Whether the manual gives its cost as constant.
@@ -118,6 +159,17 @@ impl Command {
     /// Whether each owner of its keys does its part at once.
     pub fn is_split_by_keys(&self) -> bool {
         matches!(self.run, Run::Split { over: Over::Keys, part: Part::Keys(_), .. })
+    }
+
+    /// Whether a request, of very many words, can be worked off in slices.
+    pub fn is_divisible(&self, words: usize) -> bool {
+        let by_elements = self.elements.is_some_and(|elements| elements.are_whole(words));
+        (by_elements || self.is_split_by_keys() || self.is_staged_by_owners()) && self.arity_fits(words)
+    }
+
+    /// Whether it is a sequence of stages each of which every owner of keys runs for its own.
+    pub fn is_staged_by_owners(&self) -> bool {
+        matches!(self.run, Run::Staged(stages) if stages.iter().all(|stage| stage.on == staged::On::EachOwner))
     }
 
     pub fn is_write(&self) -> bool {

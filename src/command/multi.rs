@@ -4,7 +4,10 @@
 use super::{Command, Flags, Group, Keys, Run, Verb};
 use crate::base::hash::KeyHash;
 use crate::command::table::CommandId;
+use crate::store::incoming::Incoming;
+use crate::store::keyspace::Graveyard;
 use crate::store::watchers::Version;
+use crate::types::Object;
 use crate::wire::request::Request;
 
 const ROW: Command = Command {
@@ -69,9 +72,66 @@ pub const ROWS: &[Command] = &[
 /// Commands waiting for EXEC.
 #[derive(Debug, Default)]
 pub struct Multi {
-    pub queue: Vec<Queued>,
+    pub queue: Queue,
     /// One of them was refused: EXEC refuses all.
     pub is_broken: bool,
+}
+
+/// Commands in their order, in pieces that never move: one list would be copied as it grows, megabytes at a time.
+#[derive(Debug, Default)]
+pub struct Queue {
+    pieces: Vec<Vec<Queued>>,
+    len: usize,
+    words: usize,
+    has_longs: bool,
+}
+
+pub type Each = std::iter::Flatten<std::vec::IntoIter<Vec<Queued>>>;
+
+/// Commands of a piece: made and freed in some ten microseconds.
+const PIECE: usize = 256;
+
+impl Queue {
+    pub fn push(&mut self, queued: Queued) {
+        self.len += 1;
+        self.words += queued.request.args().len();
+        self.has_longs |= !queued.longs.is_empty();
+        match self.pieces.last_mut().filter(|piece| piece.len() < PIECE) {
+            Some(piece) => piece.push(queued),
+            None => self.pieces.push(vec![queued]),
+        }
+    }
+
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Words of all commands.
+    pub const fn words(&self) -> usize {
+        self.words
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.pieces.iter().flatten()
+    }
+
+    /// One after the other.
+    pub fn into_each(self) -> Each {
+        self.pieces.into_iter().flatten()
+    }
+
+    /// Nobody will run them.
+    pub fn bury(mut self, graves: &mut Graveyard) {
+        if self.has_longs {
+            let longs = self.pieces.iter_mut().flatten().map(|queued| std::mem::take(&mut queued.longs));
+            longs.flat_map(Incoming::into_ropes).for_each(|rope| graves.bury_object(Object::Rope(rope)));
+        }
+        graves.bury_heaps(self.pieces.into_iter().map(|piece| Box::new(piece) as Box<dyn Send>));
+    }
 }
 
 /// One of them.
@@ -79,6 +139,7 @@ pub struct Multi {
 pub struct Queued {
     pub command: CommandId,
     pub request: Request,
+    pub longs: Incoming,
 }
 
 /// A key the connection watches, as it was then.

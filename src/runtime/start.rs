@@ -20,7 +20,7 @@ use crate::admin::info::Identity;
 use crate::base::rng::Rng;
 use crate::command::docs::commands_md;
 use crate::config::{Config, Note, Rights, Source, Start, help};
-use crate::shard::{Keeping, Setup, Shard};
+use crate::shard::{Keeping, Setup, Shard, Slicing};
 
 /// Runs the program with the arguments that follow its name.
 pub fn run(args: &[String]) -> ExitCode {
@@ -94,6 +94,7 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
             process: process::read,
             room_for_clients,
             cpu_time_ns: thread_cpu_ns,
+            slicing: Slicing::default(),
             planted: None,
         })
     })

@@ -12,11 +12,10 @@
 //!
 //! So a value of a gigabyte is never in one piece, neither copied nor freed in one turn. While much of it is to come, it is received through few
 //! buffers of its own (`Order::ReadLong`), so that others have theirs. A row of `Flags::LONG` takes its words from
-//! `Ctx::content`; what is recorded shares it. For all others, and for requests that go elsewhere, the words are put in place again: a copy, as ever.
+//! `Ctx::content`; what is recorded shares it, and a request that is queued, waits, or goes to other lanes takes them along. For all others the words
+//! are put in place again: a copy, as ever.
 
 use super::input::Flow;
-use super::long::is_long;
-use super::route::Route;
 use super::{ConnId, Order, Shard};
 use crate::base::hash::KeyHash;
 use crate::base::limits;
@@ -65,7 +64,7 @@ impl Shard {
     #[inline]
     pub(super) fn begin_gathering(&mut self, conn: ConnId) {
         let Some(client) = self.clients.slab.get(conn.0) else { return };
-        if client.parser.awaited().is_some_and(|awaited| awaited.len >= limits::LONG_BYTES_MIN) {
+        if client.parser.awaited().is_some_and(|awaited| awaited.len >= self.slicing.long_bytes_min) {
             self.take_out(conn);
         }
     }
@@ -115,21 +114,11 @@ impl Shard {
         out: &mut Output,
     ) -> Flow {
         let longs = std::mem::take(&mut self.longs);
-        let takes = found.is_some_and(|found| {
-            takes_long(found.row, args, &longs)
-                && !caller.queues
-                && !is_long(found.row, args)
-                && self.route(caller, found.row, args, first) == Route::Here
-        });
-        if takes && self.locks.is_empty() {
-            if self.store.effects.recording {
-                self.store.effects.longs = longs.clone();
-            }
-            self.store.incoming = longs;
+        if found.is_some_and(|found| takes_long(found.row, args, &longs)) {
+            self.lend(longs);
             let flow = self.run_routed(caller, found, args, first, out);
-            let (left, stated) =
-                (std::mem::take(&mut self.store.incoming), std::mem::take(&mut self.store.effects.longs));
-            self.bury_longs(stated.into_ropes());
+            // Taken by the handler, or by whoever carries the request on.
+            let left = self.take_back();
             return self.after_long(flow, left);
         }
         let whole = longs.put_into(args);
@@ -137,6 +126,31 @@ impl Shard {
         let first = found.map_or(first, |found| self.first_of(found.row, whole.args()));
         let flow = self.run_routed(caller, found, whole.args(), first, out);
         self.after_long(flow, longs)
+    }
+
+    /// Runs something with these long words in reach; what of them is not taken dies.
+    #[inline]
+    pub(super) fn with_longs(&mut self, longs: Incoming, run: impl FnOnce(&mut Self)) {
+        if longs.is_empty() {
+            return run(self);
+        }
+        self.lend(longs);
+        run(self);
+        let left = self.take_back();
+        self.bury_longs(left.into_ropes());
+    }
+
+    fn lend(&mut self, longs: Incoming) {
+        if self.store.effects.recording {
+            self.store.effects.longs = longs.clone();
+        }
+        self.store.incoming = longs;
+    }
+
+    fn take_back(&mut self) -> Incoming {
+        let stated = std::mem::take(&mut self.store.effects.longs);
+        self.bury_longs(stated.into_ropes());
+        std::mem::take(&mut self.store.incoming)
     }
 
     fn after_long(&mut self, flow: Flow, left: Incoming) -> Flow {

@@ -15,7 +15,6 @@
 //! request or what exceeds the quota. A stage holds requests of one connection; what waits at the head of other inputs is
 //! foreseen (`foresight.rs`).
 
-use super::long::is_long;
 use super::message::Message;
 use super::pending::put_tail;
 use super::route::{Route, Spread, is_barrier};
@@ -532,7 +531,7 @@ impl Shard {
             && !caller.queues
             && self.history.is_none()
             && !self.is_journal_congested()
-            && input.spans.len() <= limits::KEYS_AT_ONCE_MAX
+            && input.spans.len() <= self.slicing.words_at_once_max
     }
 
     /// Runs one request here. Inlined by order, or the second place that runs requests, beside a probe, would make it a call for all.
@@ -592,7 +591,7 @@ impl Shard {
             return Flow::Wait;
         }
         let admitted = self.admit(caller, found, args);
-        if caller.queues && self.run_queued(caller, &admitted, args, out) {
+        if caller.queues && self.run_queued(caller, found, &admitted, args, out) {
             if let Err(fault) = &admitted {
                 self.count_rejected(found, args, fault);
             }
@@ -609,7 +608,7 @@ impl Shard {
             }
         };
         let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
-        let is_long = is_long(found.row, args);
+        let is_long = self.is_long(found.row, args);
         let route = if is_long { Route::Several } else { self.route_of(caller, found, args, first) };
         let is_split = route == Route::Several && !is_long && found.row.is_split_by_keys();
         let spread = if is_split { self.spread(found.row, args) } else { Spread::default() };
@@ -636,7 +635,8 @@ impl Shard {
             }
             Route::Here => {
                 let ticket = self.owe(caller, Where::Lane(self.me), Barrier::No, silent, out);
-                self.park_own(ticket, caller, found.id, args, first);
+                let longs = std::mem::take(&mut self.store.incoming);
+                self.park_own(ticket, caller, found.id, args, longs);
             }
             Route::Lane(lane) => self.forward(lane, caller, found.id, args, first, silent, out),
             Route::Several if matches!(found.row.run, Run::Verb(Verb::Exec)) => self.begin_exec(caller, silent, out),
@@ -678,12 +678,13 @@ impl Shard {
     fn run_queued(
         &mut self,
         caller: &Caller,
+        found: Option<Found>,
         admitted: &Result<Found, Fault>,
         args: Args<'_>,
         out: &mut Output,
     ) -> bool {
         let mark = out.mark();
-        let was_queued = self.enqueue(caller, admitted.clone(), args, &mut Reply::new(out, caller.dialect));
+        let was_queued = self.enqueue(caller, found, admitted.clone(), args, &mut Reply::new(out, caller.dialect));
         if was_queued && caller.reply_mode != ReplyMode::On {
             out.truncate(mark);
         }
@@ -758,7 +759,11 @@ impl Shard {
         out: &mut Output,
     ) {
         let ticket = self.owe(caller, Where::Lane(lane), Barrier::No, silent, out);
+        let longs = std::mem::take(&mut self.store.incoming);
         let outbox = &mut self.outboxes[lane.index()];
+        if !longs.is_empty() {
+            outbox.push_longs(longs);
+        }
         let words = outbox.pack(args);
         outbox.messages.push(Message::Execute { ticket, caller: *caller, command, first, words });
     }
@@ -812,7 +817,7 @@ impl Shard {
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         let silent = skipped && client.reply_mode != ReplyMode::On || client.reply_mode == ReplyMode::Off;
         if silent {
-            out.truncate(mark);
+            self.store.graves.bury_shared(out.cut_off(mark).map(|splice| splice.value));
         }
         if client.reply_mode == ReplyMode::Skipping {
             client.reply_mode = ReplyMode::On;
@@ -834,7 +839,7 @@ impl Shard {
         let mark = output.mark();
         let progress = self.step_of(&mut job, &caller, command, &mut spent_ns, &mut output);
         if silent {
-            output.truncate(mark);
+            self.store.graves.bury_shared(output.cut_off(mark).map(|splice| splice.value));
         }
         let Some(client) = self.clients.get_mut(conn) else { return };
         put_tail(client, output);

@@ -27,6 +27,7 @@ use crate::command::clients::BlockId;
 use crate::command::table::CommandId;
 use crate::persist::Position;
 use crate::persist::cut::Share;
+use crate::store::incoming::Incoming;
 use crate::wire::output::{Output, Splice};
 use crate::wire::request::{Args, Span};
 
@@ -51,6 +52,10 @@ pub(super) enum Message {
         command: CommandId,
         first: KeyHash,
         words: Words,
+    },
+    /// The long words of the request whose `Execute` is next.
+    Longs {
+        longs: Box<Incoming>,
     },
     /// The reply to an `Execute`.
     Done {
@@ -157,6 +162,8 @@ pub struct Parcel {
     pub(super) messages: Vec<Message>,
     pub(super) out: Output,
     spans: Vec<Span>,
+    /// Of the long words that it brings.
+    long_bytes: usize,
 }
 
 /// Parcels are bounded by what connections may send in a turn, far below.
@@ -171,7 +178,13 @@ impl Parcel {
 
     /// Bytes it carries, large values included.
     pub(super) fn weight(&self) -> usize {
-        self.out.len()
+        self.out.len() + self.long_bytes
+    }
+
+    /// Long words of the request that is packed next.
+    pub(super) fn push_longs(&mut self, longs: Incoming) {
+        self.long_bytes += longs.bytes();
+        self.messages.push(Message::Longs { longs: Box::new(longs) });
     }
 
     /// Copies a request in.
@@ -216,6 +229,7 @@ impl Parcel {
         self.messages.clear();
         self.out.clear();
         self.spans.clear();
+        self.long_bytes = 0;
     }
 
     /// Whether its memory is worth keeping.

@@ -28,6 +28,7 @@ mod locks;
 mod long;
 mod message;
 mod pending;
+mod plan;
 mod planted;
 mod probe;
 mod report;
@@ -50,6 +51,7 @@ pub use crate::command::order::Order;
 pub use durable::Keeping;
 pub use durable::journal::Sync;
 pub use durable::replay::Moving;
+pub use long::Slicing;
 pub use message::Parcel;
 pub use planted::Planted;
 
@@ -92,6 +94,8 @@ pub struct Setup {
     pub room_for_clients: fn(usize, u16) -> usize,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
+    /// Which requests are worked off in slices, and how large these are.
+    pub slicing: Slicing,
     /// A defect on purpose, for tests; a release build knows none.
     pub planted: Option<Planted>,
 }
@@ -174,6 +178,7 @@ pub struct Shard {
     guest_jobs: VecDeque<visit::GuestJob>,
     /// Requests of very many keys that are to go on.
     long_requests: VecDeque<long::Due>,
+    slicing: Slicing,
     /// Requests of this lane's connections that wait, and those of anybody that wait for keys of this lane.
     blocks: blocking::Blocks,
     waiting: waiters::Waiting,
@@ -251,6 +256,7 @@ impl Shard {
             own_reports: VecDeque::new(),
             guest_jobs: VecDeque::new(),
             long_requests: VecDeque::new(),
+            slicing: setup.slicing,
             blocks: blocking::Blocks::default(),
             waiting: waiters::Waiting::default(),
             spots: Vec::new(),
@@ -329,9 +335,13 @@ impl Shard {
         self.follow_wishes();
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
         self.release(&mut client.output);
+        client.owed.into_outputs().for_each(|mut output| self.release(&mut output));
         self.store.graves.bury_pieces(client.inbound.into_pieces().chain([client.output.bytes]));
         if let Some(block) = self.clients.blocked.get(&client.id) {
             self.part(*block, Parting::Gone);
+        }
+        if let Some(multi) = client.multi {
+            multi.queue.bury(&mut self.store.graves);
         }
         self.unwatch(client.watched);
         if let Some(gathering) = client.gathering {
@@ -407,7 +417,7 @@ impl Shard {
 
     /// An output has left or never will. What it was the last to hold dies in steps, if it is large.
     pub fn release(&mut self, output: &mut Output) {
-        self.store.graves.bury_shared(output);
+        self.store.graves.bury_shared(output.shared.drain(..).map(|splice| splice.value));
     }
 
     /// How many bytes of the taken output the kernel has not taken yet.

@@ -54,9 +54,15 @@ impl Shard {
             self.under_way[lane.index()] -= 1;
         }
         self.feed_starved();
-        let Some(client) = self.clients.get_mut(conn).filter(|client| client.id == id) else { return };
+        let Some(client) = self.clients.get_mut(conn).filter(|client| client.id == id) else {
+            let mut unwanted = Output::default();
+            write(&mut unwanted);
+            return self.release(&mut unwanted);
+        };
         let Client { owed, output, .. } = client;
-        owed.pay(number, place, output, &mut self.spares, write);
+        if let Some(mut unwanted) = owed.pay(number, place, output, &mut self.spares, write) {
+            self.store.graves.bury_shared(unwanted.shared.drain(..).map(|splice| splice.value));
+        }
         self.spares.truncate(limits::SPARE_OUTPUTS_MAX);
         let (under_way, withheld) = (client.owed.is_under_way(), !client.owed.is_empty());
         let (waits, closing) = (client.waits, client.closing);

@@ -15,6 +15,8 @@ pub enum Planted {
     Overtake,
     /// A share that was refused keeps no place in its connection's line.
     LosePlace,
+    /// A request of very many keys does not claim one of them.
+    ForgetKey,
 }
 
 /// So many occasions pass before it goes wrong again.

@@ -24,6 +24,7 @@ use crate::command::merge::Merging;
 use crate::command::staged::{Cargo, Flow, On, Stage};
 use crate::command::table::CommandId;
 use crate::command::{Command, Merging as Merge, Run};
+use crate::store::incoming::Incoming;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
 use crate::wire::request::{Args, Request};
@@ -55,6 +56,7 @@ enum Kind {
         stages: &'static [Stage],
         caller: Caller,
         request: Request,
+        longs: Incoming,
         stage: usize,
         cargo: Cargo,
     },
@@ -80,12 +82,16 @@ impl Step {
         Self { parts: Vec::new(), kind: Kind::Home { command, request } }
     }
 
-    /// Adds a command to a batch; `Err`: this step is none.
-    pub(super) fn add(&mut self, lane: ShardId, errand: Errand) -> Result<(), Errand> {
-        let Kind::Batch(order) = &mut self.kind else { return Err(errand) };
+    /// Whether commands of one lane each can be added.
+    pub(super) fn is_batch(&self) -> bool {
+        matches!(self.kind, Kind::Batch(_))
+    }
+
+    /// Adds a command to a batch.
+    pub(super) fn add(&mut self, lane: ShardId, errand: Errand) {
+        let Kind::Batch(order) = &mut self.kind else { unreachable!("only a batch takes errands") };
         order.push(lane);
         self.part(lane).errands.push(errand);
-        Ok(())
     }
 
     fn part(&mut self, lane: ShardId) -> &mut Part {
@@ -141,7 +147,7 @@ impl Step {
         }
     }
 
-    /// Whether it has more to do, but not in this turn.
+    /// Whether it has more to do, but not at once.
     pub(super) fn goes_on_later(&self) -> bool {
         matches!(self.kind, Kind::Long(_)) && !self.is_last()
     }
@@ -162,13 +168,14 @@ impl Shard {
         caller: &Caller,
         command: CommandId,
         args: Args<'_>,
+        longs: &Incoming,
         spread: &Spread,
     ) -> Step {
         let row = self.table.row(command);
         let mut step = Step { parts: Vec::new(), kind: Kind::Split { command, owners: Vec::new() } };
-        for (lane, request) in parts_of(row, args, spread) {
+        for (lane, request, longs) in parts_of(row, args, longs, spread) {
             let first = self.first_of(row, request.args());
-            let errand = Errand { caller: *caller, command, first, request, what: What::Part };
+            let errand = Errand { caller: *caller, command, first, request, longs, what: What::Part };
             step.part(lane).errands.push(errand);
         }
         let place = |lane: ShardId| step.parts.iter().position(|part| part.lane == lane);
@@ -181,8 +188,8 @@ impl Shard {
     pub(super) fn split_over_all(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
         let mut step = Step { parts: Vec::new(), kind: Kind::Split { command, owners: Vec::new() } };
         for lane in self.lanes.all() {
-            let first = Default::default();
-            let errand = Errand { caller: *caller, command, first, request: args.into(), what: What::Part };
+            let (first, longs) = Default::default();
+            let errand = Errand { caller: *caller, command, first, request: args.into(), longs, what: What::Part };
             step.part(lane).errands.push(errand);
         }
         step
@@ -191,8 +198,8 @@ impl Shard {
     pub(super) fn facts_of_all(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
         let mut step = Step { parts: Vec::new(), kind: Kind::Facts { command, request: args.into() } };
         for lane in self.lanes.all() {
-            let (first, request) = Default::default();
-            step.part(lane).errands.push(Errand { caller: *caller, command, first, request, what: What::Facts });
+            let (first, request, longs) = Default::default();
+            step.part(lane).errands.push(Errand { caller: *caller, command, first, request, longs, what: What::Facts });
         }
         step
     }
@@ -200,7 +207,7 @@ impl Shard {
     /// WATCH: each lane notes its own of the keys.
     pub(super) fn watch_by_keys(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
         let spread = self.spread(self.table.row(command), args);
-        let mut step = self.split_by_keys(caller, command, args, &spread);
+        let mut step = self.split_by_keys(caller, command, args, &Incoming::default(), &spread);
         step.kind = Kind::Watch;
         step.parts.iter_mut().flat_map(|part| &mut part.errands).for_each(|errand| errand.what = What::Watch);
         step
@@ -216,19 +223,27 @@ impl Shard {
     /// Gives the errands of the next slice to the lanes.
     pub(super) fn enter_slice(&mut self, step: &mut Step) {
         let Kind::Long(long) = &mut step.kind else { return };
-        let slice = long.take_slice(self.table.row(long.command));
-        let spread = self.spread(self.table.row(long.command), slice.args());
-        let Step { parts, kind } = self.split_by_keys(&long.caller, long.command, slice.args(), &spread);
+        let row = self.table.row(long.command);
+        let (slice, longs) = long.take_slice(self.slicing.keys_per_step);
+        if row.elements.is_some() {
+            let (caller, command, first) = (long.caller, long.command, self.first_of(row, slice.args()));
+            let lane = self.lanes.owner(first.slot());
+            step.part(lane).errands = vec![Errand { caller, command, first, request: slice, longs, what: What::Part }];
+            return;
+        }
+        let spread = self.spread(row, slice.args());
+        let Step { parts, kind } = self.split_by_keys(&long.caller, long.command, slice.args(), &longs, &spread);
         step.parts = parts;
+        step.parts.iter_mut().flat_map(|part| &mut part.errands).for_each(|errand| errand.what = long.what(row));
         if let Kind::Split { owners, .. } = kind {
             long.owners = owners;
         }
     }
 
-    pub(super) fn staged(&mut self, caller: &Caller, command: CommandId, args: Args<'_>) -> Step {
+    pub(super) fn staged(&mut self, caller: &Caller, command: CommandId, args: Args<'_>, longs: Incoming) -> Step {
         let cargo = Cargo { apart: true, ..Cargo::default() };
         let stages = stages(self.table.row(command));
-        let kind = Kind::Staged { command, stages, caller: *caller, request: args.into(), stage: 0, cargo };
+        let kind = Kind::Staged { command, stages, caller: *caller, request: args.into(), longs, stage: 0, cargo };
         let mut step = Step { parts: Vec::new(), kind };
         self.enter_stage(&mut step);
         step
@@ -236,20 +251,20 @@ impl Shard {
 
     /// Gives the errands of the stage to the lanes it is on.
     fn enter_stage(&self, step: &mut Step) {
-        let Kind::Staged { command, stages, caller, request, stage, .. } = &step.kind else { return };
+        let Kind::Staged { command, stages, caller, request, longs, stage, .. } = &step.kind else { return };
         let (command, stages, caller, stage) = (*command, *stages, *caller, *stage);
         let row = self.table.row(command);
-        let errand = |request: Request| {
+        let errand = |request: Request, longs: Incoming| {
             let first = self.first_of(row, request.args());
-            Errand { caller, command, first, request, what: What::Stage(stage) }
+            Errand { caller, command, first, request, longs, what: What::Stage(stage) }
         };
         let errands: Vec<(ShardId, Errand)> = match stages[stage].on {
-            On::Key(word) => vec![(self.owner_of(request.args().at(word)), errand(request.clone()))],
+            On::Key(word) => vec![(self.owner_of(request.args().at(word)), errand(request.clone(), longs.clone()))],
             On::EachOwner => {
                 let args = request.args();
-                parts_of(row, args, &self.spread(row, args))
+                parts_of(row, args, longs, &self.spread(row, args))
                     .into_iter()
-                    .map(|(lane, part)| (lane, errand(part)))
+                    .map(|(lane, part, longs)| (lane, errand(part, longs)))
                     .collect()
             }
         };
@@ -279,6 +294,7 @@ impl Shard {
             command: *command,
             first: self.first_of(row, args),
             request: request.clone(),
+            longs: Incoming::default(),
             what,
         };
         let owners = || row.keys.positions(args).map(|i| self.owner_of(args.at(i)));
@@ -306,10 +322,17 @@ impl Shard {
     pub(super) fn advance(&mut self, tx: TxId) {
         let Some(mut step) = self.txn(tx).doing.take() else { return };
         if let Kind::Long(long) = &mut step.kind {
-            let parts = std::mem::take(&mut step.parts).into_iter();
-            let replies: Vec<Output> = parts.flat_map(|part| part.ran).map(|ran| ran.reply).collect();
-            let reply = self.merged(&long.caller, long.command, &replies, &long.owners);
-            long.said(self.table.row(long.command), reply);
+            let row = self.table.row(long.command);
+            let mut ran = std::mem::take(&mut step.parts).into_iter().flat_map(|part| part.ran);
+            if let Run::Staged(_) = row.run {
+                long.hear_stage(ran.collect());
+            } else if row.elements.is_some() {
+                long.hear(row, ran.next().expect("its only errand has run").reply);
+            } else {
+                let replies: Vec<Output> = ran.map(|ran| ran.reply).collect();
+                let reply = self.merged(&long.caller, long.command, &replies, &long.owners);
+                long.hear(row, reply);
+            }
         }
         let next = step.parts.iter().flat_map(|part| &part.ran).map(|ran| ran.next).min().flatten();
         if let Some(next) = next
@@ -378,19 +401,17 @@ impl Shard {
         let Step { mut parts, kind } = step;
         match kind {
             Kind::Batch(order) => {
-                let mut replies = Vec::with_capacity(order.len());
                 for lane in order {
                     let part = parts.iter_mut().find(|part| part.lane == lane);
                     let ran = part.and_then(|part| part.ran.pop_front()).expect("each errand has run");
-                    replies.push(ran.reply);
+                    self.txn(tx).say(ran.reply);
                 }
-                self.txn(tx).replies.append(&mut replies);
             }
             Kind::Split { command, owners } => {
                 self.stats.count_call(command.0);
                 let replies: Vec<Output> = parts.into_iter().flat_map(|part| part.ran).map(|ran| ran.reply).collect();
                 let reply = self.merged(&caller, command, &replies, &owners);
-                self.txn(tx).replies.push(reply);
+                self.txn(tx).say(reply);
                 for mut part in replies {
                     part.clear();
                     self.keep_spare(part);
@@ -399,13 +420,13 @@ impl Shard {
             Kind::Long(long) => {
                 self.stats.count_call(long.command.0);
                 let row = self.table.row(long.command);
-                self.txn(tx).replies.push(long.reply(row));
+                self.txn(tx).say(long.reply(row));
             }
             Kind::Staged { command, .. } => {
                 self.stats.count_call(command.0);
                 let mut ran = parts.into_iter().flat_map(|part| part.ran);
                 let reply = ran.find(|ran| ran.next.is_none()).map(|ran| ran.reply).unwrap_or_default();
-                self.txn(tx).replies.push(reply);
+                self.txn(tx).say(reply);
             }
             Kind::Try { command, block, enrols, .. } => {
                 let served = parts.into_iter().flat_map(|part| part.ran).find(|ran| ran.next.is_none());
@@ -415,7 +436,7 @@ impl Shard {
                 if !enrols {
                     let gave_up = || given_up(self.table.row(command), &caller);
                     let reply = served.map_or_else(gave_up, |ran| ran.reply);
-                    self.txn(tx).replies.push(reply);
+                    self.txn(tx).say(reply);
                 }
             }
             Kind::Facts { command, request } => {
@@ -424,14 +445,14 @@ impl Shard {
                 let facts: Vec<LaneFacts> = facts.map(|facts| *facts).collect();
                 let mut out = Output::default();
                 self.write_info(facts, request.args(), caller.shard_port, &mut Reply::new(&mut out, caller.dialect));
-                self.txn(tx).replies.push(out);
+                self.txn(tx).say(out);
             }
             Kind::Watch => {
                 let watched = parts.into_iter().flat_map(|part| part.ran).flat_map(|ran| ran.watched).collect();
                 self.remember_watched(&caller, watched);
                 let mut out = Output::default();
                 Reply::new(&mut out, caller.dialect).ok();
-                self.txn(tx).replies.push(out);
+                self.txn(tx).say(out);
             }
             Kind::Home { command, request } => self.run_home_step(tx, command, &request),
         }
@@ -443,12 +464,12 @@ impl Shard {
         let caller = self.txn(tx).caller;
         let here = self.clients.get(caller.conn).is_some_and(|client| client.id == caller.client);
         if here {
-            self.perform(&caller, self.table.found(command), request.args(), Default::default(), &mut out);
+            self.perform_queued(&caller, self.table.found(command), request.args(), Default::default(), &mut out);
             if let Some(client) = self.clients.get(caller.conn) {
                 self.txn(tx).caller = Caller { number: caller.number, ..Caller::of(self.me, caller.conn, client) };
             }
         }
-        self.txn(tx).replies.push(out);
+        self.txn(tx).say(out);
     }
 
     fn merged(&mut self, caller: &Caller, command: CommandId, parts: &[Output], owners: &[u16]) -> Output {
@@ -473,18 +494,26 @@ fn stages(row: &'static Command) -> &'static [Stage] {
 }
 
 /// For each owner of keys a request with only those, whatever belongs to a key (as its value in MSET) going with it.
-fn parts_of(row: &Command, args: Args<'_>, spread: &Spread) -> Vec<(ShardId, Request)> {
-    let mut parts: Vec<(ShardId, Request)> = Vec::with_capacity(2);
+fn parts_of(row: &Command, args: Args<'_>, longs: &Incoming, spread: &Spread) -> Vec<(ShardId, Request, Incoming)> {
+    let mut parts: Vec<(ShardId, Request, Incoming)> = Vec::with_capacity(2);
     let step = usize::from(row.keys.step.max(1));
     for (key, (owner, ..)) in row.keys.positions(args).zip(&spread.0) {
-        let at = parts.iter().position(|(lane, _)| lane == owner).unwrap_or_else(|| {
+        let at = parts.iter().position(|(lane, ..)| lane == owner).unwrap_or_else(|| {
             // Half of the whole is a guess that grows once at most.
             let mut request = Request::with_capacity(args.extent() / 2, args.len().div_ceil(2) + 1);
             args.iter().take(usize::from(row.keys.first)).for_each(|word| request.push(word));
-            parts.push((*owner, request));
+            parts.push((*owner, request, Incoming::default()));
             parts.len() - 1
         });
-        (key..(key + step).min(args.len())).for_each(|i| parts[at].1.push(args.at(i)));
+        let (_, request, of_part) = &mut parts[at];
+        for i in key..(key + step).min(args.len()) {
+            if !longs.is_empty()
+                && let Some(rope) = longs.at(i)
+            {
+                of_part.push(request.args().len(), rope.clone());
+            }
+            request.push(args.at(i));
+        }
     }
     parts
 }

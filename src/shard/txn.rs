@@ -21,11 +21,15 @@
 //! The own share takes the same way as the others', by `order` and `report`, without a parcel.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashSet;
 
 use super::Shard;
 use super::durable::Signature;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
+use super::plan::{Pace, Plan};
 use super::planted::Planted;
 use super::steps::Step;
 use super::visit::{Addressee, Claimant, GuestJob};
@@ -36,10 +40,12 @@ use crate::base::time::Millis;
 use crate::command::Caller;
 use crate::command::clients::BlockId;
 use crate::command::multi::WatchedKey;
+use crate::command::sliced::Pieces;
 use crate::command::staged::Cargo;
 use crate::command::table::CommandId;
 use crate::persist::Position;
 use crate::persist::record::Records;
+use crate::store::incoming::Incoming;
 use crate::store::waiters::WaiterId;
 use crate::store::watchers::Since;
 use crate::wire::fault::Fault;
@@ -54,6 +60,7 @@ pub(super) struct Errand {
     pub(super) command: CommandId,
     pub(super) first: KeyHash,
     pub(super) request: Request,
+    pub(super) longs: Incoming,
     pub(super) what: What,
 }
 
@@ -188,9 +195,12 @@ pub(super) struct Txn {
     steps: VecDeque<Step>,
     /// The step under way, or one whose work was sent along with a claim.
     pub(super) doing: Option<Step>,
-    /// Replies of steps that are over.
-    pub(super) replies: Vec<Output>,
+    /// Replies of steps that are over, and how many there were. Very many are put together as they come.
+    replies: Vec<Output>,
+    pieces: Pieces,
+    answered: usize,
     form: Form,
+    pace: Pace,
     /// It may need memory.
     grows: bool,
     /// Why it does not run.
@@ -240,21 +250,15 @@ pub(super) struct Guest {
 }
 
 impl Shard {
-    /// Begins a command over several lanes. `shares` in the order of the lanes; the reply redeems `ticket`.
-    pub(super) fn begin_txn(
-        &mut self,
-        caller: &Caller,
-        ticket: Ticket,
-        shares: Vec<Share>,
-        steps: VecDeque<Step>,
-        form: Form,
-        grows: bool,
-    ) {
+    /// Begins a command over several lanes, or in slices; the reply redeems `ticket`.
+    pub(super) fn begin_txn(&mut self, ticket: Ticket, mut plan: Plan, form: Form) {
+        let shares = plan.take_shares();
+        let Plan { caller, steps, grows, pace, .. } = plan;
         let signature = self.signature(&shares);
         let number = self.txns.insert(Txn {
             signature,
             untils: Vec::new(),
-            caller: *caller,
+            caller,
             ticket,
             shares,
             phase: Phase::Trying,
@@ -262,7 +266,10 @@ impl Shard {
             steps,
             doing: None,
             replies: Vec::new(),
+            pieces: Pieces::default(),
+            answered: 0,
             form,
+            pace,
             grows,
             fault: None,
             is_stale: false,
@@ -514,6 +521,9 @@ impl Shard {
                 Some(step) if step.has_errands() => return self.send_errands(tx),
                 Some(_) => self.conclude(tx),
             }
+            if self.must_pause(tx) {
+                return self.later(tx);
+            }
         }
     }
 
@@ -549,26 +559,37 @@ impl Shard {
         // Work that was sent along with its claim leaves ours to be done; a staged command may have a further stage.
         if txn.waiting == 0 {
             self.advance(tx);
-            if self.txn(tx).doing.as_ref().is_some_and(Step::goes_on_later) {
+            if self.txn(tx).doing.as_ref().is_some_and(Step::goes_on_later) || self.must_pause(tx) {
                 return self.later(tx);
             }
             self.run_steps(tx);
         }
     }
 
+    /// Of very many steps those that follow wait for the next turn when this one has had its share.
+    fn must_pause(&mut self, tx: TxId) -> bool {
+        if self.txn(tx).pace == Pace::AtOnce {
+            return false;
+        }
+        self.ran += 1;
+        self.turn_is_full()
+    }
+
     fn finish(&mut self, tx: TxId) {
         self.release_all(tx, Why::Over);
         let txn = self.txns.remove(tx.number).expect("just looked at");
         let untils = txn.untils();
-        let Txn { caller, ticket, shares, mut replies, form, .. } = txn;
+        let Txn { caller, ticket, shares, mut replies, mut pieces, answered, form, .. } = txn;
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
         if let Form::Blocking(block) = form {
             return self.conclude_block(block, replies.pop(), &untils);
         }
         let mut out = Output::default();
+        let mut reply = Reply::new(&mut out, caller.dialect);
         if form == Form::Array {
-            Reply::new(&mut out, caller.dialect).array(replies.len());
+            reply.array(answered);
         }
+        pieces.pour(&mut reply);
         replies.into_iter().for_each(|reply| out.append(reply));
         self.pay_when_durable(ticket, out, &untils);
     }
@@ -765,6 +786,13 @@ impl Shard {
     }
 
     fn run_errand(&mut self, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
+        let mut ran = None;
+        // Shared with it: an errand that is refused goes back with all it had.
+        self.with_longs(errand.longs.clone(), |shard| ran = Some(shard.run_errand_here(errand, cargo, now)));
+        ran.expect("it has run")
+    }
+
+    fn run_errand_here(&mut self, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
         let mut reply = self.spares.pop().unwrap_or_default();
         // One lane alone has read all times itself, and a replay may want them in another order.
         if !self.lanes.is_one() {
@@ -831,6 +859,17 @@ impl Guest {
 }
 
 impl Txn {
+    /// A step is over and says this.
+    pub(super) fn say(&mut self, reply: Output) {
+        self.answered += 1;
+        if self.form == Form::Array && self.pace == Pace::InSlices {
+            reply.copy_to(self.pieces.writer().output());
+            self.pieces.cut();
+        } else {
+            self.replies.push(reply);
+        }
+    }
+
     /// Which journals the reply waits for, and up to where; none unless its client wants that.
     fn untils(&self) -> Vec<(ShardId, Position)> {
         if !self.caller.fsyncs {
@@ -872,6 +911,14 @@ impl Share {
                 };
                 *scope = Some(Scope::of(before.into_iter().chain(keys)));
             }
+        }
+    }
+
+    /// Holds very many keys, unless it holds everything.
+    pub(super) fn hold_many(&mut self, keys: Arc<HashSet<KeyHash>>, mode: Mode) {
+        match &mut self.scope {
+            Some(Scope::Whole(_)) => self.hold_whole(mode),
+            scope => *scope = Some(Scope::Many(keys, mode)),
         }
     }
 

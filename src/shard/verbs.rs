@@ -6,19 +6,17 @@
 //!           `queue-'        `-- else: a transaction (txn.rs) over the owners of all keys and of the watched ones
 //! ```
 
-use std::collections::VecDeque;
-
 use super::locks::{Mode, Scope};
 use super::message::{Message, Ticket};
+use super::plan::{Pace, Plan};
 use super::route::{Route, Spread, mode};
 use super::steps::Step;
-use super::txn::{Errand, Form, Share, What};
+use super::txn::{Errand, Form, What};
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
-use crate::base::lanes::ShardId;
 use crate::command::clients::BlockId;
 use crate::command::connection::selected;
-use crate::command::multi::{Multi, Queued, WatchedKey};
+use crate::command::multi::{Multi, Queue, Queued, WatchedKey};
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Outcome, Over, Part, Run, Verb};
@@ -64,9 +62,8 @@ impl Shard {
 
     fn discard(&mut self, caller: &Caller) -> Outcome {
         let client = self.clients.get_mut(caller.conn);
-        if client.and_then(|client| client.multi.take()).is_none() {
-            return Err(Fault::Fixed("ERR DISCARD without MULTI"));
-        }
+        let multi = client.and_then(|client| client.multi.take());
+        multi.ok_or(Fault::Fixed("ERR DISCARD without MULTI"))?.queue.bury(&mut self.store.graves);
         self.forget_watched(caller.conn);
         Ok(())
     }
@@ -75,10 +72,12 @@ impl Shard {
     pub(super) fn enqueue(
         &mut self,
         caller: &Caller,
+        found: Option<Found>,
         admitted: Result<Found, Fault>,
         args: Args<'_>,
         reply: &mut Reply<'_>,
     ) -> bool {
+        let lacking = found.filter(|found| found.row.lacks_a_value(args.len()));
         let admitted = admitted.and_then(|found| match found.row.flags.has(Flags::NO_MULTI) {
             true => Err(NOT_INSIDE),
             false => Ok(found),
@@ -86,19 +85,45 @@ impl Shard {
         let Some(multi) = self.clients.get_mut(caller.conn).and_then(|client| client.multi.as_mut()) else {
             return false;
         };
-        match admitted {
-            Ok(found) if is_immediate(found.row) => false,
-            Ok(found) => {
-                multi.queue.push(Queued { command: found.id, request: args.into() });
+        match (admitted, lacking) {
+            (Ok(found), _) if is_immediate(found.row) => false,
+            (Ok(found), _) | (Err(Fault::Arity(_)), Some(found)) => {
+                let longs = std::mem::take(&mut self.store.incoming);
+                multi.queue.push(Queued { command: found.id, request: args.into(), longs });
                 reply.simple("QUEUED");
                 true
             }
-            Err(fault) => {
+            // An EXEC that is refused ends its queue.
+            (Err(fault), _) if found.is_some_and(|found| matches!(found.row.run, Run::Verb(Verb::Exec))) => {
+                let line = fault.line();
+                let why = line.strip_prefix("ERR ").unwrap_or(&line);
+                let abort = Fault::text(format!("EXECABORT Transaction discarded because of: {why}"));
+                let discarded = self.discard(caller);
+                debug_assert!(discarded.is_ok(), "a queue is open");
+                self.refuse(&abort, reply);
+                true
+            }
+            (Err(fault), _) => {
                 multi.is_broken = true;
                 self.refuse(&fault, reply);
                 true
             }
         }
+    }
+
+    /// Runs a request that was queued: a key of it may lack its value.
+    pub(super) fn perform_queued(
+        &mut self,
+        caller: &Caller,
+        found: Found,
+        args: Args<'_>,
+        first: KeyHash,
+        out: &mut Output,
+    ) {
+        if found.row.arity_fits(args.len()) {
+            return self.perform(caller, found, args, first, out);
+        }
+        self.reject(Some(found), args, &Fault::Arity(found.row.name), &mut Reply::new(out, caller.dialect));
     }
 
     /// EXEC where everything it needs is on this lane and free.
@@ -124,12 +149,14 @@ impl Shard {
         Ok(())
     }
 
-    fn run_queue(&mut self, caller: &Caller, queue: Vec<Queued>, reply: &mut Reply<'_>) {
+    fn run_queue(&mut self, caller: &Caller, queue: Queue, reply: &mut Reply<'_>) {
         let mut caller = Caller { queues: false, ..*caller };
-        for Queued { command, request } in queue {
+        for Queued { command, request, longs } in queue.into_each() {
             let found = self.table.found(command);
             let first = self.first_of(found.row, request.args());
-            self.perform(&caller, found, request.args(), first, reply.output());
+            self.with_longs(longs, |shard| {
+                shard.perform_queued(&caller, found, request.args(), first, reply.output());
+            });
             if let Some(client) = self.clients.get(caller.conn) {
                 caller = Caller::of(self.me, caller.conn, client);
             }
@@ -141,6 +168,7 @@ impl Shard {
         let multi = self.clients.get_mut(caller.conn).and_then(|client| client.multi.take());
         let multi = multi.ok_or(Fault::Fixed("ERR EXEC without MULTI"))?;
         if multi.is_broken {
+            multi.queue.bury(&mut self.store.graves);
             self.forget_watched(caller.conn);
             return Err(ABORTED);
         }
@@ -168,7 +196,8 @@ impl Shard {
         let caller = Caller::of(self.me, conn, client);
         let here = |hash: KeyHash| self.lanes.owner(hash.slot()) == self.me;
         let free = |hash: KeyHash| !self.locks.blocks(hash, Mode::Shared);
-        client.watched.iter().all(|key| here(key.hash) && free(key.hash))
+        multi.queue.words() <= self.slicing.words_at_once_max
+            && client.watched.iter().all(|key| here(key.hash) && free(key.hash))
             && multi.queue.iter().all(|queued| self.is_simple(&caller, queued))
             && (self.locks.is_empty() || self.has_no_holders(&multi.queue))
     }
@@ -185,7 +214,7 @@ impl Shard {
         ends_at_once && !everywhere && self.route(caller, row, args, self.first_of(row, args)) == Route::Here
     }
 
-    fn has_no_holders(&self, queue: &[Queued]) -> bool {
+    fn has_no_holders(&self, queue: &Queue) -> bool {
         !queue.iter().any(|queued| self.meets_holders(self.table.row(queued.command), queued.request.args()))
     }
 
@@ -197,23 +226,30 @@ impl Shard {
         };
         let exec = self.table.find(b"exec").expect("it is being run").id;
         self.stats.count_call(exec.0);
-        let mut plan = Plan::of(Caller { queues: false, ..*caller });
+        let is_long = multi.queue.words() > self.slicing.words_at_once_max;
+        let pace = if is_long { Pace::InSlices } else { Pace::AtOnce };
+        let mut plan = Plan::of(Caller { queues: false, ..*caller }, pace);
         for key in self.take_watched(caller.conn) {
             let lane = self.lanes.owner(key.hash.slot());
-            plan.keys.push((lane, key.hash, Mode::Shared));
-            plan.share(lane).watched.push(key);
-        }
-        for queued in multi.queue {
-            self.plan(&mut plan, queued);
+            plan.watch(lane, key);
         }
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
-        let shares = plan.shares();
-        self.begin_txn(&plan.caller, ticket, shares, plan.steps, Form::Array, plan.grows);
+        if is_long {
+            return self.plan_in_slices(exec, ticket, Form::Array, plan, multi.queue);
+        }
+        for queued in multi.queue.into_each() {
+            self.plan(&mut plan, queued);
+        }
+        self.begin_txn(ticket, plan, Form::Array);
     }
 
-    fn plan(&mut self, plan: &mut Plan, Queued { command, request }: Queued) {
+    /// Adds a command to what is to be done.
+    pub(super) fn plan(&mut self, plan: &mut Plan, Queued { command, request, longs }: Queued) {
         let (row, args, caller) = (self.table.row(command), request.args(), plan.caller);
         let first = self.first_of(row, args);
+        if !row.arity_fits(args.len()) {
+            return plan.steps.push_back(Step::home(command, request));
+        }
         plan.grows |= row.flags.has(Flags::DENYOOM);
         match (row.run, self.route(&caller, row, args, first)) {
             (Run::Verb(Verb::Info), _) if self.asks_all_lanes(&caller) => {
@@ -241,9 +277,9 @@ impl Shard {
                 let spread = self.spread(row, args);
                 plan.hold(&spread, row);
                 let step = match run {
-                    Run::Staged(_) => self.staged(&caller, command, args),
+                    Run::Staged(_) => self.staged(&caller, command, args, longs),
                     Run::Blocking(_) => self.tries(&caller, command, args, None),
-                    _ => self.split_by_keys(&caller, command, args, &spread),
+                    _ => self.split_by_keys(&caller, command, args, &longs, &spread),
                 };
                 plan.steps.push_back(step);
             }
@@ -254,7 +290,8 @@ impl Shard {
                     Some(Scope::Whole(mode)) => plan.share(lane).hold_whole(mode),
                     _ => plan.share(lane).hold([]),
                 }
-                plan.add(lane, Errand { caller, command, first, request, what: What::Whole });
+                let words_max = self.slicing.keys_per_step;
+                plan.add(lane, Errand { caller, command, first, request, longs, what: What::Whole }, words_max);
             }
         }
     }
@@ -275,7 +312,8 @@ impl Shard {
         silent: bool,
         out: &mut Output,
     ) {
-        let mut plan = Plan::of(*caller);
+        let mut plan = Plan::of(*caller, Pace::AtOnce);
+        let longs = std::mem::take(&mut self.store.incoming);
         let place = spread.companion(self.me).map_or(Where::Several, Where::Pair);
         let barrier = if place != Where::Several || overtakes(found.row) { Barrier::No } else { Barrier::Yes };
         let step = match found.row.run {
@@ -289,7 +327,7 @@ impl Shard {
             }
             Run::Staged(_) => {
                 self.hold_keys(&mut plan, found.row, args);
-                self.staged(caller, found.id, args)
+                self.staged(caller, found.id, args, longs)
             }
             Run::Split { over: Over::Keyspace, .. } => {
                 self.lanes.all().for_each(|lane| plan.share(lane).hold_whole(mode(found.row)));
@@ -301,14 +339,13 @@ impl Shard {
             }
             _ => {
                 plan.hold(spread, found.row);
-                self.split_by_keys(caller, found.id, args, spread)
+                self.split_by_keys(caller, found.id, args, &longs, spread)
             }
         };
         plan.steps.push_back(step);
+        plan.grows = found.row.flags.has(Flags::DENYOOM);
         let ticket = self.owe(caller, place, barrier, silent, out);
-        let grows = found.row.flags.has(Flags::DENYOOM);
-        let shares = plan.shares();
-        self.begin_txn(caller, ticket, shares, plan.steps, Form::Bare, grows);
+        self.begin_txn(ticket, plan, Form::Bare);
     }
 
     /// A command that may wait, where its keys are not all here and free.
@@ -320,12 +357,11 @@ impl Shard {
         ticket: Ticket,
         block: BlockId,
     ) {
-        let mut plan = Plan::of(*caller);
+        let mut plan = Plan::of(*caller, Pace::AtOnce);
         self.hold_keys(&mut plan, found.row, args);
         plan.steps.push_back(self.tries(caller, found.id, args, Some(block)));
-        let grows = found.row.flags.has(Flags::DENYOOM);
-        let shares = plan.shares();
-        self.begin_txn(caller, ticket, shares, plan.steps, Form::Blocking(block), grows);
+        plan.grows = found.row.flags.has(Flags::DENYOOM);
+        self.begin_txn(ticket, plan, Form::Blocking(block));
     }
 
     /// Notes keys of this lane as watched.
@@ -384,80 +420,4 @@ fn overtakes(row: &Command) -> bool {
 fn is_immediate(row: &Command) -> bool {
     matches!(row.run, Run::Verb(Verb::Exec | Verb::Discard | Verb::Multi | Verb::Watch))
         || matches!(row.name, "quit" | "reset")
-}
-
-/// A transaction in the making.
-struct Plan {
-    caller: Caller,
-    shares: Vec<Share>,
-    /// What is held, in any order: sorted once, since a queue may be long.
-    keys: Vec<(ShardId, KeyHash, Mode)>,
-    /// Lanes with keys of commands that write.
-    writers: Vec<ShardId>,
-    steps: VecDeque<Step>,
-    /// It may need memory.
-    grows: bool,
-}
-
-impl Plan {
-    fn of(caller: Caller) -> Self {
-        let (shares, keys, writers, steps) = Default::default();
-        Self { caller, shares, keys, writers, steps, grows: false }
-    }
-
-    fn share(&mut self, lane: ShardId) -> &mut Share {
-        let at = match self.shares.binary_search_by_key(&lane, |share| share.lane) {
-            Ok(at) => at,
-            Err(at) => {
-                self.shares.insert(at, Share::new(lane));
-                at
-            }
-        };
-        &mut self.shares[at]
-    }
-
-    /// Holds the keys of a command.
-    fn hold(&mut self, spread: &Spread, row: &Command) {
-        self.keys.extend(&spread.0);
-        if row.is_write() {
-            self.writers.extend(spread.0.iter().map(|(lane, ..)| *lane));
-            self.writers.dedup();
-        }
-    }
-
-    /// The shares, with all that they hold.
-    fn shares(&mut self) -> Vec<Share> {
-        let mut keys = std::mem::take(&mut self.keys);
-        keys.sort_unstable_by_key(|(lane, key, _)| (*lane, *key));
-        for keys in keys.chunk_by(|one, other| one.0 == other.0) {
-            let share = self.share(keys[0].0);
-            share.hold(keys.iter().map(|(_, key, mode)| (*key, *mode)));
-        }
-        for lane in std::mem::take(&mut self.writers) {
-            self.share(lane).signs = true;
-        }
-        std::mem::take(&mut self.shares)
-    }
-
-    /// Lanes that take part and hold nothing.
-    fn join_all(&mut self, lanes: impl Iterator<Item = ShardId>) {
-        lanes.for_each(|lane| {
-            self.share(lane);
-        });
-    }
-
-    /// A command of one lane: beside those before it, as far as they are of one lane each.
-    fn add(&mut self, lane: ShardId, errand: Errand) {
-        let errand = match self.steps.back_mut() {
-            None => errand,
-            Some(step) => match step.add(lane, errand) {
-                Ok(()) => return,
-                Err(errand) => errand,
-            },
-        };
-        let mut step = Step::batch();
-        let added = step.add(lane, errand);
-        assert!(added.is_ok(), "a batch takes errands");
-        self.steps.push_back(step);
-    }
 }

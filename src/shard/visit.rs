@@ -23,6 +23,7 @@ use crate::base::limits;
 use crate::command::sliced::Job;
 use crate::command::table::CommandId;
 use crate::command::{Caller, Command};
+use crate::store::incoming::Incoming;
 use crate::store::waiters::{Place, WaiterId};
 use crate::types::Progress;
 use crate::wire::output::Output;
@@ -50,6 +51,7 @@ pub(super) struct Parked {
     command: CommandId,
     first: KeyHash,
     request: Request,
+    longs: Incoming,
     /// The turn began in which it came.
     arrived_ns: u64,
 }
@@ -105,6 +107,7 @@ impl Shard {
         }
         parcel.messages = messages;
         self.settle();
+        self.release(&mut parcel.out);
         parcel.clear();
         if parcel.is_small() && self.parcels.len() < limits::SPARE_PARCELS_MAX {
             self.parcels.push(parcel);
@@ -130,6 +133,7 @@ impl Shard {
                 self.ran += 1;
                 self.visit(ticket, &caller, command, parcel.args(words), first);
             }
+            Message::Longs { longs } => self.longs = *longs,
             Message::Timed { ticket, times } => self.probe_timed(ticket, times),
             Message::Done { ticket, piece } => self.pay(ticket, |out| parcel.unpack(piece, out)),
             Message::Unwatch { keys } => keys.iter().for_each(|(db, key)| self.store.unwatch(*db, *key)),
@@ -168,10 +172,13 @@ impl Shard {
 
     /// Runs a request of a connection that is another lane's, or that is ours and had no place to go at once.
     fn visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
+        let longs = std::mem::take(&mut self.longs);
         if !self.locks.is_empty() && self.must_wait(caller, command, args) {
-            return self.park_own(ticket, caller, command, args, first);
+            return self.park_own(ticket, caller, command, args, longs);
         }
-        self.run_visit(ticket, caller, command, args, first, self.now.mono_ns);
+        self.with_longs(longs, |shard| {
+            shard.run_visit(ticket, caller, command, args, first, shard.now.mono_ns);
+        });
     }
 
     fn run_visit(
@@ -242,10 +249,11 @@ impl Shard {
         caller: &Caller,
         command: CommandId,
         args: Args<'_>,
-        first: KeyHash,
+        longs: Incoming,
     ) {
         let (request, arrived_ns) = (args.into(), self.now.mono_ns);
-        self.park(Box::new(Parked { caller: *caller, ticket, command, first, request, arrived_ns }));
+        let first = self.first_of(self.table.row(command), args);
+        self.park(Box::new(Parked { caller: *caller, ticket, command, first, request, longs, arrived_ns }));
     }
 
     fn park(&mut self, parked: Box<Parked>) {
@@ -313,8 +321,10 @@ impl Shard {
         // Held to its end: what it writes is for those who wait for the key, before it is for the next claim.
         let claimant = std::mem::replace(self.locks.what(claim), Claimant::Running);
         let Claimant::Request(parked) = claimant else { unreachable!("the caller has looked") };
-        let Parked { caller, ticket, command, first, request, arrived_ns } = *parked;
-        self.run_visit(ticket, &caller, command, request.args(), first, arrived_ns);
+        let Parked { caller, ticket, command, first, request, longs, arrived_ns } = *parked;
+        self.with_longs(longs, |shard| {
+            shard.run_visit(ticket, &caller, command, request.args(), first, arrived_ns);
+        });
         self.locks.release(claim);
         self.go_on_in_line((caller.home, caller.conn));
     }

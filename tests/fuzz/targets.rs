@@ -5,7 +5,7 @@ use corelane::admin::info::Identity;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
 use corelane::config::{Config, ConfigError, Start, parse};
-use corelane::shard::{ConnId, Opening, Order, Setup, Shard};
+use corelane::shard::{ConnId, Opening, Order, Setup, Shard, Slicing};
 use corelane::wire::request::{Args, Request};
 use corelane::wire::resp::{Bounds, Parser, ProtocolFault, Step, split_words};
 
@@ -186,6 +186,7 @@ fn shard() -> Shard {
         seed: [1, 2],
         trace: false,
         planted: None,
+        slicing: Slicing::default(),
         journal: None,
         stopwatch: || 0,
         process: Default::default,

@@ -208,6 +208,149 @@ fn an_unwanted_reply_of_very_many_keys_is_left_out() {
     assert_eq!(driver.replies(conn), b"+PONG\r\n");
 }
 
+/// Looked at in slices, then set in slices, or not at all.
+#[test]
+fn a_conditional_set_of_very_many_keys_takes_many_turns_and_is_all_or_nothing() {
+    let mut driver = Driver::new();
+    let (conn, quick) = (driver.connect(), driver.connect());
+    let words = many("MSETNX", KEYS, Some("v"));
+    driver.shard.feed(conn, &request(&words));
+    let mut turns = 0;
+    while driver.shard.has_backlog() {
+        driver.shard.feed(quick, &request(&["PING"]));
+        driver.turn();
+        assert_eq!(driver.replies(quick), b"+PONG\r\n");
+        turns += 1;
+    }
+    assert!(turns >= 3 * KEYS / 512, "{turns} turns");
+    assert_eq!(driver.replies(conn), b":1\r\n");
+    assert_eq!(driver.call(conn, &["DBSIZE"]), format!(":{KEYS}\r\n").as_bytes());
+    let removed = many("DEL", KEYS - 1, None);
+    assert_eq!(driver.call(conn, &removed), format!(":{}\r\n", KEYS - 1).as_bytes());
+    assert_eq!(driver.call(conn, &words), b":0\r\n", "the last of them is there");
+    assert_eq!(driver.call(conn, &["DBSIZE"]), b":1\r\n");
+    assert!(driver.shard.is_quiet());
+}
+
+/// Fields of one hash by the thousand.
+#[test]
+fn requests_of_very_many_fields_take_many_turns() {
+    let mut driver = Driver::new();
+    let (conn, quick) = (driver.connect(), driver.connect());
+    let asked = |command: &str, value: Option<&str>| {
+        let mut words = many(command, KEYS, value);
+        words.insert(1, "h".to_owned());
+        words
+    };
+    let values = format!("*{KEYS}\r\n{}", "$1\r\nw\r\n".repeat(KEYS));
+    for (command, value, said) in [
+        ("HSET", Some("v"), ":20000\r\n"),
+        ("HSET", Some("w"), ":0\r\n"),
+        ("HMGET", None, values.as_str()),
+        ("HMSET", Some("x"), "+OK\r\n"),
+        ("HDEL", None, ":20000\r\n"),
+        ("HDEL", None, ":0\r\n"),
+    ] {
+        driver.shard.feed(conn, &[request(&asked(command, value)), request(&["PING"])].concat());
+        let mut turns = 0;
+        while driver.shard.has_backlog() {
+            driver.shard.feed(quick, &request(&["PING"]));
+            driver.turn();
+            assert_eq!(driver.replies(quick), b"+PONG\r\n");
+            turns += 1;
+        }
+        assert!(turns >= KEYS / 512, "{command}: {turns} turns");
+        let reply = String::from_utf8(driver.replies(conn)).expect("text");
+        assert!(reply == format!("{said}+PONG\r\n"), "{command}: {} bytes", reply.len());
+        assert!(driver.shard.is_quiet(), "{command} holds nothing any more");
+    }
+    let mut odd = asked("HSET", Some("v"));
+    odd.pop();
+    assert_eq!(driver.call(conn, &odd), b"-ERR wrong number of arguments for 'hset' command\r\n");
+    assert_eq!(driver.call(conn, &["SET", "h", "text"]), b"+OK\r\n");
+    for (command, value) in [("HSET", Some("v")), ("HMGET", None), ("HDEL", None)] {
+        assert!(driver.call(conn, &asked(command, value)).starts_with(b"-WRONGTYPE "), "{command}");
+    }
+    assert!(driver.shard.is_quiet());
+}
+
+/// Of whatever commands it is made: very many, or some of very many keys.
+#[test]
+fn an_exec_of_very_many_words_takes_many_turns_and_is_of_one_moment() {
+    let mut driver = Driver::new();
+    let [slow, quick, waits] = std::array::from_fn(|_| driver.connect());
+    let sets = (0..KEYS).map(|i| vec!["SET".to_owned(), format!("single:{i}"), i.to_string()]);
+    let long = [many("MSET", KEYS, Some("v")), many("MSETNX", KEYS, Some("w")), many("EXISTS", KEYS, None)];
+    let odd = vec!["MSET".to_owned(), "a".to_owned(), "1".to_owned(), "b".to_owned()];
+    let queue: Vec<Vec<String>> = sets.chain(long).chain([odd]).collect();
+    assert_eq!(driver.call(slow, &["MULTI"]), b"+OK\r\n");
+    for words in &queue {
+        assert_eq!(driver.call(slow, words), b"+QUEUED\r\n");
+    }
+    driver.shard.feed(slow, &[request(&["EXEC"]), request(&["PING"])].concat());
+    let mut turns = 0;
+    while driver.shard.has_backlog() {
+        // It is planned by then, and some of it has run.
+        if turns == 300 {
+            driver.shard.feed(waits, &request(&["MGET", "single:0", "many:19999"]));
+        }
+        driver.shard.feed(quick, &request(&["INCR", "other"]));
+        driver.turn();
+        assert_eq!(driver.replies(quick), format!(":{}\r\n", turns + 1).as_bytes());
+        turns += 1;
+    }
+    assert!(turns > 300, "{turns} turns");
+    let reply = String::from_utf8(driver.replies(slow)).expect("text");
+    let oks = "+OK\r\n".repeat(KEYS + 1);
+    let error = "-ERR wrong number of arguments for 'mset' command";
+    let whole = format!("*{}\r\n{oks}:0\r\n:{KEYS}\r\n{error}\r\n+PONG\r\n", KEYS + 4);
+    assert!(reply == whole, "{} bytes", reply.len());
+    assert_eq!(driver.replies(waits), b"*2\r\n$1\r\n0\r\n$1\r\nv\r\n");
+    assert!(driver.shard.is_quiet(), "it holds nothing any more");
+}
+
+#[test]
+fn a_long_queue_that_is_discarded_dies_in_slices() {
+    let mut driver = Driver::new();
+    let conn = driver.connect();
+    assert_eq!(driver.call(conn, &["MULTI"]), b"+OK\r\n");
+    for i in 0..KEYS {
+        assert_eq!(driver.call(conn, &["SET", &i.to_string(), "v"]), b"+QUEUED\r\n");
+    }
+    assert_eq!(driver.call_now(conn, &["DISCARD"]), b"+OK\r\n");
+    let mut turns = 0;
+    while driver.shard.is_freeing() {
+        driver.turn();
+        turns += 1;
+    }
+    assert!(turns > 10, "{turns} turns");
+    assert_eq!(driver.call(conn, &["DBSIZE"]), b":0\r\n");
+}
+
+/// What a job has said so far dies with its connection, in steps.
+#[test]
+fn a_long_reply_that_nobody_will_read_dies_in_slices() {
+    for command in [&["KEYS", "*"][..], &["HGETALL", "h"]] {
+        let (mut driver, slow) = filled();
+        let value = "x".repeat(500);
+        for i in 0..KEYS {
+            driver.call(slow, &["HSET", "h", &format!("field:{i}"), &value]);
+            driver.call(slow, &["SET", &format!("{value}:{i}"), "v"]);
+        }
+        driver.shard.feed(slow, &request(command));
+        (0..30).for_each(|_| driver.turn());
+        assert!(driver.shard.has_backlog(), "{command:?} is under way");
+        driver.shard.closed(slow);
+        assert!(driver.shard.is_freeing(), "what {command:?} has said");
+        let mut turns = 0;
+        while driver.shard.is_freeing() {
+            driver.turn();
+            turns += 1;
+        }
+        assert!(turns > 1, "{command:?}: {turns} turns");
+    }
+}
+
 impl Driver {
     /// Runs one request within this turn, whatever else waits.
     fn call_now(&mut self, conn: corelane::shard::ConnId, words: &[&str]) -> Vec<u8> {

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use corelane::shard::Slicing;
+
 use super::content::{audit, content, difference};
+use super::footprint::queue;
 use super::guarantee;
+use super::log::CallId;
 use super::oracle::Oracle;
 use super::order::{Part, serial_order};
 use super::waits;
@@ -20,13 +24,15 @@ pub(crate) struct Sum {
     pub(crate) keys: usize,
     /// Requests that waited and were served.
     pub(crate) served: usize,
+    /// Requests, or EXECs with their queues, that were worked off in slices.
+    pub(crate) in_slices: usize,
 }
 
 /// Finds the one order, replays it, and compares everything there is.
 pub(crate) fn judge(world: &World) -> Result<Sum, String> {
     let log = &world.log;
     let order = serial_order(log)?;
-    let lone = shard(0, 1, world.seed, world.config(), None);
+    let lone = shard(0, 1, world.seed, world.config(), Slicing::default(), None);
     let mut oracle = Oracle::new(lone, log, &order);
     let lives = oracle.replay()?;
     guarantee::check(log, &order, &lives)?;
@@ -47,5 +53,19 @@ pub(crate) fn judge(world: &World) -> Result<Sum, String> {
         on_several_lanes: order.iter().filter(|node| node.first != node.last).count(),
         keys: lanes.len(),
         served: order.iter().filter(|node| matches!(node.part, Part::Served(_))).count(),
+        in_slices: order.iter().filter(|node| is_in_slices(world, node.call)).count(),
     })
+}
+
+fn is_in_slices(world: &World, id: CallId) -> bool {
+    let call = world.log.call(id);
+    let calls = &world.log.clients[id.client].calls;
+    let words = match call.row {
+        Some(row) if row.is_divisible(call.words.len()) => call.words.len(),
+        Some(row) if row.name == "exec" => {
+            queue(&world.log, id).into_iter().map(|(call, _)| calls[call].words.len()).sum()
+        }
+        _ => 0,
+    };
+    words > world.slicing.words_at_once_max
 }

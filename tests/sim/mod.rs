@@ -72,19 +72,21 @@ pub(crate) fn first_seed() -> u64 {
 fn many_lanes_answer_as_one() {
     let seeds = number_from_env("CORELANE_SIM_SEEDS").unwrap_or(40);
     let first = number_from_env("CORELANE_SIM_FIRST").unwrap_or_else(first_seed);
-    let (mut calls, mut placed, mut several, mut served) = (0, 0, 0, 0);
+    let (mut calls, mut placed, mut several, mut served, mut in_slices) = (0, 0, 0, 0, 0);
     for seed in first..first + seeds {
         let passed = must_pass(plan(seed));
         calls += passed.sum.calls;
         placed += passed.sum.placed;
         several += passed.sum.on_several_lanes;
         served += passed.sum.served;
+        in_slices += passed.sum.in_slices;
     }
     println!(
-        "{seeds} seeds from {first}, {} steps: {calls} requests, {placed} of them in one order, {several} over several lanes, {served} served after a wait: \
+        "{seeds} seeds from {first}, {} steps: {calls} requests, {placed} of them in one order, {several} over several lanes, {served} served after a wait, {in_slices} in slices: \
          no difference",
         seeds * plan(first).steps
     );
+    assert!(in_slices > 0 || seeds < 10, "nothing was worked off in slices");
 }
 
 #[test]
@@ -121,9 +123,14 @@ fn planted_defects_are_found() {
 
 #[test]
 fn defects_inside_the_shards_are_found() {
-    for planted in
-        [Planted::DropIntent, Planted::SwapAnswers, Planted::HalfTransaction, Planted::Overtake, Planted::LosePlace]
-    {
+    for planted in [
+        Planted::DropIntent,
+        Planted::SwapAnswers,
+        Planted::HalfTransaction,
+        Planted::Overtake,
+        Planted::LosePlace,
+        Planted::ForgetKey,
+    ] {
         let found = (0..200).find_map(|seed| run(Plan { planted: Some(planted), ..plan(seed) }).err());
         println!("{planted:?}: {}", found.as_deref().unwrap_or_default());
         assert!(found.is_some(), "{planted:?} is not found");

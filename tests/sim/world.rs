@@ -22,7 +22,7 @@ use corelane::base::rng::Rng;
 use corelane::base::time::{Millis, Now};
 use corelane::command::Table;
 use corelane::config::{Config, Rights};
-use corelane::shard::{Opening, Order, Parcel, Planted, Setup, Shard, ShardId};
+use corelane::shard::{Opening, Order, Parcel, Planted, Setup, Shard, ShardId, Slicing};
 use corelane::store::entry::Kind;
 use corelane::wire::output::Output;
 
@@ -65,6 +65,7 @@ pub(crate) struct World {
     digest: u64,
     /// Of the keyed hash, the same on all lanes.
     pub(crate) seed: [u64; 2],
+    pub(crate) slicing: Slicing,
     story: Vec<String>,
     pub(crate) log: Log,
 }
@@ -132,8 +133,9 @@ impl World {
         let lanes = 1 + u16::try_from(rng.below(u64::from(plan.lanes_max))).expect("few lanes");
         let (config, is_strict) = draw_config(&mut rng);
         let seed = [rng.next_u64(), rng.next_u64()];
+        let slicing = draw_slicing(plan.seed);
         let lane = |id: u16| Lane {
-            shard: shard(id, lanes, seed, config.clone(), plan.planted),
+            shard: shard(id, lanes, seed, config.clone(), slicing, plan.planted),
             now: EPOCH,
             opened: 0,
             asleep_until: 0,
@@ -155,6 +157,7 @@ impl World {
             plan,
             digest: 0xcbf2_9ce4_8422_2325,
             seed,
+            slicing,
             story: Vec::new(),
             log: Log { clients: Vec::new(), runs: (0..lanes).map(|_| Vec::new()).collect(), is_strict },
         };
@@ -574,8 +577,24 @@ impl Mood {
 }
 
 /// A shard of a server of `lanes` lanes.
-pub(crate) fn shard(id: u16, lanes: u16, seed: [u64; 2], config: Config, planted: Option<Planted>) -> Shard {
-    Shard::new(Setup { config, seed, planted, trace: true, ..setup(id, lanes) })
+pub(crate) fn shard(
+    id: u16,
+    lanes: u16,
+    seed: [u64; 2],
+    config: Config,
+    slicing: Slicing,
+    planted: Option<Planted>,
+) -> Shard {
+    Shard::new(Setup { config, seed, slicing, planted, trace: true, ..setup(id, lanes) })
+}
+
+/// What is worked off in slices: in one run nothing, in another whatever has more than two words. Drawn apart from all else, so that seeds
+/// that were kept stay what they are.
+fn draw_slicing(seed: u64) -> Slicing {
+    let mut rng = Rng::new(!seed);
+    let words_at_once_max = [2, 5, 12, 1024][pick(&mut rng, 4)];
+    let (keys_per_step, long_bytes_min) = ([1, 2, 5][pick(&mut rng, 3)], [64, 1000, 128 << 10][pick(&mut rng, 3)]);
+    Slicing { words_at_once_max, keys_per_step, long_bytes_min }
 }
 
 /// Options that make small data cross the borders that only large data would, and whether pipelines are strict.

@@ -11,7 +11,7 @@ pub(crate) use server::{Server, Target};
 
 use corelane::admin::info::Identity;
 use corelane::config::Config;
-use corelane::shard::Setup;
+use corelane::shard::{Setup, Slicing};
 use std::time::{Duration, Instant};
 
 /// Longer than anything healthy takes on a busy machine; reached only when a test fails.
@@ -29,6 +29,7 @@ pub(crate) fn setup(lane: u16, lanes: u16) -> Setup {
         room_for_clients: |wanted, _| wanted,
         journal: None,
         cpu_time_ns: || 0,
+        slicing: Slicing::default(),
         planted: None,
     }
 }

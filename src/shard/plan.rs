@@ -1,0 +1,149 @@
+//! A transaction in the making: which lanes take part, what they hold, and the steps.
+//!
+//! ```text
+//!  EXEC           its queue and its watched keys          verbs.rs    at once, or so many words a turn (long.rs)
+//!  RENAME, MSET   one command of several lanes            verbs.rs
+//! ```
+//!
+//! Keys are noted in any order and number: few of them are sorted once, very many are a set for each lane (`Scope::Many`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::locks::Mode;
+use super::route::Spread;
+use super::steps::Step;
+use super::txn::{Errand, Share};
+use crate::base::hash::KeyHash;
+use crate::base::lanes::ShardId;
+use crate::command::multi::WatchedKey;
+use crate::command::{Caller, Command};
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) caller: Caller,
+    pub(super) steps: VecDeque<Step>,
+    /// It may need memory.
+    pub(super) grows: bool,
+    pub(super) pace: Pace,
+    shares: Vec<Share>,
+    keys: Noted,
+    /// Words of the last step, if that is a batch.
+    batched: usize,
+}
+
+/// How a transaction's steps follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    AtOnce,
+    /// There are very many: a turn takes as many as it has time for.
+    InSlices,
+}
+
+/// What is held.
+#[derive(Debug)]
+enum Noted {
+    Few(Vec<(ShardId, KeyHash, Mode)>),
+    Many(BTreeMap<ShardId, (HashSet<KeyHash>, Mode)>),
+}
+
+impl Plan {
+    pub(super) fn of(caller: Caller, pace: Pace) -> Self {
+        let keys = match pace {
+            Pace::AtOnce => Noted::Few(Vec::new()),
+            Pace::InSlices => Noted::Many(BTreeMap::new()),
+        };
+        Self { caller, steps: VecDeque::new(), grows: false, pace, shares: Vec::new(), keys, batched: 0 }
+    }
+
+    pub(super) fn share(&mut self, lane: ShardId) -> &mut Share {
+        let at = match self.shares.binary_search_by_key(&lane, |share| share.lane) {
+            Ok(at) => at,
+            Err(at) => {
+                self.shares.insert(at, Share::new(lane));
+                at
+            }
+        };
+        &mut self.shares[at]
+    }
+
+    /// Makes room for so many keys of each lane, so that none of the sets is rebuilt as it grows.
+    pub(super) fn expect_keys(&mut self, lanes: impl Iterator<Item = ShardId>, count: usize) {
+        if let Noted::Many(sets) = &mut self.keys {
+            lanes.for_each(|lane| _ = sets.insert(lane, (HashSet::with_capacity(count), Mode::Shared)));
+        }
+    }
+
+    /// Holds the keys of a command.
+    pub(super) fn hold(&mut self, spread: &Spread, row: &Command) {
+        spread.0.iter().for_each(|(lane, key, mode)| self.hold_one(row, *lane, *key, *mode));
+    }
+
+    /// Holds one of them.
+    pub(super) fn hold_one(&mut self, row: &Command, lane: ShardId, key: KeyHash, mode: Mode) {
+        if row.is_write() {
+            self.share(lane).signs = true;
+        }
+        self.note(lane, key, mode);
+    }
+
+    /// Holds a key that EXEC has watched.
+    pub(super) fn watch(&mut self, lane: ShardId, key: WatchedKey) {
+        self.note(lane, key.hash, Mode::Shared);
+        self.share(lane).watched.push(key);
+    }
+
+    fn note(&mut self, lane: ShardId, key: KeyHash, mode: Mode) {
+        match &mut self.keys {
+            Noted::Few(keys) => keys.push((lane, key, mode)),
+            Noted::Many(sets) => {
+                let (set, held) = sets.entry(lane).or_insert_with(|| (HashSet::new(), Mode::Shared));
+                set.insert(key);
+                if mode == Mode::Exclusive {
+                    *held = mode;
+                }
+            }
+        }
+    }
+
+    /// The shares, with all that they hold.
+    pub(super) fn take_shares(&mut self) -> Vec<Share> {
+        match std::mem::replace(&mut self.keys, Noted::Few(Vec::new())) {
+            Noted::Few(mut keys) => {
+                keys.sort_unstable_by_key(|(lane, key, _)| (*lane, *key));
+                for keys in keys.chunk_by(|one, other| one.0 == other.0) {
+                    self.share(keys[0].0).hold(keys.iter().map(|(_, key, mode)| (*key, *mode)));
+                }
+            }
+            Noted::Many(sets) => {
+                for (lane, (keys, mode)) in sets.into_iter().filter(|(_, (keys, _))| !keys.is_empty()) {
+                    self.share(lane).hold_many(Arc::new(keys), mode);
+                }
+            }
+        }
+        std::mem::take(&mut self.shares)
+    }
+
+    /// Lanes that take part and hold nothing.
+    pub(super) fn join_all(&mut self, lanes: impl Iterator<Item = ShardId>) {
+        lanes.for_each(|lane| {
+            self.share(lane);
+        });
+    }
+
+    /// A command of one lane: beside those before it, as far as they are of one lane each and, in slices, are no more than `words_max` words.
+    pub(super) fn add(&mut self, lane: ShardId, errand: Errand, words_max: usize) {
+        let words = errand.request.args().len();
+        self.batched += words;
+        let is_full = self.pace == Pace::InSlices && self.batched > words_max;
+        if let Some(batch) = self.steps.back_mut().filter(|step| step.is_batch() && !is_full) {
+            return batch.add(lane, errand);
+        }
+        let mut batch = Step::batch();
+        batch.add(lane, errand);
+        self.steps.push_back(batch);
+        self.batched = words;
+    }
+}
