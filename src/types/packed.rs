@@ -1,7 +1,7 @@
 //! The compact form of small collections, and the record format that the leaves of large ones (`trie.rs`) share.
 //!
 //! ```text
-//!  Packed   [count u16][record][record]...            one allocation, sized to the allocator's classes
+//!  Packed   [end u16][count u16][record][record]...   one allocation, sized to the allocator's classes
 //!  record   COLUMNS = 2   [nibble first | nibble second][tag first?][tag second?][payload first][payload second]
 //!           COLUMNS = 1   [tag][payload]
 //!  tag      0x00..=0xEF   text of that many bytes
@@ -13,9 +13,10 @@
 //! ```
 //!
 //! The idea is Redis's listpack; the differences: two columns share one byte of lengths (field and value of ten short pairs cost
-//! ten bytes, not forty), no back-lengths, no total length (the vector knows). An integer is stored as one only if its text is
+//! ten bytes, not forty), no back-lengths. An integer is stored as one only if its text is
 //! canonical and longer than its payload, so equal texts always have equal records and a search compares bytes.
 //! The collection is a single bounded node that is never shared: a clone copies it, which spares each small hash a counter.
+//! It is a boxed slice that knows its end, not a vector, so that every type with a packed form fits in an `Object`.
 
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, parse_i64};
 
@@ -23,7 +24,10 @@ use crate::base::ascii::{I64_TEXT_MAX, format_i64, parse_i64};
 /// an insertion at the front copies. Redis's defaults (128 pairs of 64-byte elements) fit.
 pub const PACKED_BYTES_MAX: usize = 20 << 10;
 
-const COUNT_BYTES: usize = 2;
+/// End and count.
+const HEAD_BYTES: usize = 4;
+
+const _: () = assert!(allocation_class(PACKED_BYTES_MAX) <= u16::MAX as usize, "an end has 16 bits");
 
 /// The tags that have a nibble: short texts; dates, identifiers and tokens of usual lengths; integers up to 32 bits.
 const NIBBLES: [u8; 15] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, INT, INT + 1, INT + 2];
@@ -64,20 +68,21 @@ pub struct Form<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(usize);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Packed<const COLUMNS: usize> {
-    bytes: Vec<u8>,
+    /// Empty, or head, records and room to grow, which a copy has as well: it is as likely to grow as the original.
+    bytes: Box<[u8]>,
 }
 
 impl<const COLUMNS: usize> Packed<COLUMNS> {
     pub fn new() -> Self {
         const { assert!(COLUMNS == 1 || COLUMNS == 2) };
-        Self { bytes: Vec::new() }
+        Self { bytes: Box::default() }
     }
 
     #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.first_chunk().map_or(0, |count| usize::from(u16::from_le_bytes(*count)))
+        usize::from(self.head(2).unwrap_or_default())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -85,18 +90,18 @@ impl<const COLUMNS: usize> Packed<COLUMNS> {
     }
 
     pub fn bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.len()
     }
 
     /// Whether one more record of these elements keeps the collection inside its bounds.
     pub fn has_room(&self, first: &Form<'_>, second: &Form<'_>) -> bool {
-        self.len() < usize::from(u16::MAX) && self.bytes.len() + row_size::<COLUMNS>(first, second) <= PACKED_BYTES_MAX
+        self.len() < usize::from(u16::MAX) && self.end() + row_size::<COLUMNS>(first, second) <= PACKED_BYTES_MAX
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Place, Row<'_>)> {
-        let mut at = COUNT_BYTES;
+        let (records, mut at) = (self.bytes.get(..self.end()).unwrap_or_default(), HEAD_BYTES);
         std::iter::from_fn(move || {
-            let bytes = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
+            let bytes = records.get(at..).filter(|rest| !rest.is_empty())?;
             let place = Place(at);
             let row = parse::<COLUMNS>(bytes);
             at += row.size;
@@ -112,18 +117,13 @@ impl<const COLUMNS: usize> Packed<COLUMNS> {
     }
 
     pub fn push(&mut self, first: &Form<'_>, second: &Form<'_>) {
-        let end = Place(self.bytes.len().max(COUNT_BYTES));
-        self.insert(end, first, second);
+        self.insert(Place(self.end()), first, second);
     }
 
     /// Puts a record in front of the one at `place`.
     pub fn insert(&mut self, place: Place, first: &Form<'_>, second: &Form<'_>) {
-        if self.bytes.is_empty() {
-            self.reserve(COUNT_BYTES + row_size::<COLUMNS>(first, second));
-            self.bytes.extend_from_slice(&[0; COUNT_BYTES]);
-        }
         self.splice(place, 0, first, second);
-        self.set_len(self.len() + 1);
+        self.set_head(2, self.len() + 1);
     }
 
     /// Replaces the record at `place`.
@@ -133,37 +133,41 @@ impl<const COLUMNS: usize> Packed<COLUMNS> {
     }
 
     pub fn remove(&mut self, place: Place) {
-        let size = parse::<COLUMNS>(&self.bytes[place.0..]).size;
-        self.bytes.drain(place.0..place.0 + size);
-        self.set_len(self.len() - 1);
-        if self.bytes.len() < self.bytes.capacity() / 2 {
-            self.bytes.shrink_to(allocation_class(self.bytes.len()));
+        let (size, end) = (parse::<COLUMNS>(&self.bytes[place.0..]).size, self.end());
+        self.bytes.copy_within(place.0 + size..end, place.0);
+        self.set_head(0, end - size);
+        self.set_head(2, self.len() - 1);
+        if end - size < self.bytes.len() / 2 {
+            resize(&mut self.bytes, allocation_class(end - size));
         }
     }
 
     /// Writes a record over the `old` bytes at `place`, moving what follows.
     fn splice(&mut self, place: Place, old: usize, first: &Form<'_>, second: &Form<'_>) {
-        let (new, end) = (row_size::<COLUMNS>(first, second), self.bytes.len());
-        self.reserve((end + new).saturating_sub(old));
-        if new > old {
-            self.bytes.resize(end + new - old, 0);
+        let (new, end) = (row_size::<COLUMNS>(first, second), self.end());
+        let new_end = end + new - old;
+        if new_end > self.bytes.len() {
+            resize(&mut self.bytes, allocation_class(new_end));
         }
-        if new != old {
-            self.bytes.copy_within(place.0 + old..end, place.0 + new);
-        }
-        self.bytes.truncate(end + new - old);
+        self.bytes.copy_within(place.0 + old..end, place.0 + new);
+        self.set_head(0, new_end);
         write_row::<COLUMNS>(&mut self.bytes[place.0..place.0 + new], first, second);
     }
 
-    fn reserve(&mut self, needed: usize) {
-        if needed > self.bytes.capacity() {
-            self.bytes.reserve_exact(allocation_class(needed) - self.bytes.len());
-        }
+    /// Where the records end.
+    #[inline]
+    fn end(&self) -> usize {
+        self.head(0).map_or(HEAD_BYTES, usize::from)
     }
 
-    fn set_len(&mut self, len: usize) {
-        let count = u16::try_from(len).expect("has_room bounds the count");
-        self.bytes[..COUNT_BYTES].copy_from_slice(&count.to_le_bytes());
+    #[inline]
+    fn head(&self, at: usize) -> Option<u16> {
+        self.bytes.get(at..at + 2).and_then(<[u8]>::first_chunk).map(|head| u16::from_le_bytes(*head))
+    }
+
+    fn set_head(&mut self, at: usize, number: usize) {
+        let number = u16::try_from(number).expect("has_room bounds end and count");
+        self.bytes[at..at + 2].copy_from_slice(&number.to_le_bytes());
     }
 }
 
@@ -173,16 +177,13 @@ impl<const COLUMNS: usize> Default for Packed<COLUMNS> {
     }
 }
 
-/// Copies the one node, with its slack: the copy is as likely to grow as the original.
-impl<const COLUMNS: usize> Clone for Packed<COLUMNS> {
-    fn clone(&self) -> Self {
-        let mut bytes = Vec::with_capacity(self.bytes.capacity());
-        bytes.extend_from_slice(&self.bytes);
-        Self { bytes }
-    }
-}
-
 impl<'a> Cell<'a> {
+    /// An integer of 2, 4 or 8 bytes as it lies elsewhere. It is good for reading: no record holds one whose text is as short.
+    pub(crate) fn of_number(bytes: &'a [u8]) -> Self {
+        let [log, ..] = bytes.len().ilog2().to_le_bytes();
+        Self { tag: INT + log, payload: bytes }
+    }
+
     pub fn as_int(self) -> Option<i64> {
         // A little-endian two's complement number is widened by repeating its sign.
         Some(match (self.tag, self.payload) {
@@ -215,6 +216,9 @@ impl<'a> Cell<'a> {
 }
 
 impl<'a> Form<'a> {
+    /// The second column of a collection with one.
+    pub(crate) const NOTHING: Self = Self { tag: 0, text: &[], number: [0; 8] };
+
     #[inline]
     pub fn of(text: &'a [u8]) -> Self {
         match text {
@@ -371,6 +375,15 @@ pub(crate) const fn allocation_class(bytes: usize) -> usize {
     bytes.next_multiple_of(1 << step)
 }
 
+/// Makes an allocation larger or smaller; what is new is zero.
+pub(crate) fn resize(bytes: &mut Box<[u8]>, to: usize) {
+    let mut moved = std::mem::take(bytes).into_vec();
+    moved.truncate(to);
+    moved.reserve_exact(to - moved.len());
+    moved.resize(to, 0);
+    *bytes = moved.into_boxed_slice();
+}
+
 const fn invert(tags: [u8; 15]) -> [u8; 256] {
     let mut nibbles = [NIBBLE_ESCAPE; 256];
     let mut nibble = 0;
@@ -438,7 +451,7 @@ pub(crate) mod tests {
             }
             let found = packed.find(&Form::of(&first)).map(|(_, row)| text(row.second));
             assert_eq!(found, model.iter().find(|row| row.0 == first).map(|row| row.1.clone()));
-            assert_eq!(packed.bytes(), packed.bytes.capacity());
+            assert_eq!(packed.bytes(), allocation_class(packed.bytes()), "a class of the allocator");
         }
     }
 
