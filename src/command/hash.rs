@@ -232,7 +232,7 @@ impl Ctx<'_> {
         } else {
             self.update_object(key, |object| match object {
                 Object::Hash(hash) => edit(hash),
-                Object::Rope(_) => unreachable!("the type was looked at above"),
+                _ => unreachable!("the type was looked at above"),
             })
             .expect("the key was found above")
         };

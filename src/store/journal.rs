@@ -156,6 +156,14 @@ impl Effects {
         }
     }
 
+    /// States a request of which long words are shared.
+    pub fn state_all(&mut self, db: u8, statement: &Statement) {
+        if self.recording {
+            record::put_long_effect(&mut self.stated, db, statement.longs.words_of(statement.request.args()));
+            self.stated_count += 1;
+        }
+    }
+
     /// States that a key holds what this entry does. `over`: what it held before is gone. A value of many fields is said in one go, in as many
     /// requests as it takes.
     pub fn state_value(&mut self, db: u8, entry: EntryRef<'_>, over: Over, hasher: &HashKey) {
@@ -166,9 +174,8 @@ impl Effects {
             self.state(db, &[b"DEL", entry.key()]);
         }
         let mut restatement = Restatement::of(entry);
-        while let Some(Statement { request, longs }) = restatement.next(hasher) {
-            record::put_long_effect(&mut self.stated, db, longs.words_of(request.args()));
-            self.stated_count += 1;
+        while let Some(statement) = restatement.next(hasher) {
+            self.state_all(db, &statement);
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!  string   SET key text [PXAT at]                                 one request; a long text is a shared word, not copied
 //!  hash     HSET key field value ...  HSET key ...  PEXPIREAT key at     some hundred fields each; long values are shared words
+//!  set      SADD key member ...  SADD key ...  PEXPIREAT key at          likewise
 //! ```
 //!
 //! A restatement holds a clone of the value's root: making one takes constant time whatever the value weighs, later writes copy the nodes they
@@ -20,6 +21,7 @@ use crate::base::time::Millis;
 use crate::types::Object;
 use crate::types::hash::Hash;
 use crate::types::rope::Rope;
+use crate::types::set::Set;
 use crate::types::trie::{Stop, Value};
 use crate::wire::request::Request;
 
@@ -44,6 +46,7 @@ enum Left {
     Rope(Rope),
     /// From this cursor of its scan on.
     Fields(Hash, u64),
+    Members(Set, u64),
     Deadline,
     Nothing,
 }
@@ -54,6 +57,7 @@ impl Restatement {
             ValueRef::Str(text) => Left::Text(text.into()),
             ValueRef::Object(Object::Rope(rope)) => Left::Rope(rope.clone()),
             ValueRef::Object(Object::Hash(hash)) => Left::Fields(hash.clone(), 0),
+            ValueRef::Object(Object::Set(set)) => Left::Members(set.clone(), 0),
         };
         Self { key: entry.key().into(), deadline: entry.expiry(), left }
     }
@@ -68,6 +72,7 @@ impl Restatement {
                 Some(statement)
             }
             Left::Fields(hash, cursor) => Some(self.fields(hash, cursor, hasher)),
+            Left::Members(set, cursor) => Some(self.members(set, cursor, hasher)),
             Left::Deadline => self.deadline.map(|at| {
                 let mut digits = [0; I64_TEXT_MAX];
                 let words = [b"PEXPIREAT", &*self.key, format_u64(at.0, &mut digits)];
@@ -87,28 +92,36 @@ impl Restatement {
     }
 
     fn fields(&mut self, hash: Hash, cursor: u64, hasher: &HashKey) -> Statement {
-        let mut statement = Statement::default();
-        statement.request.push(b"HSET");
-        statement.request.push(&self.key);
-        let mut words = 2;
+        let mut statement = Statement::of(&[b"HSET", &self.key]);
         let next = hash.scan(cursor, limits::FIELDS_PER_STATEMENT, Stop::AtLeaf, hasher, |pair| {
-            for word in [pair.first, pair.second] {
-                statement.say(words, word);
-                words += 1;
-            }
+            statement.say(pair.first);
+            statement.say(pair.second);
         });
         self.left = if next == 0 { Left::Deadline } else { Left::Fields(hash, next) };
+        statement
+    }
+
+    fn members(&mut self, set: Set, cursor: u64, hasher: &HashKey) -> Statement {
+        let mut statement = Statement::of(&[b"SADD", &self.key]);
+        let next = set.walk(cursor, limits::FIELDS_PER_STATEMENT, Stop::AtLeaf, hasher, |member| statement.say(member));
+        self.left = if next == 0 { Left::Deadline } else { Left::Members(set, next) };
         statement
     }
 }
 
 impl Statement {
-    fn say(&mut self, word: usize, value: Value<'_>) {
+    /// Begins with these words.
+    pub fn of(words: &[&[u8]]) -> Self {
+        Self { request: words.iter().copied().collect(), longs: Incoming::default() }
+    }
+
+    /// One word more.
+    pub fn say(&mut self, value: Value<'_>) {
         match value {
             Value::Short(cell) => self.request.push(cell.text(&mut [0; I64_TEXT_MAX])),
             Value::Long(rope) => {
+                self.longs.push(self.request.args().len(), rope.clone());
                 self.request.push(b"");
-                self.longs.push(word, rope.clone());
             }
         }
     }

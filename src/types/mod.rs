@@ -5,7 +5,7 @@
 //! ```text
 //!  clone()              O(1): a reference to the root, or a copy of the single bounded node that is the whole value
 //!  a write              make-mut: a node owned alone is changed in place, a shared one is copied; only nodes on the path
-//!  walk in steps        by a cursor that survives writes; of hashes with SCAN's guarantee
+//!  walk in steps        by a cursor that survives writes; of hashes and sets with SCAN's guarantee
 //!  free_step(budget)    gives back at most `budget` nodes and says whether more remain; a shared node only loses a reference
 //!  bytes()              heap bytes reachable from the value (not `size_of` the value itself), kept while writing, O(1)
 //!  recount_bytes()      the same by walking everything; tests compare the two
@@ -16,20 +16,25 @@
 //! Dropping a value instead is correct, only not sliced. What a write displaces that is itself large (a long value of a
 //! hash) is handed out into a `Vec<Rope>` for the same reason.
 
+pub mod algebra;
 pub mod dict;
 pub mod hash;
+pub mod ints;
 pub mod packed;
 pub mod rope;
+pub mod set;
 pub mod trie;
 
 use hash::Hash;
 use rope::Rope;
+use set::Set;
 
 /// A value that does not fit in its entry.
 #[derive(Clone, Debug)]
 pub enum Object {
     Rope(Rope),
     Hash(Hash),
+    Set(Set),
 }
 
 /// How a step of sliced work ended.
@@ -53,6 +58,7 @@ impl Object {
         match self {
             Self::Rope(rope) => rope.bytes(),
             Self::Hash(hash) => hash.bytes(),
+            Self::Set(set) => set.bytes(),
         }
     }
 
@@ -60,6 +66,7 @@ impl Object {
         match self {
             Self::Rope(rope) => rope.recount_bytes(),
             Self::Hash(hash) => hash.recount_bytes(),
+            Self::Set(set) => set.recount_bytes(),
         }
     }
 
@@ -68,9 +75,11 @@ impl Object {
         match self {
             Self::Rope(rope) => rope.free_step(budget),
             Self::Hash(hash) => hash.free_step(budget),
+            Self::Set(set) => set.free_step(budget),
         }
     }
 }
 
-// An entry points at a boxed Object; every small hash pays for it.
+// An entry points at a boxed Object; every small collection pays for it. One type may have a tag of its own beside sixteen bytes, in
+// whose spare values the compiler then keeps the type.
 const _: () = assert!(size_of::<Object>() == 24);

@@ -145,6 +145,15 @@ struct NewRow<'a> {
     size: usize,
 }
 
+/// What is to be removed.
+#[derive(Clone, Copy, Debug)]
+enum Victim<'a> {
+    /// By its hash and its first column.
+    Named(u64, &'a [u8]),
+    /// By its place among the records.
+    Nth(usize),
+}
+
 /// What a write needs on its way down, and the trie's running byte count.
 struct Work<'w> {
     hasher: &'w HashKey,
@@ -183,7 +192,11 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
 
     #[inline]
     pub fn find(&self, first: &[u8], hasher: &HashKey) -> Option<Pair<'_>> {
-        let hash = hasher.bytes(first);
+        self.find_hashed(hasher.bytes(first), first)
+    }
+
+    #[inline]
+    fn find_hashed(&self, hash: u64, first: &[u8]) -> Option<Pair<'_>> {
         let mut node = &self.root.node;
         let mut level = 0;
         loop {
@@ -197,20 +210,42 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
 
     /// Adds or replaces a record. A long element that this displaces goes into `graves`.
     pub fn set(&mut self, first: &[u8], second: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) -> Written {
-        let row = NewRow::of::<COLUMNS>(first, second, hasher.bytes(first));
+        self.set_hashed(hasher.bytes(first), first, second, hasher, graves)
+    }
+
+    fn set_hashed(
+        &mut self,
+        hash: u64,
+        first: &[u8],
+        second: &[u8],
+        hasher: &HashKey,
+        graves: &mut Vec<Rope>,
+    ) -> Written {
+        let row = NewRow::of::<COLUMNS>(first, second, hash);
         let mut work = Work { hasher, graves, bytes: &mut self.bytes };
         self.root.set::<COLUMNS>(0, &row, &mut work)
     }
 
     /// Whether there was such a record.
     pub fn remove(&mut self, first: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) -> bool {
+        let hash = hasher.bytes(first);
         // The look before the leap keeps a miss from copying shared nodes.
-        if self.find(first, hasher).is_none() {
+        if self.find_hashed(hash, first).is_none() {
             return false;
         }
         let mut work = Work { hasher, graves, bytes: &mut self.bytes };
-        self.root.remove::<COLUMNS>(0, hasher.bytes(first), first, &mut work);
+        self.root.remove::<COLUMNS>(0, Victim::Named(hash, first), &mut work, |_| ());
         true
+    }
+
+    /// Removes the record at `index` in hash order, after `visit` has seen it; without hashing anything.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn take_nth(&mut self, index: usize, hasher: &HashKey, graves: &mut Vec<Rope>, visit: impl FnOnce(Pair<'_>)) {
+        assert!(index < self.len(), "the caller drew it from what is there");
+        let mut work = Work { hasher, graves, bytes: &mut self.bytes };
+        self.root.remove::<COLUMNS>(0, Victim::Nth(index), &mut work, visit);
     }
 
     /// The record at `index` in hash order: a fair pick if `index` is drawn from `0..len()`.
@@ -298,6 +333,19 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
     }
 }
 
+/// One column: a set.
+impl Trie<1> {
+    /// Whether the member is new. One that is there is left alone, and so are nodes that others share.
+    pub fn add(&mut self, member: &[u8], hasher: &HashKey) -> bool {
+        let hash = hasher.bytes(member);
+        if self.find_hashed(hash, member).is_some() {
+            return false;
+        }
+        self.set_hashed(hash, member, b"", hasher, &mut Vec::new());
+        true
+    }
+}
+
 impl<'a> Pair<'a> {
     /// A record whose elements are both inside it.
     pub(crate) fn short(row: Row<'a>) -> Self {
@@ -355,16 +403,22 @@ impl Branch {
         self.node = Node::Inner(Arc::new(inner));
     }
 
-    fn remove<const COLUMNS: usize>(&mut self, level: u32, hash: u64, first: &[u8], work: &mut Work<'_>) {
+    /// Removes a record that is there.
+    fn remove<const COLUMNS: usize>(
+        &mut self,
+        level: u32,
+        victim: Victim<'_>,
+        work: &mut Work<'_>,
+        visit: impl FnOnce(Pair<'_>),
+    ) {
         self.count -= 1;
         match &mut self.node {
-            Node::Leaf(leaf) => remove_in_leaf::<COLUMNS>(leaf, hash, first, work),
+            Node::Leaf(leaf) => remove_in_leaf::<COLUMNS>(leaf, victim, work, visit),
             Node::Inner(rc) => {
                 let before = rc.bytes();
                 let inner = Arc::make_mut(rc);
-                let slot = slot_of(hash, level);
-                let index = inner.rank(slot);
-                inner.branches[index].remove::<COLUMNS>(level + 1, hash, first, work);
+                let (index, slot, victim) = inner.way_to(level, victim);
+                inner.branches[index].remove::<COLUMNS>(level + 1, victim, work, visit);
                 inner.merge_around::<COLUMNS>(slot, work);
                 *work.bytes = *work.bytes + inner.bytes() - before;
                 if let [Self { node: Node::Leaf(leaf), .. }] = &inner.branches[..] {
@@ -423,6 +477,26 @@ impl Inner {
         let from = SLOTS - 1 - (self.starts & upto).leading_zeros();
         // Past the last branch no bit is left, and 128 trailing zeros are just its end.
         (from, (self.starts & !upto).trailing_zeros() - from)
+    }
+
+    /// The branch with the record, a slot it covers, and what the record is to that branch.
+    fn way_to<'v>(&self, level: u32, victim: Victim<'v>) -> (usize, u32, Victim<'v>) {
+        let mut left = match victim {
+            Victim::Named(hash, _) => {
+                let slot = slot_of(hash, level);
+                return (self.rank(slot), slot, victim);
+            }
+            Victim::Nth(left) => left,
+        };
+        let mut starts = self.starts;
+        for (index, branch) in self.branches.iter().enumerate() {
+            if left < branch.count {
+                return (index, starts.trailing_zeros(), Victim::Nth(left));
+            }
+            left -= branch.count;
+            starts &= starts - 1;
+        }
+        unreachable!("a branch counts what is below it")
     }
 
     fn set<const COLUMNS: usize>(&mut self, level: u32, row: &NewRow<'_>, work: &mut Work<'_>) -> Written {
@@ -754,9 +828,18 @@ fn set_in_leaf<const COLUMNS: usize>(leaf: &mut Leaf, row: &NewRow<'_>, work: &m
     Ok(written)
 }
 
-fn remove_in_leaf<const COLUMNS: usize>(leaf: &mut Leaf, hash: u64, first: &[u8], work: &mut Work<'_>) {
+fn remove_in_leaf<const COLUMNS: usize>(
+    leaf: &mut Leaf,
+    victim: Victim<'_>,
+    work: &mut Work<'_>,
+    visit: impl FnOnce(Pair<'_>),
+) {
     let before = leaf.bytes();
-    let (slot, _) = leaf.find::<COLUMNS>(hash, first).expect("the caller found the record");
+    let slot = match victim {
+        Victim::Named(hash, first) => leaf.find::<COLUMNS>(hash, first).expect("the caller found the record").0,
+        Victim::Nth(slot) => slot,
+    };
+    visit(leaf.pair(leaf.row::<COLUMNS>(slot)));
     let mut writing = make_mut::<COLUMNS>(leaf);
     writing.bury::<COLUMNS>(slot, work.graves);
     writing.forget::<COLUMNS>(slot);
@@ -907,85 +990,4 @@ fn blank_leaf(needed: usize) -> Leaf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::rng::Rng;
-
-    fn hasher() -> HashKey {
-        HashKey::new([7, 11])
-    }
-
-    fn filled(count: usize) -> Trie<1> {
-        let (mut trie, mut graves) = (Trie::default(), Vec::new());
-        for i in 0..count {
-            trie.set(format!("member:{i}").as_bytes(), b"", &hasher(), &mut graves);
-        }
-        trie
-    }
-
-    #[test]
-    fn every_pick_is_equally_likely() {
-        const MEMBERS: usize = 3000;
-        let (trie, mut rng) = (filled(MEMBERS), Rng::new(1));
-        let mut seen = std::collections::BTreeMap::new();
-        for _ in 0..MEMBERS * 50 {
-            let index = usize::try_from(rng.below(MEMBERS as u64)).expect("64 bits");
-            let mut member = Vec::new();
-            trie.nth(index).expect("below the length").first.read_into(&mut member);
-            *seen.entry(member).or_insert(0u32) += 1;
-        }
-        assert!(trie.nth(MEMBERS).is_none());
-        let chi: f64 = seen.values().map(|&n| (f64::from(n) - 50.0).powi(2) / 50.0).sum();
-        // 2999 degrees of freedom: mean 2999, deviation 77.
-        assert!(seen.len() == MEMBERS && chi < 3400.0, "{chi}");
-    }
-
-    #[test]
-    fn deletion_gives_the_memory_back_and_a_write_copies_one_path() {
-        let mut trie = filled(100_000);
-        let full = trie.bytes();
-        let copy = trie.clone();
-        let mut graves = Vec::new();
-        trie.set(b"one more", b"", &hasher(), &mut graves);
-        let Node::Inner(mine) = &trie.root.node else { panic!("100,000 members are not one leaf") };
-        let Node::Inner(theirs) = &copy.root.node else { panic!("100,000 members are not one leaf") };
-        let differing = mine.branches.iter().zip(&theirs.branches).filter(|(a, b)| match (&a.node, &b.node) {
-            (Node::Inner(a), Node::Inner(b)) => !Arc::ptr_eq(a, b),
-            (Node::Leaf(a), Node::Leaf(b)) => !Arc::ptr_eq(&a.0, &b.0),
-            _ => true,
-        });
-        assert_eq!(differing.count(), 1);
-        for i in 0..100_000 {
-            assert!(trie.remove(format!("member:{i}").as_bytes(), &hasher(), &mut graves));
-            if i % 9973 == 0 {
-                assert_eq!(trie.bytes(), trie.recount_bytes());
-            }
-        }
-        assert_eq!(trie.len(), 1);
-        assert!(trie.bytes() < 200, "{} of {full}", trie.bytes());
-        assert_eq!((copy.len(), copy.bytes(), copy.recount_bytes()), (100_000, full, full));
-    }
-
-    #[test]
-    fn freeing_keeps_to_its_budget_even_inside_long_elements() {
-        let (mut trie, mut graves) = (filled(0), Vec::new());
-        for i in 0..2000 {
-            trie.set(format!("m{i}").as_bytes(), b"", &hasher(), &mut graves);
-        }
-        trie.set(&vec![b'x'; 20 << 20], b"", &hasher(), &mut graves);
-        let shared = trie.clone();
-        let mut budget = 3;
-        assert_eq!(trie.free_step(&mut budget), Progress::Done, "a shared root is one reference");
-        let (mut trie, mut steps) = (shared, 0);
-        loop {
-            let mut budget = 10;
-            steps += 1;
-            if trie.free_step(&mut budget) == Progress::Done {
-                break;
-            }
-            assert_eq!(budget, 0);
-        }
-        assert!((130..200).contains(&steps), "1280 leaves of the long member and some tens of nodes: {steps}");
-        assert_eq!(trie.recount_bytes(), trie.bytes());
-    }
-}
+mod tests;
