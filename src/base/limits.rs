@@ -159,6 +159,12 @@ pub const SCAN_COUNT_MAX: usize = 4096;
 pub const FIELDS_PER_STEP: usize = 512;
 pub const STEP_BYTES: usize = 128 << 10;
 
+/// Members that one step of SRANDMEMBER draws: each is a way down a tree, some hundred microseconds in all.
+pub const DRAWS_PER_STEP: usize = 512;
+
+/// Most draws with repetition of one SRANDMEMBER: an array has no more elements in any client.
+pub const DRAWS_MAX: usize = i32::MAX as usize;
+
 /// Fields that one request of a journal or its base restates: of the longest that are not shared, 64 KiB.
 pub const FIELDS_PER_STATEMENT: usize = 64;
 

@@ -4,6 +4,31 @@
 #[derive(Clone, Debug)]
 pub struct Rng([u64; 4]);
 
+/// Generators for the random choices of single commands. What the latest began with is told, and what the next is to begin with may be
+/// dictated: so a command can be repeated elsewhere with the same choice.
+#[derive(Clone, Debug, Default)]
+pub struct Dice {
+    latest: Option<u64>,
+    dictated: Option<u64>,
+}
+
+impl Dice {
+    pub fn throw(&mut self, rng: &mut Rng) -> Rng {
+        let seed = self.dictated.take().unwrap_or_else(|| rng.next_u64());
+        self.latest = Some(seed);
+        Rng::new(seed)
+    }
+
+    /// What the latest choice began with, if there was one since the last call.
+    pub fn take_latest(&mut self) -> Option<u64> {
+        self.latest.take()
+    }
+
+    pub fn dictate(&mut self, seed: Option<u64>) {
+        self.dictated = seed;
+    }
+}
+
 impl Rng {
     pub fn new(seed: u64) -> Self {
         let mut x = seed;

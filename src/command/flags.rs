@@ -71,6 +71,7 @@ pub enum Group {
     Generic,
     String,
     Hash,
+    Set,
     Connection,
     Server,
     Cluster,
@@ -78,8 +79,16 @@ pub enum Group {
 }
 
 impl Group {
-    pub const ALL: &'static [Self] =
-        &[Self::Generic, Self::String, Self::Hash, Self::Connection, Self::Server, Self::Cluster, Self::Transactions];
+    pub const ALL: &'static [Self] = &[
+        Self::Generic,
+        Self::String,
+        Self::Hash,
+        Self::Set,
+        Self::Connection,
+        Self::Server,
+        Self::Cluster,
+        Self::Transactions,
+    ];
 
     /// As COMMAND DOCS prints it.
     pub const fn name(self) -> &'static str {
@@ -87,6 +96,7 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::Hash => "hash",
+            Self::Set => "set",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -100,6 +110,7 @@ impl Group {
             Self::Generic => Some("keyspace"),
             Self::String => Some("string"),
             Self::Hash => Some("hash"),
+            Self::Set => Some("set"),
             Self::Connection => Some("connection"),
             Self::Transactions => Some("transaction"),
             Self::Server | Self::Cluster => None,

@@ -43,11 +43,13 @@ pub struct ScanOptions<'a> {
 pub enum Extra {
     Type,
     NoValues,
+    None,
 }
 
 impl<'a> ScanOptions<'a> {
     pub const KEYS: Extra = Extra::Type;
     pub const HASH: Extra = Extra::NoValues;
+    pub const SET: Extra = Extra::None;
 
     pub fn parse(cursor: &[u8], words: Args<'a>, extra: Extra) -> Result<Self, Fault> {
         let cursor = parse_cursor(cursor).ok_or(Fault::InvalidCursor)?;

@@ -10,8 +10,8 @@ use crate::wire::request::{Args, Span};
 use super::arguments::{self, Argument};
 use super::{Command, Flags, Run};
 use super::{
-    blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, multi, object, ranges, scan,
-    server, sliced, string,
+    blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, multi, object, pick, ranges,
+    scan, server, set, sliced, string,
 };
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
@@ -58,9 +58,11 @@ const FAMILIES: &[&[Command]] = &[
     lcs::ROWS,
     multi::ROWS,
     object::ROWS,
+    pick::ROWS,
     ranges::ROWS,
     scan::ROWS,
     server::ROWS,
+    set::ROWS,
     sliced::ROWS,
     string::ROWS,
 ];

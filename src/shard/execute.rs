@@ -246,7 +246,7 @@ impl Shard {
     fn note_ran(&mut self, caller: &Caller, row: &Command) {
         let touches = row.keys.first > 0 || matches!(row.run, Run::Split { part: Part::Keys(_), .. });
         let Some(history) = self.history.as_mut().filter(|_| touches) else { return };
-        let ran = ran(caller, self.at, None);
+        let ran = Ran { choice: self.store.dice.take_latest(), ..ran(caller, self.at, None) };
         if history.last() != Some(&ran) {
             history.push(ran);
         }
@@ -260,5 +260,5 @@ impl Shard {
 }
 
 fn ran(caller: &Caller, now: Millis, served: Option<usize>) -> Ran {
-    Ran { home: caller.home, client: caller.client, number: caller.number, now, served }
+    Ran { home: caller.home, client: caller.client, number: caller.number, now, served, choice: None }
 }

@@ -112,6 +112,8 @@ pub struct Ran {
     pub now: Millis,
     /// It had waited, and was served from the key that is this word of it.
     pub served: Option<usize>,
+    /// What its random choice began with, if it had one.
+    pub choice: Option<u64>,
 }
 
 pub struct Shard {
@@ -477,6 +479,11 @@ impl Shard {
     /// What this shard holds.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What the next random choice is to begin with, for whoever repeats what another shard ran.
+    pub fn dictate_choice(&mut self, seed: Option<u64>) {
+        self.store.dice.dictate(seed);
     }
 
     /// What its commands do, for the journal and for whoever must know.

@@ -65,8 +65,14 @@ impl Event {
     pub const PERSIST: Self = Self::of(Class::Generic, "persist");
     pub const RENAME_FROM: Self = Self::of(Class::Generic, "rename_from");
     pub const RENAME_TO: Self = Self::of(Class::Generic, "rename_to");
+    pub const SADD: Self = Self::of(Class::Set, "sadd");
+    pub const SDIFFSTORE: Self = Self::of(Class::Set, "sdiffstore");
     pub const SET: Self = Self::of(Class::String, "set");
     pub const SETRANGE: Self = Self::of(Class::String, "setrange");
+    pub const SINTERSTORE: Self = Self::of(Class::Set, "sinterstore");
+    pub const SPOP: Self = Self::of(Class::Set, "spop");
+    pub const SREM: Self = Self::of(Class::Set, "srem");
+    pub const SUNIONSTORE: Self = Self::of(Class::Set, "sunionstore");
 
     const fn of(class: Class, name: &'static str) -> Self {
         Self { class, name }

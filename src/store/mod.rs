@@ -15,7 +15,7 @@ pub mod watchers;
 use crate::base::hash::{HashKey, KeyHash};
 use crate::base::lags::Lags;
 use crate::base::limits;
-use crate::base::rng::Rng;
+use crate::base::rng::{Dice, Rng};
 use crate::base::time::{Millis, Now};
 use crate::types::Progress;
 pub use crate::types::dict::Spot;
@@ -69,6 +69,7 @@ pub struct Store {
     /// The most that `bytes_used` was when somebody looked.
     pub bytes_peak: usize,
     pub rng: Rng,
+    pub dice: Dice,
     /// The stamp of whatever is touched in this turn.
     pub recency: Recency,
     /// The database whose keys expire first in the next turn.
@@ -90,6 +91,7 @@ impl Store {
             counters: Counters::default(),
             bytes_peak: 0,
             rng: Rng::new(seed[0] ^ seed[1].rotate_left(32) ^ u64::from(lane)),
+            dice: Dice::default(),
             recency: Recency::default(),
             expire_from: 0,
         }

@@ -19,6 +19,7 @@ use corelane::store::journal::Happened;
 use corelane::store::{Key, Store};
 use corelane::types::Object;
 use corelane::types::dict::Cursor;
+use corelane::types::set::TextRoom;
 use corelane::wire::request::Args;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +64,11 @@ fn contents(entry: EntryRef<'_>) -> Vec<Vec<u8>> {
                 fields.insert(field, value);
             });
             fields.into_iter().flat_map(|(field, value)| [field, value]).collect()
+        }
+        ValueRef::Object(Object::Set(set)) => {
+            let mut members = BTreeSet::new();
+            set.for_each(|member| assert!(members.insert(TextRoom::default().text(member).to_vec()), "each once"));
+            members.into_iter().collect()
         }
     }
 }
@@ -278,13 +284,14 @@ fn is_left_out(args: &[Vec<u8>]) -> bool {
 }
 
 /// Requests of every write row: `k` is a key that mostly holds a string, `h` one that mostly holds a hash, `n` a number, `v` a value,
-/// `f` a field, `d` a database, `t` a time.
+/// `s` a key that mostly holds a set, `m` a member, `f` a field, `d` a database, `t` a time.
 const TEMPLATES: &[&str] = &[
     "APPEND k v",
     "BGETDEL k k 0",
     "COPY k k",
     "COPY h h DB d REPLACE",
     "COPY k k DB d",
+    "COPY s s REPLACE",
     "DECR k",
     "DECRBY k n",
     "DEL k h",
@@ -314,13 +321,19 @@ const TEMPLATES: &[&str] = &[
     "PERSIST k",
     "PERSIST h",
     "PEXPIRE k n",
+    "PEXPIRE s n",
     "PEXPIRE h n LT",
     "PEXPIREAT k t",
     "PSETEX k n v",
     "RENAME k k",
     "RENAME h h",
     "RENAME h k",
+    "RENAME s s",
     "RENAMENX k h",
+    "SADD s m m m",
+    "SADD s m m",
+    "SADD s v",
+    "SADD k m",
     "SET k v",
     "SET k n",
     "SET k n",
@@ -331,6 +344,12 @@ const TEMPLATES: &[&str] = &[
     "SET k v XX",
     "SET k v IFEQ v",
     "SETEX k 1 v",
+    "SMOVE s s m",
+    "SMOVE s k m",
+    "SPOP s",
+    "SPOP s 2",
+    "SPOP s n",
+    "SREM s m m",
     "SETNX k v",
     "SETRANGE k n v",
     "SWAPDB d d",
@@ -375,6 +394,9 @@ fn fill(template: &str, dice: [u8; 8]) -> Vec<Vec<u8>> {
         match word {
             "k" => format!("k{}", die % 4).into_bytes(),
             "h" => format!("h{}", die % 3).into_bytes(),
+            "s" => format!("s{}", die % 3).into_bytes(),
+            "m" if die % 2 == 0 => (die % 10).to_string().into_bytes(),
+            "m" => format!("m{}", die % 10).into_bytes(),
             "f" => format!("f{}", die % 5).into_bytes(),
             "d" => (die % 3).to_string().into_bytes(),
             "n" => (i32::from(die) - 20).to_string().into_bytes(),

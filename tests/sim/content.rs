@@ -7,6 +7,7 @@ use corelane::shard::Shard;
 use corelane::store::entry::{EntryRef, Kind, ValueRef};
 use corelane::types::Object;
 use corelane::types::dict::Cursor;
+use corelane::types::set::TextRoom;
 
 use super::footprint::Place;
 use super::log::short;
@@ -46,6 +47,10 @@ fn holding(entry: EntryRef<'_>) -> Holding {
             let mut text = Vec::new();
             rope.read_into(0..rope.len(), &mut text);
             value.push(text);
+        }
+        ValueRef::Object(Object::Set(set)) => {
+            set.for_each(|member| value.push(TextRoom::default().text(member).to_vec()));
+            value.sort_unstable();
         }
         ValueRef::Object(Object::Hash(hash)) => {
             hash.for_each(|pair| {

@@ -24,6 +24,7 @@ type Generator = fn(&mut Rng, &Keys) -> Vec<u8>;
 const WORDS: &[(&[&str], Generator)] = &[
     (&["value", "comparison-value", "message", "string"], |rng, _| value(rng)),
     (&["field"], |rng, keys| keys.field(rng)),
+    (&["member"], |rng, keys| keys.member(rng)),
     (&["increment", "decrement"], |rng, _| increment(rng)),
     (&["seconds"], |rng, _| number(rng.below(4))),
     (&["milliseconds"], |rng, _| number(rng.below(3000))),
@@ -39,13 +40,15 @@ const WORDS: &[(&[&str], Generator)] = &[
     (&["numreplicas"], |rng, _| number(rng.below(3))),
     (&["client-id"], |rng, _| number(rng.below(50))),
     (&["username", "password"], |_, _| b"default".to_vec()),
-    (&["type"], |rng, _| if rng.one_in(2) { b"string".to_vec() } else { b"hash".to_vec() }),
+    (&["type"], |rng, _| TYPES[pick(rng, TYPES.len())].into()),
     (&["min-match-len"], |rng, _| number(rng.below(5))),
     (&["protover"], |rng, _| number(2 + rng.below(2))),
     (&["connection-name", "clientname"], |rng, _| format!("name{}", rng.below(9)).into_bytes()),
 ];
 
-const PATTERNS: &[&str] = &["*", "k*", "h*", "*1*", "k?", "[kh][0-9]", "nothing"];
+const TYPES: &[&str] = &["string", "hash", "set"];
+
+const PATTERNS: &[&str] = &["*", "k*", "h*", "s*", "f1*", "*1*", "k?", "[kh][0-9]", "nothing"];
 
 /// Seconds of BGETDEL, milliseconds of WAIT; nothing that is waited for comes to everybody, so that the longest is seldom.
 const TIMEOUTS: &[&str] = &["0", "0.001", "0.02", "0.1", "1", "2", "15"];

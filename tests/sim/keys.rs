@@ -29,16 +29,31 @@ impl Keys {
     }
 
     pub(crate) fn of_group(&self, group: Group) -> Self {
-        let letter = if group == Group::Hash { 'h' } else { 'k' };
+        let letter = match group {
+            Group::Hash => 'h',
+            Group::Set => 's',
+            _ => 'k',
+        };
         Self { letter, ..self.clone() }
     }
 
     pub(crate) fn key(&self, rng: &mut Rng) -> Vec<u8> {
-        let other = if self.letter == 'k' { 'h' } else { 'k' };
+        let other = match rng.below(2) {
+            0 if self.letter != 'k' => 'k',
+            0 => 'h',
+            _ if self.letter != 's' => 's',
+            _ => 'h',
+        };
         let letter = if rng.one_in(self.strangers) { other } else { self.letter };
         let number = if rng.one_in(4) { self.hot + pick(rng, self.cold) } else { pick(rng, self.hot) };
         // Some share a slot by a tag: then a command over several keys has only one lane to ask.
         if rng.one_in(6) { format!("{letter}{{tag}}{number}") } else { format!("{letter}{number}") }.into_bytes()
+    }
+
+    /// Of a set: a number as often as a name.
+    pub(crate) fn member(&self, rng: &mut Rng) -> Vec<u8> {
+        let number = pick(rng, self.fields);
+        if rng.one_in(2) { number.to_string() } else { format!("f{number}") }.into_bytes()
     }
 
     pub(crate) fn field(&self, rng: &mut Rng) -> Vec<u8> {

@@ -26,6 +26,9 @@ use super::log::{Call, CallId, Log, short};
 use super::order::{Node, Part};
 use crate::support::client::encode;
 
+/// Requests that choose at random.
+const CHOOSERS: &[&str] = &["spop", "srandmember"];
+
 /// Requests on the same keys that are told with a difference.
 const ALIKE_TOLD: usize = 10;
 
@@ -111,6 +114,9 @@ impl<'l> Oracle<'l> {
         if call.may_wait() {
             return self.look(node.call, conn);
         }
+        if CHOOSERS.contains(&call.name()) {
+            return self.choose(node, conn);
+        }
         let least = content_size(&self.shard, call.db, self.now);
         let reply = self.ask(conn, &call.words);
         // Recency is stamped by the lane's clock; what a long value takes depends on the pieces it came in.
@@ -120,6 +126,35 @@ impl<'l> Oracle<'l> {
             return Ok(());
         }
         if call.is("dbsize") { self.compare_size(node.call, &reply, least) } else { self.compare(node.call, &reply) }
+    }
+
+    /// A request with a random choice makes the one that its lane made; whether that is one it may make is looked at here.
+    fn choose(&mut self, node: &Node, conn: ConnId) -> Result<(), String> {
+        let call = self.log.call(node.call);
+        let key = call.words.get(1).cloned().unwrap_or_default();
+        let there = self.ask(conn, &[b"SMEMBERS".to_vec(), key.clone()]);
+        self.shard.dictate_choice(node.choice);
+        let reply = self.ask(conn, &call.words);
+        self.shard.dictate_choice(None);
+        self.compare(node.call, &reply)?;
+        let Some(there) = frames::items(&there).filter(|_| !frames::is_error(&reply)) else { return Ok(()) };
+        let chosen = match frames::items(&reply) {
+            Some(items) => items,
+            None if frames::is_null(&reply) => Vec::new(),
+            None => vec![&reply[..]],
+        };
+        let wanted = call.words.get(2).and_then(|word| std::str::from_utf8(word).ok()?.parse().ok()).unwrap_or(1_i64);
+        let most = if wanted < 0 && !there.is_empty() { usize::MAX } else { there.len() };
+        let different: BTreeSet<&[u8]> = chosen.iter().copied().collect();
+        let is_legal = chosen.len() == usize::try_from(wanted.unsigned_abs()).unwrap_or(usize::MAX).min(most)
+            && chosen.iter().all(|member| there.contains(member))
+            && (wanted < 0 || different.len() == chosen.len());
+        let left = if call.is("spop") { there.len() - chosen.len() } else { there.len() };
+        let counted = self.ask(conn, &[b"SCARD".to_vec(), key]);
+        if is_legal && counted == format!(":{left}\r\n").as_bytes() {
+            return Ok(());
+        }
+        Err(format!("no such choice could be made: {}", self.differs(node.call, &reply)))
     }
 
     /// A request that may wait, at the moment at which it looks at its keys: inside MULTI it says what it would without waiting.

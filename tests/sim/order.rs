@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) first: Moment,
     pub(crate) last: Moment,
     pub(crate) footprint: Footprint,
+    /// What its random choice began with.
+    pub(crate) choice: Option<u64>,
 }
 
 type NodeId = usize;
@@ -117,7 +119,15 @@ impl Graph {
                 None => {
                     let footprint = footprint_of(log, call, part);
                     let (first, last) = (*moment, *moment);
-                    let id = self.add(Some(Node { call, part, now: Some(ran.now), first, last, footprint }));
+                    let id = self.add(Some(Node {
+                        call,
+                        part,
+                        now: Some(ran.now),
+                        first,
+                        last,
+                        footprint,
+                        choice: ran.choice,
+                    }));
                     ids.insert((call, part), id);
                     id
                 }
@@ -170,6 +180,7 @@ impl Graph {
                         first: answered,
                         last: answered,
                         footprint,
+                        choice: None,
                     }));
                 }
             }

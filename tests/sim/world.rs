@@ -601,7 +601,12 @@ fn draw_slicing(seed: u64) -> Slicing {
 fn draw_config(rng: &mut Rng) -> (Config, bool) {
     let mut config = Config::default();
     let entries = (1 + rng.below(16)).to_string();
-    let small = [(&b"hash-max-listpack-entries"[..], entries.as_bytes())];
+    let integers = (1 + rng.below(8)).to_string();
+    let small = [
+        (&b"hash-max-listpack-entries"[..], entries.as_bytes()),
+        (b"set-max-listpack-entries", entries.as_bytes()),
+        (b"set-max-intset-entries", integers.as_bytes()),
+    ];
     config.set_all(&small, Rights::Protected).expect("an option of Redis");
     let relaxed = [(&b"pipeline-order"[..], &b"relaxed"[..])];
     let is_relaxed = rng.one_in(4) && config.set_all(&relaxed, Rights::Protected).is_ok();
