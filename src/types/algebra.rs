@@ -95,7 +95,7 @@ impl Algebra {
         let largest = (0..inputs.len()).max_by_key(|at| inputs[*at].len());
         let base = largest.filter(|at| stays_large(&inputs[*at], 0, limits)).map(|at| inputs.remove(at));
         let plan = Plan::Build { added: inputs.len() };
-        Self::new(plan, inputs, wanted).from_copy(base)
+        Self::new(plan, inputs, wanted).begun_with(base)
     }
 
     /// The members of the first set that no other has.
@@ -108,7 +108,7 @@ impl Algebra {
         // Redis counts the first set among those it looks into, and gives looking an advantage.
         let sifts = first.len().saturating_mul(others.len() + 1) / 2 <= first.len() + in_others;
         if copies || !sifts && stays_large(&first, 0, limits) {
-            Self::new(Plan::Build { added: 0 }, others, wanted).from_copy(Some(first))
+            Self::new(Plan::Build { added: 0 }, others, wanted).begun_with(Some(first))
         } else {
             if sifts {
                 others.sort_by_key(|set| std::cmp::Reverse(set.len()));
@@ -123,7 +123,7 @@ impl Algebra {
         Self { wanted, plan, inputs, at: 0, cursor: 0, outcome: Set::default(), count: 0, integers_only: true }
     }
 
-    fn from_copy(self, base: Option<Set>) -> Self {
+    fn begun_with(self, base: Option<Set>) -> Self {
         Self { outcome: base.unwrap_or(self.outcome), ..self }
     }
 
