@@ -392,22 +392,31 @@ fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         return Ok(());
     };
     let options = ScanOptions::parse(args.at(2), args.from(3), ScanOptions::HASH)?;
-    let next = hash.scan(options.cursor, options.count, Stop::AtCount, &hasher, |pair| {
-        name.clear();
-        pair.first.read_into(&mut name);
-        if options.pattern.is_some_and(|pattern| !glob::matches(pattern, &name, Case::Exact)) {
-            return;
-        }
-        let mut into = Reply::new(&mut found, Dialect::Resp2);
-        into.bulk(&name);
-        count += 1;
-        if !options.no_values {
-            answer_value(pair.second, &mut into);
+    let (mut cursor, mut left) = (options.cursor, options.count);
+    // COUNT is a hint: values that are copied end the call as well.
+    while left > 0 && found.bytes.len() < limits::STEP_BYTES {
+        let stride = left.min(STRIDE);
+        left -= stride;
+        cursor = hash.scan(cursor, stride, Stop::AtCount, &hasher, |pair| {
+            name.clear();
+            pair.first.read_into(&mut name);
+            if options.pattern.is_some_and(|pattern| !glob::matches(pattern, &name, Case::Exact)) {
+                return;
+            }
+            let mut into = Reply::new(&mut found, Dialect::Resp2);
+            into.bulk(&name);
             count += 1;
+            if !options.no_values {
+                answer_value(pair.second, &mut into);
+                count += 1;
+            }
+        });
+        if cursor == 0 {
+            break;
         }
-    });
+    }
     reply.array(2);
-    reply.text(&next.to_string());
+    reply.text(&cursor.to_string());
     reply.array(count);
     reply.append(found);
     Ok(())
@@ -432,7 +441,7 @@ struct Walk {
     pieces: Pieces,
 }
 
-/// Fields of a first step, when nothing is known of them yet.
+/// Fields of a step when nothing is known yet of what they weigh.
 const STRIDE: usize = 64;
 
 impl Walk {

@@ -189,7 +189,8 @@ impl Search {
     }
 }
 
-const TOO_LONG: Fault = Fault::Fixed("ERR String too long for LCS");
+/// In the words that Redis has for a table that is too large; ours is bounded by time.
+const TOO_LONG: Fault = Fault::Fixed("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len");
 
 /// A copy of a string; `None`: it is too long for that.
 fn read(ctx: &mut Ctx<'_>, name: &[u8]) -> Result<Option<Vec<u8>>, Fault> {

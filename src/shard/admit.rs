@@ -3,7 +3,7 @@
 use super::Shard;
 use crate::command::nodes::Nodes;
 use crate::command::table::Found;
-use crate::command::{Caller, Command, Flags};
+use crate::command::{Caller, Command, Flags, Run, Verb};
 use crate::wire::fault::{Fault, UnknownCommand};
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -36,7 +36,10 @@ impl Shard {
     #[cold]
     pub(super) fn reject(&mut self, found: Option<Found>, args: Args<'_>, fault: &Fault, reply: &mut Reply<'_>) {
         self.count_rejected(found, args, fault);
-        self.refuse(fault, reply);
+        match found {
+            Some(found) if is_exec(found) => self.refuse(&exec_abort(fault), reply),
+            _ => self.refuse(fault, reply),
+        }
     }
 
     fn child(&self, container: Found, args: Args<'_>) -> Result<Found, Fault> {
@@ -103,6 +106,17 @@ impl Shard {
         let limit = self.config.maxmemory_bytes();
         limit > 0 && self.store.is_full(limit.div_ceil(u64::from(self.lanes.count())))
     }
+}
+
+pub(super) fn is_exec(found: Found) -> bool {
+    matches!(found.row.run, Run::Verb(Verb::Exec))
+}
+
+/// Why an EXEC that was refused has aborted its transaction.
+pub(super) fn exec_abort(fault: &Fault) -> Fault {
+    let line = fault.line();
+    let why = line.strip_prefix("ERR ").unwrap_or(&line);
+    Fault::text(format!("EXECABORT Transaction discarded because of: {why}"))
 }
 
 #[cold]

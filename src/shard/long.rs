@@ -137,10 +137,18 @@ impl Shard {
         mut plan: Plan,
         queue: Queue,
     ) {
-        // Half of all words on each of several lanes is a guess that grows once at most.
-        plan.expect_keys(self.lanes.all(), queue.words() / if self.lanes.is_one() { 1 } else { 2 });
+        let keys: usize =
+            if queue.len() == 1 { queue.iter().map(|queued| self.keys_of(queued)).sum() } else { queue.words() / 2 };
+        // Half of them on each of several lanes is a guess that grows once at most.
+        plan.expect_keys(self.lanes.all(), keys / if self.lanes.is_one() { 1 } else { 2 });
         let planning = Planning { command, ticket, form, plan, left: queue.into_each(), noting: None };
         self.long_requests.push_back(Due::Plan(Box::new(planning)));
+    }
+
+    /// How many keys a divisible request has.
+    fn keys_of(&self, Queued { command, request, .. }: &Queued) -> usize {
+        let row = self.table.row(*command);
+        if row.elements.is_some() { 1 } else { request.args().len() / usize::from(row.keys.step.max(1)) }
     }
 
     /// The next slice of a transaction has to wait for the next turn.

@@ -6,6 +6,7 @@
 //!           `queue-'        `-- else: a transaction (txn.rs) over the owners of all keys and of the watched ones
 //! ```
 
+use super::admit::{exec_abort, is_exec};
 use super::locks::{Mode, Scope};
 use super::message::{Message, Ticket};
 use super::plan::{Pace, Plan};
@@ -94,13 +95,10 @@ impl Shard {
                 true
             }
             // An EXEC that is refused ends its queue.
-            (Err(fault), _) if found.is_some_and(|found| matches!(found.row.run, Run::Verb(Verb::Exec))) => {
-                let line = fault.line();
-                let why = line.strip_prefix("ERR ").unwrap_or(&line);
-                let abort = Fault::text(format!("EXECABORT Transaction discarded because of: {why}"));
+            (Err(fault), _) if found.is_some_and(is_exec) => {
                 let discarded = self.discard(caller);
                 debug_assert!(discarded.is_ok(), "a queue is open");
-                self.refuse(&abort, reply);
+                self.refuse(&exec_abort(&fault), reply);
                 true
             }
             (Err(fault), _) => {

@@ -24,10 +24,10 @@ use crate::wire::output::Shared;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Values up to this size are freed in place: some nodes, a few microseconds. So many bytes of them in a turn: what overwrites them brings no
-/// more, but a DEL of a thousand names or a moment in which hundreds expire would.
+/// Values up to this size are freed in place: some nodes, a few microseconds. So many bytes of them in a turn: what overwrites them brings
+/// little more, but a DEL of a thousand names or a moment in which hundreds expire would.
 const FREE_AT_ONCE_BYTES: usize = 64 << 10;
-const FREE_AT_ONCE_BYTES_PER_TURN: usize = 2 << 20;
+const FREE_AT_ONCE_BYTES_PER_TURN: usize = 1 << 20;
 
 /// A piece of a work table is as large as some nodes.
 const CELLS_PIECE_COST: usize = 8;
@@ -648,9 +648,9 @@ mod tests {
         for (name, ms) in names.iter().zip(1..) {
             db.set_string(name, hasher.key(name), &[b'x'; 60_000], at(ms), Millis(0), &mut graves);
         }
-        assert_eq!(db.expire_step(Millis(20), 256, &mut graves, |_| false, |_, _| ()), 20);
+        assert_eq!(db.expire_step(Millis(10), 256, &mut graves, |_| false, |_, _| ()), 10);
         assert!(graves.is_empty(), "a few of them are little");
-        assert_eq!(db.expire_step(Millis(256), 256, &mut graves, |_| false, |_, _| ()), 236);
+        assert_eq!(db.expire_step(Millis(256), 256, &mut graves, |_| false, |_, _| ()), 246);
         let mut steps = 0;
         while graves.step(limits::FREE_NODES_PER_TURN) == Progress::More {
             steps += 1;
