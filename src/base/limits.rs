@@ -126,6 +126,9 @@ pub const BACKLOG_BYTES_MAX: usize = 256 << 10;
 /// Unsent replies after which a connection's requests wait: they lie in one piece, and a piece that grows is copied.
 pub const OUTPUT_PAUSE_BYTES: usize = 512 << 10;
 
+/// An incomplete request has room made for so many times what is there of it, if it wants that: growing copies it.
+pub const HEAD_GROWTH: usize = 8;
+
 /// A client may send its whole pipeline before it reads, so its input is still accepted while its requests wait for that, up to so much.
 /// Then its socket is no longer read.
 pub const STALLED_INPUT_BYTES_MAX: usize = 64 << 20;

@@ -115,6 +115,18 @@ impl Inbound {
         }
     }
 
+    /// As `consume`, and hands the memory of the head out with where it begins there; what is left of it is copied.
+    pub fn take_head(&mut self, count: usize) -> (Vec<u8>, usize) {
+        let left = self.bytes[self.at + count..].to_vec();
+        let taken = std::mem::replace(&mut self.bytes, left);
+        let at = std::mem::take(&mut self.at);
+        match &mut self.afterwards {
+            Some((ahead, _)) if *ahead > count => *ahead -= count,
+            afterwards => self.arrived_ns = afterwards.take().map_or(self.arrived_ns, |(_, came_ns)| came_ns),
+        }
+        (taken, at)
+    }
+
     /// Bytes behind all that wait. A head that is not empty stays as it is: it may belong to a long word that is arriving.
     pub fn push(&mut self, mut bytes: &[u8]) {
         if self.is_empty() {

@@ -125,6 +125,9 @@ impl Shard {
         // The key itself may be long.
         let first = found.map_or(first, |found| self.first_of(found.row, whole.args()));
         let flow = self.run_routed(caller, found, whole.args(), first, out);
+        if std::mem::take(&mut self.adopts) {
+            self.keep_whole(whole);
+        }
         self.after_long(flow, longs)
     }
 

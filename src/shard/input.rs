@@ -128,6 +128,9 @@ impl Shard {
             self.run_inbound(conn);
         } else {
             let (used, end) = self.run_input(conn, bytes, self.ready_ns);
+            if let Some(spans) = self.adopted.take() {
+                self.keep_whole(Args::new(bytes, &spans).into());
+            }
             if used < bytes.len()
                 && end != RunEnd::Closed
                 && let Some(client) = self.clients.slab.get_mut(conn.0)
@@ -211,7 +214,14 @@ impl Shard {
         let Some(client) = self.clients.slab.get_mut(conn.0) else { return RunEnd::Closed };
         let mut inbound = std::mem::take(&mut client.inbound);
         let (used, end) = self.run_input(conn, inbound.head(), inbound.arrived_ns);
-        inbound.consume(used);
+        match self.adopted.take() {
+            None => inbound.consume(used),
+            // A request of very many words keeps the memory it came in.
+            Some(spans) => {
+                let (bytes, at) = inbound.take_head(used);
+                self.keep_whole(Request::adopted(bytes, spans, at));
+            }
+        }
         let Some(client) = self.clients.slab.get_mut(conn.0).filter(|_| end != RunEnd::Closed) else {
             self.store.graves.bury_pieces(inbound.into_pieces());
             return RunEnd::Closed;
@@ -219,7 +229,7 @@ impl Shard {
         if !inbound.has_later() {
             let wanted = client.parser.wanted().saturating_sub(inbound.head().len());
             // A large value's room is made as it arrives, never on the word of its header alone.
-            inbound.bytes.reserve(wanted.min(inbound.head().len()));
+            inbound.bytes.reserve(wanted.min(limits::HEAD_GROWTH * inbound.head().len()));
         }
         client.inbound = inbound;
         self.begin_gathering(conn);
@@ -435,7 +445,7 @@ impl Shard {
     fn run_staged(&mut self, mut caller: Caller, bytes: &[u8], probed: Option<usize>, out: &mut Output) -> u32 {
         // Taken, not borrowed: a handler may touch anything of the shard but its scratch.
         let staged = std::mem::take(&mut self.staged);
-        let spans = std::mem::take(&mut self.spans);
+        let mut spans = std::mem::take(&mut self.spans);
         let input = Input { bytes, spans: &spans };
         let mut ran = 0;
         match probed {
@@ -443,6 +453,12 @@ impl Shard {
                 self.run_each(&mut caller, &staged, input, &mut ran, out);
             }
             Some(at) => self.run_around(&mut caller, &staged, at, input, &mut ran, out),
+        }
+        if std::mem::take(&mut self.adopts) {
+            match &staged[ran as usize - 1] {
+                Staged { inline: Some(whole), .. } => self.keep_whole((**whole).clone()),
+                Staged { spans: which, .. } => self.adopted = Some(own(&mut spans, which)),
+            }
         }
         self.staged = staged;
         self.spans = spans;
@@ -913,6 +929,12 @@ impl Shard {
             self.clients.orders.push_back(super::Order::Read(conn));
         }
     }
+}
+
+/// These of the spans: all of them, mostly.
+#[cold]
+fn own(spans: &mut Vec<Span>, which: &std::ops::Range<usize>) -> Vec<Span> {
+    if *which == (0..spans.len()) { std::mem::take(spans) } else { spans[which.clone()].to_vec() }
 }
 
 /// Whether a browser speaks: a page must not send commands to a server that its user can reach. Redis closes such connections too.

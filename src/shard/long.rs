@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  MSET of 200,000 keys
-//!    begin_long   the request is copied, its connection waits
+//!    begin_long   its connection waits; the request keeps the memory it came in (`Shard::keep_whole`)
 //!    plan_on      its keys are noted by their owners                    keys_per_step a turn
 //!    begin_txn    on each lane a claim on the set of its keys           constant time (locks.rs)
 //!    go_on        a slice of the keys over the lanes                    keys_per_step a turn
@@ -12,8 +12,7 @@
 //!  HSET           a slice of the fields after the other (`Command::elements`)
 //! ```
 //!
-//! Whoever wants a key of them, or the keyspace as a whole, waits for the end; all others are served between the slices. Copying the request
-//! is the only thing that takes the longer the more keys there are.
+//! Whoever wants a key of them, or the keyspace as a whole, waits for the end; all others are served between the slices.
 
 use super::Shard;
 use super::message::{Ticket, TxId};
@@ -121,11 +120,24 @@ impl Shard {
     #[inline(never)]
     pub(super) fn begin_long(&mut self, caller: &Caller, found: Found, args: Args<'_>, silent: bool, out: &mut Output) {
         let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
-        self.charge(args.extent());
-        let mut queue = Queue::default();
-        let longs = std::mem::take(&mut self.store.incoming);
-        queue.push(Queued { command: found.id, request: args.into(), longs });
-        self.plan_in_slices(found.id, ticket, Form::Bare, Plan::of(*caller, Pace::InSlices), queue);
+        let (longs, request) = (std::mem::take(&mut self.store.incoming), Request::default());
+        let queued = Queued { command: found.id, request, longs };
+        let mut plan = Plan::of(*caller, Pace::InSlices);
+        self.expect_keys(&mut plan, keys_of(found.row, args.len()));
+        let (left, noting) = (Queue::default().into_each(), Some(Noting { queued, noted: 0 }));
+        let planning = Planning { command: found.id, ticket, form: Form::Bare, plan, left, noting };
+        self.long_requests.push_back(Due::Plan(Box::new(planning)));
+        self.adopts = true;
+    }
+
+    /// What `begin_long` has begun is of this request.
+    pub(super) fn keep_whole(&mut self, whole: Request) {
+        match self.long_requests.back_mut() {
+            Some(Due::Plan(planning)) => {
+                planning.noting.as_mut().expect("begun just now").queued.request = whole;
+            }
+            _ => unreachable!("begun just now"),
+        }
     }
 
     /// Begins to plan what is in the queue.
@@ -137,18 +149,14 @@ impl Shard {
         mut plan: Plan,
         queue: Queue,
     ) {
-        let keys: usize =
-            if queue.len() == 1 { queue.iter().map(|queued| self.keys_of(queued)).sum() } else { queue.words() / 2 };
-        // Half of them on each of several lanes is a guess that grows once at most.
-        plan.expect_keys(self.lanes.all(), keys / if self.lanes.is_one() { 1 } else { 2 });
+        self.expect_keys(&mut plan, queue.words() / 2);
         let planning = Planning { command, ticket, form, plan, left: queue.into_each(), noting: None };
         self.long_requests.push_back(Due::Plan(Box::new(planning)));
     }
 
-    /// How many keys a divisible request has.
-    fn keys_of(&self, Queued { command, request, .. }: &Queued) -> usize {
-        let row = self.table.row(*command);
-        if row.elements.is_some() { 1 } else { request.args().len() / usize::from(row.keys.step.max(1)) }
+    fn expect_keys(&self, plan: &mut Plan, keys: usize) {
+        // Half of them on each of several lanes is a guess that grows once at most.
+        plan.expect_keys(self.lanes.all(), keys / if self.lanes.is_one() { 1 } else { 2 });
     }
 
     /// The next slice of a transaction has to wait for the next turn.
@@ -318,6 +326,11 @@ impl Long {
         }
         out
     }
+}
+
+/// How many keys a divisible request of so many words has.
+fn keys_of(row: &Command, words: usize) -> usize {
+    if row.elements.is_some() { 1 } else { words / usize::from(row.keys.step.max(1)) }
 }
 
 fn said(row: &Command) -> Said {

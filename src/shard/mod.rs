@@ -181,6 +181,9 @@ pub struct Shard {
     /// Requests of very many keys that are to go on.
     long_requests: VecDeque<long::Due>,
     slicing: Slicing,
+    /// The latest of them waits for its request, and for its words.
+    adopts: bool,
+    adopted: Option<Vec<Span>>,
     /// Requests of this lane's connections that wait, and those of anybody that wait for keys of this lane.
     blocks: blocking::Blocks,
     waiting: waiters::Waiting,
@@ -259,6 +262,8 @@ impl Shard {
             guest_jobs: VecDeque::new(),
             long_requests: VecDeque::new(),
             slicing: setup.slicing,
+            adopts: false,
+            adopted: None,
             blocks: blocking::Blocks::default(),
             waiting: waiters::Waiting::default(),
             spots: Vec::new(),

@@ -90,6 +90,15 @@ impl Request {
         Args::new(&self.bytes, &self.spans)
     }
 
+    /// Of bytes in which the words stand, each so many bytes behind its span.
+    pub fn adopted(bytes: Vec<u8>, mut spans: Vec<Span>, behind: usize) -> Self {
+        if behind > 0 {
+            let behind = u32::try_from(behind).expect("requests are bounded below 4 GiB");
+            spans.iter_mut().for_each(|span| span.start += behind);
+        }
+        Self { bytes, spans }
+    }
+
     /// With room for so many bytes and words.
     pub fn with_capacity(bytes: usize, words: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(words) }

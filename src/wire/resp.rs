@@ -99,6 +99,10 @@ pub struct Awaited {
     pub word: usize,
 }
 
+/// Words of a request for which no room is made in advance, and for how many it is at most: eight megabytes.
+const KEPT_UNASKED: usize = 1024;
+const KEPT_AHEAD_MAX: usize = 1 << 20;
+
 /// What is known of the request at the head of a connection's input.
 #[derive(Debug, Default)]
 pub struct Parser {
@@ -118,10 +122,12 @@ impl Parser {
         self.at > 0
     }
 
-    /// How many bytes of the incomplete request at `start` must be there before another step can succeed; a hint for
-    /// reserving, bounded by the limits the header was checked against.
+    /// How many bytes of the incomplete request at `start` must be there before another step can succeed, or, of one of many words, will
+    /// be there in the end if they are as long as those so far; a hint for reserving.
     pub fn wanted(&self) -> usize {
-        self.at + self.bulk.map_or(0, |len| len + 2)
+        let known = self.kept.len();
+        let rest = if known > KEPT_UNASKED { (self.at / known).saturating_mul(self.args_left) } else { 0 };
+        (self.at + self.bulk.map_or(0, |len| len + 2)).saturating_add(rest)
     }
 
     /// The word that is still incomplete though its header was read.
@@ -196,16 +202,26 @@ impl Parser {
     /// Puts the words that were kept before those just found.
     #[inline]
     fn restore(&mut self, start: usize, first: usize, spans: &mut Vec<Span>) {
-        if !self.kept.is_empty() {
-            let kept = self.kept.drain(..).map(|kept| span(start + kept.start as usize, kept.len as usize));
-            spans.splice(first..first, kept);
+        if self.kept.is_empty() {
+            return;
         }
+        // Nothing but pointers moves where it is the first request, as one of very many words is.
+        if first == 0 && start == 0 {
+            self.kept.append(spans);
+            return std::mem::swap(&mut self.kept, spans);
+        }
+        let kept = self.kept.drain(..).map(|kept| span(start + kept.start as usize, kept.len as usize));
+        spans.splice(first..first, kept);
     }
 
     #[cold]
     fn suspend(&mut self, start: usize, at: usize, bulk: Option<usize>, first: usize, spans: &mut Vec<Span>) -> Step {
         self.at = at - start;
         self.bulk = bulk;
+        // Untouched room costs nothing, and growing step by step would copy what is there again and again.
+        if self.args_left > KEPT_UNASKED {
+            self.kept.reserve_exact((spans.len() - first + self.args_left).min(KEPT_AHEAD_MAX));
+        }
         self.kept.extend(spans.drain(first..).map(|found| span(found.start as usize - start, found.len as usize)));
         Step::Incomplete
     }
