@@ -158,6 +158,7 @@ fn encoding(entry: EntryRef<'_>) -> &'static str {
         ValueRef::Str(_) | ValueRef::Object(Object::Rope(_)) => "raw",
         ValueRef::Object(Object::Hash(hash)) => hash.encoding(),
         ValueRef::Object(Object::Set(set)) => set.encoding(),
+        ValueRef::Object(Object::Zset(zset)) => zset.encoding(),
     }
 }
 

@@ -4,6 +4,7 @@
 //!  string   SET key text [PXAT at]                                 one request; a long text is a shared word, not copied
 //!  hash     HSET key field value ...  HSET key ...  PEXPIREAT key at     some hundred fields each; long values are shared words
 //!  set      SADD key member ...  SADD key ...  PEXPIREAT key at          likewise
+//!  zset     ZADD key score member ...  ZADD key ...  PEXPIREAT key at    likewise, in order
 //! ```
 //!
 //! A restatement holds a clone of the value's root: making one takes constant time whatever the value weighs, later writes copy the nodes they
@@ -15,14 +16,17 @@
 use super::entry::{EntryRef, ValueRef};
 use super::incoming::Incoming;
 use crate::base::ascii::{I64_TEXT_MAX, format_u64};
+use crate::base::double;
 use crate::base::hash::HashKey;
 use crate::base::limits;
 use crate::base::time::Millis;
 use crate::types::Object;
 use crate::types::hash::Hash;
+use crate::types::ranked::Way;
 use crate::types::rope::Rope;
 use crate::types::set::Set;
 use crate::types::trie::{Stop, Value};
+use crate::types::zset::Zset;
 use crate::wire::request::Request;
 
 /// A request, an empty word standing for each that is shared.
@@ -47,6 +51,8 @@ enum Left {
     /// From this cursor of its scan on.
     Fields(Hash, u64),
     Members(Set, u64),
+    /// From this rank on.
+    Ranks(Zset, usize),
     Deadline,
     Nothing,
 }
@@ -58,6 +64,7 @@ impl Restatement {
             ValueRef::Object(Object::Rope(rope)) => Left::Rope(rope.clone()),
             ValueRef::Object(Object::Hash(hash)) => Left::Fields(hash.clone(), 0),
             ValueRef::Object(Object::Set(set)) => Left::Members(set.clone(), 0),
+            ValueRef::Object(Object::Zset(zset)) => Left::Ranks(zset.clone(), 0),
         };
         Self { key: entry.key().into(), deadline: entry.expiry(), left }
     }
@@ -73,6 +80,7 @@ impl Restatement {
             }
             Left::Fields(hash, cursor) => Some(self.fields(hash, cursor, hasher)),
             Left::Members(set, cursor) => Some(self.members(set, cursor, hasher)),
+            Left::Ranks(zset, rank) => Some(self.ranks(zset, rank)),
             Left::Deadline => self.deadline.map(|at| {
                 let mut digits = [0; I64_TEXT_MAX];
                 let words = [b"PEXPIREAT", &*self.key, format_u64(at.0, &mut digits)];
@@ -105,6 +113,17 @@ impl Restatement {
         let mut statement = Statement::of(&[b"SADD", &self.key]);
         let next = set.walk(cursor, limits::FIELDS_PER_STATEMENT, Stop::AtLeaf, hasher, |member| statement.say(member));
         self.left = if next == 0 { Left::Deadline } else { Left::Members(set, next) };
+        statement
+    }
+
+    fn ranks(&mut self, zset: Zset, from: usize) -> Statement {
+        let mut statement = Statement::of(&[b"ZADD", &self.key]);
+        let next = zset.len().min(from + limits::FIELDS_PER_STATEMENT);
+        zset.range(from..next, Way::Up, |member, score| {
+            statement.request.push(double::write(score.value(), &mut [0; double::TEXT_MAX]));
+            statement.say(member);
+        });
+        self.left = if next == zset.len() { Left::Deadline } else { Left::Ranks(zset, next) };
         statement
     }
 }

@@ -21,13 +21,17 @@ pub mod dict;
 pub mod hash;
 pub mod ints;
 pub mod packed;
+pub mod ranked;
 pub mod rope;
+pub mod score;
 pub mod set;
 pub mod trie;
+pub mod zset;
 
 use hash::Hash;
 use rope::Rope;
 use set::Set;
+use zset::Zset;
 
 /// A value that does not fit in its entry.
 #[derive(Clone, Debug)]
@@ -35,6 +39,7 @@ pub enum Object {
     Rope(Rope),
     Hash(Hash),
     Set(Set),
+    Zset(Zset),
 }
 
 /// How a step of sliced work ended.
@@ -59,6 +64,7 @@ impl Object {
             Self::Rope(rope) => rope.bytes(),
             Self::Hash(hash) => hash.bytes(),
             Self::Set(set) => set.bytes(),
+            Self::Zset(zset) => zset.bytes(),
         }
     }
 
@@ -67,6 +73,7 @@ impl Object {
             Self::Rope(rope) => rope.recount_bytes(),
             Self::Hash(hash) => hash.recount_bytes(),
             Self::Set(set) => set.recount_bytes(),
+            Self::Zset(zset) => zset.recount_bytes(),
         }
     }
 
@@ -76,6 +83,7 @@ impl Object {
             Self::Rope(rope) => rope.free_step(budget),
             Self::Hash(hash) => hash.free_step(budget),
             Self::Set(set) => set.free_step(budget),
+            Self::Zset(zset) => zset.free_step(budget),
         }
     }
 }

@@ -975,9 +975,9 @@ fn narrow(number: usize) -> u16 {
 }
 
 /// The sizes of leaves: classes of the allocator (`packed::allocation_class`) up to one page.
-const LEAF_CLASSES: [usize; 19] =
+pub(super) const LEAF_CLASSES: [usize; 19] =
     [128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, LEAF_BYTES_MAX];
-const LEAF_BYTES_MAX: usize = 4096;
+pub(super) const LEAF_BYTES_MAX: usize = 4096;
 const LEAF_DATA_MIN: usize = LEAF_CLASSES[0] - LEAF_HEAD;
 
 static BLANK: [u8; LEAF_DATA_MAX] = [0; LEAF_DATA_MAX];

@@ -19,6 +19,7 @@ use corelane::store::journal::Happened;
 use corelane::store::{Key, Store};
 use corelane::types::Object;
 use corelane::types::dict::Cursor;
+use corelane::types::ranked::Way;
 use corelane::types::set::TextRoom;
 use corelane::wire::request::Args;
 use proptest::prelude::*;
@@ -69,6 +70,15 @@ fn contents(entry: EntryRef<'_>) -> Vec<Vec<u8>> {
             let mut members = BTreeSet::new();
             set.for_each(|member| assert!(members.insert(TextRoom::default().text(member).to_vec()), "each once"));
             members.into_iter().collect()
+        }
+        ValueRef::Object(Object::Zset(zset)) => {
+            let mut all = Vec::new();
+            zset.range(0..zset.len(), Way::Up, |member, score| {
+                let mut text = Vec::new();
+                member.read_into(&mut text);
+                all.extend([text, score.value().to_string().into_bytes()]);
+            });
+            all
         }
     }
 }

@@ -6,6 +6,7 @@ use corelane::base::time::Millis;
 use corelane::shard::Shard;
 use corelane::store::entry::{EntryRef, Kind, ValueRef};
 use corelane::types::Object;
+use corelane::types::ranked::Way;
 use corelane::types::dict::Cursor;
 use corelane::types::set::TextRoom;
 
@@ -61,6 +62,11 @@ fn holding(entry: EntryRef<'_>) -> Holding {
                 }
             });
         }
+        ValueRef::Object(Object::Zset(zset)) => zset.range(0..zset.len(), Way::Up, |member, score| {
+            let mut text = Vec::new();
+            member.read_into(&mut text);
+            value.extend([text, score.value().to_string().into_bytes()]);
+        }),
     }
     Holding { kind: entry.kind(), value, expiry: entry.expiry() }
 }
