@@ -168,6 +168,9 @@ pub const DRAWS_PER_STEP: usize = 512;
 /// Most draws with repetition of one SRANDMEMBER: an array has no more elements in any client.
 pub const DRAWS_MAX: usize = i32::MAX as usize;
 
+/// Members that one step takes out of a sorted set: each is a descent of two trees, some of it from memory.
+pub const REMOVALS_PER_STEP: usize = 128;
+
 /// Fields that one request of a journal or its base restates: of the longest that are not shared, 64 KiB.
 pub const FIELDS_PER_STATEMENT: usize = 64;
 

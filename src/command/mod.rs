@@ -40,6 +40,7 @@ pub mod staged;
 pub mod string;
 pub mod syntax;
 pub mod table;
+pub mod zset;
 
 pub use caller::{Caller, Ctx, Desk};
 pub use flags::{Flags, Group};

@@ -50,6 +50,7 @@ impl<'a> ScanOptions<'a> {
     pub const KEYS: Extra = Extra::Type;
     pub const HASH: Extra = Extra::NoValues;
     pub const SET: Extra = Extra::None;
+    pub const ZSET: Extra = Extra::None;
 
     pub fn parse(cursor: &[u8], words: Args<'a>, extra: Extra) -> Result<Self, Fault> {
         let cursor = parse_cursor(cursor).ok_or(Fault::InvalidCursor)?;

@@ -61,6 +61,11 @@ impl Pieces {
         Reply::new(&mut self.current, Dialect::Resp2)
     }
 
+    /// Writes on, whatever it is.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.current
+    }
+
     /// Between two steps: begins a new piece when the current one is large.
     pub fn cut(&mut self) {
         if self.current.bytes.len() >= PIECE_BYTES {

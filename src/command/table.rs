@@ -11,7 +11,7 @@ use super::arguments::{self, Argument};
 use super::{Command, Flags, Run};
 use super::{
     blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, multi, object, pick, ranges,
-    scan, server, set, sliced, string,
+    scan, server, set, sliced, string, zset,
 };
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
@@ -65,6 +65,11 @@ const FAMILIES: &[&[Command]] = &[
     set::ROWS,
     sliced::ROWS,
     string::ROWS,
+    zset::pops::ROWS,
+    zset::random::ROWS,
+    zset::ranges::ROWS,
+    zset::removal::ROWS,
+    zset::scores::ROWS,
 ];
 
 impl Default for Table {

@@ -131,6 +131,10 @@ impl Shard {
             }
             return;
         }
+        if patience == Patience::None && !here {
+            let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
+            return self.begin_tries(caller, found, args, ticket, None);
+        }
         if patience == Patience::None {
             return self.answer_at_once(silent, out, |_, out| (way.give_up)(&mut Reply::new(out, caller.dialect)));
         }
@@ -144,7 +148,7 @@ impl Shard {
             }
             self.begin_waiting(block);
         } else {
-            self.begin_tries(caller, found, args, ticket, block);
+            self.begin_tries(caller, found, args, ticket, Some(block));
         }
     }
 

@@ -353,13 +353,13 @@ impl Shard {
         found: Found,
         args: Args<'_>,
         ticket: Ticket,
-        block: BlockId,
+        block: Option<BlockId>,
     ) {
         let mut plan = Plan::of(*caller, Pace::AtOnce);
         self.hold_keys(&mut plan, found.row, args);
-        plan.steps.push_back(self.tries(caller, found.id, args, Some(block)));
+        plan.steps.push_back(self.tries(caller, found.id, args, block));
         plan.grows = found.row.flags.has(Flags::DENYOOM);
-        self.begin_txn(ticket, plan, Form::Blocking(block));
+        self.begin_txn(ticket, plan, block.map_or(Form::Bare, Form::Blocking));
     }
 
     /// Notes keys of this lane as watched.

@@ -74,6 +74,19 @@ impl Event {
     pub const SREM: Self = Self::of(Class::Set, "srem");
     pub const SUNIONSTORE: Self = Self::of(Class::Set, "sunionstore");
 
+    pub const ZADD: Self = Self::of(Class::Zset, "zadd");
+    pub const ZDIFFSTORE: Self = Self::of(Class::Zset, "zdiffstore");
+    pub const ZINCR: Self = Self::of(Class::Zset, "zincr");
+    pub const ZINTERSTORE: Self = Self::of(Class::Zset, "zinterstore");
+    pub const ZPOPMAX: Self = Self::of(Class::Zset, "zpopmax");
+    pub const ZPOPMIN: Self = Self::of(Class::Zset, "zpopmin");
+    pub const ZRANGESTORE: Self = Self::of(Class::Zset, "zrangestore");
+    pub const ZREM: Self = Self::of(Class::Zset, "zrem");
+    pub const ZREMRANGEBYLEX: Self = Self::of(Class::Zset, "zremrangebylex");
+    pub const ZREMRANGEBYRANK: Self = Self::of(Class::Zset, "zremrangebyrank");
+    pub const ZREMRANGEBYSCORE: Self = Self::of(Class::Zset, "zremrangebyscore");
+    pub const ZUNIONSTORE: Self = Self::of(Class::Zset, "zunionstore");
+
     const fn of(class: Class, name: &'static str) -> Self {
         Self { class, name }
     }

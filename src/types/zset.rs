@@ -15,10 +15,12 @@
 //!
 //! Absent: arithmetic and conditions (the caller looks, decides and sets), and choice at random (the caller draws ranks).
 
+pub mod mix;
+
 use std::ops::Range;
 
 use super::Progress;
-use super::packed::{Cell, Form, Packed};
+use super::packed::{Cell, Form, Packed, Place};
 use super::ranked::{Edge, Ranked, Way, compare};
 use super::rope::Rope;
 use super::score::{SCORE_BYTES, Score};
@@ -99,14 +101,36 @@ impl Zset {
         hasher: &HashKey,
         graves: &mut Vec<Rope>,
     ) -> Option<Score> {
+        self.decide(member, limits, hasher, graves, |_| Some(score))
+    }
+
+    /// As [`Self::set`], the score being what `choose` makes of the one that the member had; `None`: nothing changes.
+    pub fn decide(
+        &mut self,
+        member: &[u8],
+        limits: Limits,
+        hasher: &HashKey,
+        graves: &mut Vec<Rope>,
+        choose: impl FnOnce(Option<Score>) -> Option<Score>,
+    ) -> Option<Score> {
         if let Self::Packed(packed) = self {
-            match set_packed(packed, member, score, limits) {
-                Ok(before) => return before,
-                Err(TooLarge) => *self = Self::Large(Box::new(unpack(packed, hasher))),
+            let form = Form::of(member);
+            let found = packed.find(&form).map(|(place, row)| (place, score_of(row.second)));
+            let before = found.map(|(_, score)| score);
+            let Some(score) = choose(before) else { return before };
+            if set_packed(packed, (member, &form), score, found.map(|(place, _)| place), limits).is_err() {
+                let mut large = unpack(packed, hasher);
+                large.set(member, score, before, hasher, graves);
+                *self = Self::Large(Box::new(large));
             }
+            return before;
         }
-        let Self::Large(large) = self else { unreachable!("a packed set was unpacked above") };
-        large.set(member, score, hasher, graves)
+        let Self::Large(large) = self else { unreachable!("it is not packed") };
+        let before = large.score(member, hasher);
+        if let Some(score) = choose(before) {
+            large.set(member, score, before, hasher, graves);
+        }
+        before
     }
 
     /// The score of the member that is removed, if there was one.
@@ -226,17 +250,15 @@ impl Large {
         self.index.find(member, hasher).map(scored)
     }
 
-    fn set(&mut self, member: &[u8], score: Score, hasher: &HashKey, graves: &mut Vec<Rope>) -> Option<Score> {
-        let before = self.score(member, hasher);
-        let (bytes, mut buried) = (score.to_bytes(), Vec::new());
-        self.index.set(member, trimmed(&bytes), hasher, &mut buried);
+    /// `before`: the score it has.
+    fn set(&mut self, member: &[u8], score: Score, before: Option<Score>, hasher: &HashKey, graves: &mut Vec<Rope>) {
+        // The order lets a long member go first, so that its last holder is the grave.
         if let Some(before) = before {
             self.order.remove(before, member);
         }
+        self.index.set(member, trimmed(&score.to_bytes()), hasher, graves);
         let rope = if member.len() > INLINE_MAX { self.long(member, hasher) } else { None };
         self.order.insert(score, member, rope.as_ref());
-        graves.append(&mut buried);
-        before
     }
 
     /// The rope that the index holds a long member in.
@@ -251,39 +273,38 @@ impl Large {
 /// The packed form cannot take it.
 struct TooLarge;
 
-/// Changes nothing if the set must become large first.
+/// Changes nothing if the set must become large first. `old`: where the member is.
 fn set_packed(
     packed: &mut Packed<2>,
-    member: &[u8],
+    (member, form): (&[u8], &Form<'_>),
     score: Score,
+    old: Option<Place>,
     limits: Limits,
-) -> Result<Option<Score>, TooLarge> {
-    let (member_form, bytes) = (Form::of(member), score.to_bytes());
+) -> Result<(), TooLarge> {
+    let bytes = score.to_bytes();
     let second = Form::of(trimmed(&bytes));
-    let found = packed.find(&member_form).map(|(place, row)| (place, score_of(row.second)));
-    let is_new = found.is_none();
     // Beyond INLINE_MAX a member deserves a node of its own, whatever is configured.
     let too_large = member.len() > limits.member_bytes.min(INLINE_MAX) || packed.len() >= limits.entries;
-    if is_new && too_large || !packed.has_room(&member_form, &second) {
+    if old.is_none() && too_large || !packed.has_room(form, &second) {
         return Err(TooLarge);
     }
-    if let Some((place, _)) = found {
+    if let Some(place) = old {
         packed.remove(place);
     }
     let edge = Edge::PastElement(score, member);
     let place = packed.iter().find(|(_, row)| !is_behind(&edge, row.first, row.second)).map(|(place, _)| place);
     match place {
-        Some(place) => packed.insert(place, &member_form, &second),
-        None => packed.push(&member_form, &second),
+        Some(place) => packed.insert(place, form, &second),
+        None => packed.push(form, &second),
     }
-    Ok(found.map(|(_, score)| score))
+    Ok(())
 }
 
 fn unpack(packed: &Packed<2>, hasher: &HashKey) -> Large {
     let (mut large, mut graves) = (Large::default(), Vec::new());
     for (_, row) in packed.iter() {
         let mut member = [0; I64_TEXT_MAX];
-        large.set(row.first.text(&mut member), score_of(row.second), hasher, &mut graves);
+        large.set(row.first.text(&mut member), score_of(row.second), None, hasher, &mut graves);
     }
     assert!(graves.is_empty(), "a packed set has no long members");
     large

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::fault::Fault;
 use super::output::{Mark, Output, Shared, Splice};
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, format_u64};
+use crate::base::double;
 use crate::types::rope::Rope;
 
 /// How a connection wants its replies written.
@@ -144,6 +145,16 @@ impl<'o> Reply<'o> {
     }
 
     #[inline]
+    pub fn double(&mut self, value: f64) {
+        let mut digits = [0; double::TEXT_MAX];
+        let text = double::write(value, &mut digits);
+        match self.dialect {
+            Dialect::Resp2 => self.bulk(text),
+            Dialect::Resp3 => self.head(b',', text),
+        }
+    }
+
+    #[inline]
     pub fn null(&mut self) {
         self.raw(match self.dialect {
             Dialect::Resp2 => b"$-1\r\n",
@@ -273,6 +284,8 @@ mod tests {
             (|r| r.int(-7), ":-7\r\n", ":-7\r\n"),
             (|r| r.bulk(b"a\r\nb"), "$4\r\na\r\nb\r\n", "$4\r\na\r\nb\r\n"),
             (|r| r.bulk(b""), "$0\r\n\r\n", "$0\r\n\r\n"),
+            (|r| r.double(0.5), "$3\r\n0.5\r\n", ",0.5\r\n"),
+            (|r| r.double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
             (|r| r.bulk_int(12), "$2\r\n12\r\n", "$2\r\n12\r\n"),
             (|r| r.null(), "$-1\r\n", "_\r\n"),
             (|r| r.null_array(), "*-1\r\n", "_\r\n"),

@@ -294,14 +294,18 @@ fn is_left_out(args: &[Vec<u8>]) -> bool {
 }
 
 /// Requests of every write row: `k` is a key that mostly holds a string, `h` one that mostly holds a hash, `n` a number, `v` a value,
-/// `s` a key that mostly holds a set, `m` a member, `f` a field, `d` a database, `t` a time.
+/// `s` a key that mostly holds a set, `z` a sorted set, `m` a member, `f` a field, `d` a database, `t` a time.
 const TEMPLATES: &[&str] = &[
     "APPEND k v",
     "BGETDEL k k 0",
+    "BZMPOP 0.01 2 z z MAX COUNT 2",
+    "BZPOPMAX z z 0.01",
+    "BZPOPMIN z z 0.01",
     "COPY k k",
     "COPY h h DB d REPLACE",
     "COPY k k DB d",
     "COPY s s REPLACE",
+    "COPY z z REPLACE",
     "DECR k",
     "DECRBY k n",
     "DEL k h",
@@ -344,6 +348,7 @@ const TEMPLATES: &[&str] = &[
     "SADD s m m",
     "SADD s v",
     "SADD k m",
+    "RENAME z z",
     "SET k v",
     "SET k n",
     "SET k n",
@@ -364,6 +369,25 @@ const TEMPLATES: &[&str] = &[
     "SETRANGE k n v",
     "SWAPDB d d",
     "UNLINK h",
+    "ZADD k n f",
+    "ZADD z n f n f n f",
+    "ZADD z n v",
+    "ZADD z NX CH n f n f",
+    "ZADD z XX GT n f n f",
+    "ZADD z LT n f",
+    "ZADD z INCR 0.1 f",
+    "ZADD z GT INCR n f",
+    "ZINCRBY z 0.3 f",
+    "ZINCRBY z inf f",
+    "ZINCRBY z -inf f",
+    "ZMPOP 2 z z MIN COUNT 2",
+    "ZPOPMAX z 2",
+    "ZPOPMIN z",
+    "ZPOPMIN z n",
+    "ZREM z f f",
+    "ZREMRANGEBYLEX z [f2 +",
+    "ZREMRANGEBYRANK z n -1",
+    "ZREMRANGEBYSCORE z n 10",
 ];
 
 #[derive(Clone)]
@@ -407,6 +431,7 @@ fn fill(template: &str, dice: [u8; 8]) -> Vec<Vec<u8>> {
             "s" => format!("s{}", die % 3).into_bytes(),
             "m" if die % 2 == 0 => (die % 10).to_string().into_bytes(),
             "m" => format!("m{}", die % 10).into_bytes(),
+            "z" => format!("z{}", die % 2).into_bytes(),
             "f" => format!("f{}", die % 5).into_bytes(),
             "d" => (die % 3).to_string().into_bytes(),
             "n" => (i32::from(die) - 20).to_string().into_bytes(),

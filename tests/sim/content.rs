@@ -6,8 +6,8 @@ use corelane::base::time::Millis;
 use corelane::shard::Shard;
 use corelane::store::entry::{EntryRef, Kind, ValueRef};
 use corelane::types::Object;
-use corelane::types::ranked::Way;
 use corelane::types::dict::Cursor;
+use corelane::types::ranked::Way;
 use corelane::types::set::TextRoom;
 
 use super::footprint::Place;

@@ -25,6 +25,8 @@ const WORDS: &[(&[&str], Generator)] = &[
     (&["value", "comparison-value", "message", "string"], |rng, _| value(rng)),
     (&["field"], |rng, keys| keys.field(rng)),
     (&["member"], |rng, keys| keys.member(rng)),
+    (&["score"], |rng, _| score(rng)),
+    (&["min", "max", "stop"], |rng, _| bound(rng)),
     (&["increment", "decrement"], |rng, _| increment(rng)),
     (&["seconds"], |rng, _| number(rng.below(4))),
     (&["milliseconds"], |rng, _| number(rng.below(3000))),
@@ -46,7 +48,7 @@ const WORDS: &[(&[&str], Generator)] = &[
     (&["connection-name", "clientname"], |rng, _| format!("name{}", rng.below(9)).into_bytes()),
 ];
 
-const TYPES: &[&str] = &["string", "hash", "set"];
+const TYPES: &[&str] = &["string", "hash", "set", "zset"];
 
 const PATTERNS: &[&str] = &["*", "k*", "h*", "s*", "f1*", "*1*", "k?", "[kh][0-9]", "nothing"];
 
@@ -172,6 +174,23 @@ fn value(rng: &mut Rng) -> Vec<u8> {
         14 => Vec::new(),
         _ => number(rng.below(100)),
     }
+}
+
+fn score(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(30) {
+        0 => b"inf".to_vec(),
+        1 => b"-inf".to_vec(),
+        2 => b"0.1".to_vec(),
+        3 => b"much".to_vec(),
+        4 => b"-0".to_vec(),
+        n => format!("{}", n / 4).into_bytes(),
+    }
+}
+
+/// Of a range by rank, by score or by member.
+fn bound(rng: &mut Rng) -> Vec<u8> {
+    const BOUNDS: &[&str] = &["-inf", "+inf", "0", "(2", "3", "-1", "-", "+", "[f3", "(f5", "[f"];
+    BOUNDS[pick(rng, BOUNDS.len())].into()
 }
 
 fn increment(rng: &mut Rng) -> Vec<u8> {

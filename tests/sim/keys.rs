@@ -32,18 +32,15 @@ impl Keys {
         let letter = match group {
             Group::Hash => 'h',
             Group::Set => 's',
+            Group::SortedSet => 'z',
             _ => 'k',
         };
         Self { letter, ..self.clone() }
     }
 
     pub(crate) fn key(&self, rng: &mut Rng) -> Vec<u8> {
-        let other = match rng.below(2) {
-            0 if self.letter != 'k' => 'k',
-            0 => 'h',
-            _ if self.letter != 's' => 's',
-            _ => 'h',
-        };
+        let letters = ['k', 'h', 's', 'z'];
+        let other = letters[pick(rng, letters.len())];
         let letter = if rng.one_in(self.strangers) { other } else { self.letter };
         let number = if rng.one_in(4) { self.hot + pick(rng, self.cold) } else { pick(rng, self.hot) };
         // Some share a slot by a tag: then a command over several keys has only one lane to ask.

@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use corelane::base::time::{Millis, Now};
 use corelane::shard::{ConnId, Opening, Order, Shard};
 use corelane::wire::output::Output;
+use corelane::wire::request::Request;
 
 use super::content::content;
 use super::footprint::{Footprint, LOOSE, is_loose, of_call, owner, queue};
@@ -27,7 +28,7 @@ use super::order::{Node, Part};
 use crate::support::client::encode;
 
 /// Requests that choose at random.
-const CHOOSERS: &[&str] = &["spop", "srandmember"];
+const CHOOSERS: &[&str] = &["spop", "srandmember", "zrandmember"];
 
 /// Requests on the same keys that are told with a difference.
 const ALIKE_TOLD: usize = 10;
@@ -132,13 +133,22 @@ impl<'l> Oracle<'l> {
     fn choose(&mut self, node: &Node, conn: ConnId) -> Result<(), String> {
         let call = self.log.call(node.call);
         let key = call.words.get(1).cloned().unwrap_or_default();
-        let there = self.ask(conn, &[b"SMEMBERS".to_vec(), key.clone()]);
+        let is_ranked = call.is("zrandmember");
+        let there = match is_ranked {
+            true => self.ask(conn, &[b"ZRANGE".to_vec(), key.clone(), b"0".to_vec(), b"-1".to_vec()]),
+            false => self.ask(conn, &[b"SMEMBERS".to_vec(), key.clone()]),
+        };
         self.shard.dictate_choice(node.choice);
         let reply = self.ask(conn, &call.words);
         self.shard.dictate_choice(None);
         self.compare(node.call, &reply)?;
         let Some(there) = frames::items(&there).filter(|_| !frames::is_error(&reply)) else { return Ok(()) };
         let chosen = match frames::items(&reply) {
+            // Members with their scores: flat, or in pairs.
+            Some(items) if call.words.len() == 4 && !call.resp3 => items.into_iter().step_by(2).collect(),
+            Some(items) if call.words.len() == 4 => {
+                items.into_iter().filter_map(|pair| frames::items(pair)?.first().copied()).collect()
+            }
             Some(items) => items,
             None if frames::is_null(&reply) => Vec::new(),
             None => vec![&reply[..]],
@@ -150,7 +160,7 @@ impl<'l> Oracle<'l> {
             && chosen.iter().all(|member| there.contains(member))
             && (wanted < 0 || different.len() == chosen.len());
         let left = if call.is("spop") { there.len() - chosen.len() } else { there.len() };
-        let counted = self.ask(conn, &[b"SCARD".to_vec(), key]);
+        let counted = self.ask(conn, &[if is_ranked { b"ZCARD".to_vec() } else { b"SCARD".to_vec() }, key]);
         if is_legal && counted == format!(":{left}\r\n").as_bytes() {
             return Ok(());
         }
@@ -177,12 +187,11 @@ impl<'l> Oracle<'l> {
     fn serve(&mut self, id: CallId, word: usize) -> Result<(), String> {
         let call = self.log.call(id);
         let conn = self.data_connection(id.client, call);
-        let reply = self.ask(conn, &[b"GETDEL".to_vec(), call.words[word].clone()]);
-        let same = match frames::items(&call.reply).as_deref() {
-            Some([key, value]) => frames::text(key) == Some(&call.words[word]) && *value == reply,
-            _ => false,
-        };
-        if call.answered.is_none() || same { Ok(()) } else { Err(self.differs(id, &reply)) }
+        self.ask(conn, &[b"MULTI".to_vec()]);
+        self.ask(conn, &from_one_key(call, word));
+        let reply = self.ask(conn, &[b"EXEC".to_vec()]);
+        let said = frames::items(&reply).and_then(|items| items.first().copied()).unwrap_or(&reply);
+        if call.answered.is_none() || call.reply == said { Ok(()) } else { Err(self.differs(id, said)) }
     }
 
     /// A request that may wait and ran on no lane: WAIT, or what was refused at once, which `catch_up` asks again. Whether that is all.
@@ -357,4 +366,16 @@ fn is_number(reply: &[u8]) -> bool {
 /// How many keys of a database are alive.
 fn content_size(shard: &Shard, db: u8, now: Millis) -> usize {
     content(shard, now).keys().filter(|(of, _)| *of == db).count()
+}
+
+/// The request as if it were about the key at this word alone.
+fn from_one_key(call: &Call, word: usize) -> Vec<Vec<u8>> {
+    let row = call.row.expect("only a command waits");
+    let request: Request = call.words.iter().map(Vec::as_slice).collect();
+    let mut words = call.words.clone();
+    if row.keys.are_movable() {
+        words[usize::from(row.keys.first) - 1] = b"1".to_vec();
+    }
+    let others: BTreeSet<usize> = row.keys.positions(request.args()).filter(|other| *other != word).collect();
+    words.into_iter().enumerate().filter(|(at, _)| !others.contains(at)).map(|(_, word)| word).collect()
 }

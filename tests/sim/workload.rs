@@ -64,7 +64,8 @@ const CONTROL: &[&str] =
 
 /// Rows that change how a connection is spoken to; inside MULTI they would change the dialect in mid-reply. And those that choose at random:
 /// the lanes tell one choice a request.
-const NEVER_QUEUED: &[&str] = &["client|reply", "hello", "quit", "reset", "randomkey", "scan", "spop", "srandmember"];
+const NEVER_QUEUED: &[&str] =
+    &["client|reply", "hello", "quit", "reset", "randomkey", "scan", "spop", "srandmember", "zrandmember"];
 
 /// Why `row` is not asked for.
 pub(crate) fn left_out(row: &Command) -> Option<&'static str> {
@@ -101,7 +102,7 @@ impl Workload {
         let (mut rows, mut sum) = (Vec::new(), 0);
         let keep_one_in = 1 + rng.below(4);
         for row in candidates(table) {
-            let is_needed = matches!(row.name, "set" | "mset" | "hset" | "sadd");
+            let is_needed = matches!(row.name, "set" | "mset" | "hset" | "sadd" | "zadd");
             if !rng.one_in(keep_one_in) && !is_needed || CONTROL.contains(&row.name) {
                 continue;
             }

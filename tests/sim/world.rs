@@ -605,6 +605,7 @@ fn draw_config(rng: &mut Rng) -> (Config, bool) {
     let small = [
         (&b"hash-max-listpack-entries"[..], entries.as_bytes()),
         (b"set-max-listpack-entries", entries.as_bytes()),
+        (b"zset-max-listpack-entries", entries.as_bytes()),
         (b"set-max-intset-entries", integers.as_bytes()),
     ];
     config.set_all(&small, Rights::Protected).expect("an option of Redis");

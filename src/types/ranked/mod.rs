@@ -27,8 +27,8 @@ use super::rope::Rope;
 use super::score::Score;
 use super::trie::Value;
 use super::{Progress, RC_BYTES};
-pub(crate) use leaf::compare;
 use leaf::Leaf;
+pub(crate) use leaf::compare;
 
 /// Branches of an inner node: together with their bounds some KiB.
 const FANOUT: usize = 64;

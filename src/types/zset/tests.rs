@@ -266,7 +266,10 @@ fn freeing_keeps_to_its_budget_even_inside_long_members() {
     let (mut zset, mut graves) = (filled(2000, scattered), Vec::new());
     zset.set(&vec![b'x'; 20 << 20], Score::ZERO, Limits::default(), &hasher(), &mut graves);
     let shared = zset.clone();
-    let (mut zset, mut steps) = (shared, { drop(zset); 0 });
+    let (mut zset, mut steps) = (shared, {
+        drop(zset);
+        0
+    });
     loop {
         let mut budget = 10;
         steps += 1;

@@ -1,0 +1,242 @@
+//! Sorted sets: how handlers reach them, and what they share.
+//!
+//! ```text
+//!  scores.rs   members and their scores: ZADD ZINCRBY ZREM ZSCORE ZRANK ZSCAN ...      bounds.rs   what words say of a range
+//!  ranges.rs   ZRANGE and its older forms, ZCOUNT, ZLEXCOUNT                          removal.rs  ZREMRANGEBY...
+//!  pops.rs     ZPOPMIN ZPOPMAX ZMPOP, and those that wait                             random.rs   ZRANDMEMBER
+//! ```
+//!
+//! Every range is one of ranks: bounds by score or by member are looked up as ranks first, LIMIT and REV are arithmetic on them. What is
+//! long is a job: reads work on a clone of the root, removals hold their key (`sliced.rs`).
+
+pub mod bounds;
+pub mod pops;
+pub mod random;
+pub mod ranges;
+pub mod removal;
+pub mod scores;
+
+use super::Ctx;
+use super::caller::{Key, answer_value};
+use super::sliced::Pieces;
+use crate::base::hash::HashKey;
+use crate::store::entry::{EntryRef, Kind, Value, ValueRef};
+use crate::store::event::Event;
+use crate::store::keyspace::{Graveyard, Write};
+use crate::types::rope::Rope;
+use crate::types::score::Score;
+use crate::types::trie::Value as Member;
+use crate::types::zset::{Limits, Zset};
+use crate::types::{Object, ranked};
+use crate::wire::fault::Fault;
+use crate::wire::reply::{Dialect, Reply};
+
+/// What an entry holds, if that is a sorted set; a fault when it is something else.
+fn as_zset(entry: Option<EntryRef<'_>>) -> Result<Option<&Zset>, Fault> {
+    match entry.map(EntryRef::value) {
+        None => Ok(None),
+        Some(ValueRef::Object(Object::Zset(zset))) => Ok(Some(zset)),
+        Some(_) => Err(Fault::WrongType),
+    }
+}
+
+/// How a sorted set is reached from a handler.
+impl Ctx<'_> {
+    /// The sorted set at `key`, with the hash key that its look-ups want; a fault when it holds something else.
+    pub(super) fn zset(&mut self, key: Key<'_>) -> Result<Option<(&Zset, HashKey)>, Fault> {
+        let hasher = self.store.hash_key;
+        Ok(as_zset(self.read(key))?.map(|zset| (zset, hasher)))
+    }
+
+    /// The sorted set that a write is about to change; counts no hit and no miss.
+    pub(super) fn old_zset(&mut self, key: Key<'_>) -> Result<Option<(&Zset, HashKey)>, Fault> {
+        let hasher = self.store.hash_key;
+        let entry = self.store.touch(self.db, key, self.now);
+        Ok(as_zset(entry)?.map(|zset| (zset, hasher)))
+    }
+
+    pub(super) fn zset_limits(&self) -> Limits {
+        Limits {
+            entries: usize::try_from(self.config.zset_packed_entries_max()).unwrap_or(0),
+            member_bytes: usize::try_from(self.config.zset_packed_value_bytes_max()).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Changes the sorted set at `key`, which is one if it is there and is made if not. The caller says what happened.
+    fn grow_zset<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut Edit<'_>) -> R) -> Result<R, Fault> {
+        if self.old_zset(key)?.is_some() {
+            return Ok(self.edit_zset(key, change));
+        }
+        let (limits, hasher) = (self.zset_limits(), self.store.hash_key);
+        let (mut zset, mut displaced) = (Zset::default(), Vec::new());
+        let result = change(&mut Edit { zset: &mut zset, limits, hasher, displaced: &mut displaced });
+        if !zset.is_empty() {
+            let value = Value::Object(Kind::Zset, Box::new(Object::Zset(zset)));
+            self.store.set(self.db, key, value, Write::default(), self.now);
+        }
+        Ok(result)
+    }
+
+    /// Changes a sorted set that is there.
+    fn edit_zset<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut Edit<'_>) -> R) -> R {
+        let (limits, hasher) = (self.zset_limits(), self.store.hash_key);
+        let mut displaced = Vec::new();
+        let edited = self.update_object(key, |object| match object {
+            Object::Zset(zset) => change(&mut Edit { zset, limits, hasher, displaced: &mut displaced }),
+            _ => unreachable!("the caller has looked at the type"),
+        });
+        displaced.into_iter().for_each(|rope| self.store.graves.bury_object(Object::Rope(rope)));
+        edited.expect("the caller has found the key")
+    }
+
+    /// Members were taken out of the sorted set at `key`: says so, and removes it if none is left.
+    fn taken_from_zset(&mut self, key: Key<'_>, event: Event, left: Left) {
+        self.happened(event, key);
+        if left == Left::Nothing {
+            self.bury(key);
+            self.store.effects.also(self.db, Event::DEL, key);
+        }
+    }
+}
+
+/// What is left of a sorted set after a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Some,
+    Nothing,
+}
+
+impl Left {
+    fn of(zset: &Zset) -> Self {
+        if zset.is_empty() { Self::Nothing } else { Self::Some }
+    }
+}
+
+/// A sorted set being written.
+struct Edit<'z> {
+    zset: &'z mut Zset,
+    limits: Limits,
+    hasher: HashKey,
+    displaced: &'z mut Vec<Rope>,
+}
+
+impl Edit<'_> {
+    /// Lets `choose` say what becomes of a member's score; the one it had. A packed set knows no negative zero, as Redis's listpack.
+    fn decide(&mut self, member: &[u8], choose: impl FnOnce(Option<Score>) -> Option<Score>) -> Option<Score> {
+        let is_packed = matches!(self.zset, Zset::Packed(_));
+        let choose = |old| choose(old).map(|new| if is_packed && new == Score::ZERO { Score::ZERO } else { new });
+        self.zset.decide(member, self.limits, &self.hasher, self.displaced, choose)
+    }
+
+    fn remove(&mut self, member: &[u8]) -> Option<Score> {
+        self.zset.remove(member, &self.hasher, self.displaced)
+    }
+
+    /// Removes the members of these ranks, `show`ing each before.
+    fn remove_ranks(
+        &mut self,
+        ranks: std::ops::Range<usize>,
+        way: ranked::Way,
+        mut show: impl FnMut(Member<'_>, Score),
+    ) {
+        let mut names = Names::default();
+        self.zset.range(ranks, way, |member, score| {
+            show(member, score);
+            names.push(member);
+        });
+        names.each(|name| {
+            self.remove(name);
+        });
+    }
+}
+
+/// Some members' texts, side by side.
+#[derive(Default)]
+struct Names {
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn push(&mut self, member: Member<'_>) {
+        member.read_into(&mut self.text);
+        self.ends.push(self.text.len());
+    }
+
+    fn each(&self, mut visit: impl FnMut(&[u8])) {
+        let mut start = 0;
+        for end in &self.ends {
+            visit(&self.text[std::mem::replace(&mut start, *end)..*end]);
+        }
+    }
+}
+
+/// What is answered of members, and how a dialect nests it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Members,
+    /// Member, score, member, score.
+    Flat,
+    /// Arrays of a member and its score.
+    Pairs,
+}
+
+impl Shape {
+    /// Of commands whose WITHSCORES answers pairs to RESP3 alone.
+    fn with_scores(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Resp2 => Self::Flat,
+            Dialect::Resp3 => Self::Pairs,
+        }
+    }
+
+    /// The array of `count` members.
+    fn head(self, count: usize, reply: &mut Reply<'_>) {
+        reply.array(if self == Self::Flat { count * 2 } else { count });
+    }
+
+    fn element(self, member: Member<'_>, score: Score, reply: &mut Reply<'_>) {
+        if self == Self::Pairs {
+            reply.array(2);
+        }
+        answer_value(member, reply);
+        if self != Self::Members {
+            reply.double(score.value());
+        }
+    }
+}
+
+/// Members that are answered when all of them are known.
+#[derive(Debug)]
+struct Answer {
+    shape: Shape,
+    dialect: Dialect,
+    count: usize,
+    pieces: Pieces,
+}
+
+impl Answer {
+    fn new(shape: Shape, dialect: Dialect) -> Self {
+        Self { shape, dialect, count: 0, pieces: Pieces::default() }
+    }
+
+    fn push(&mut self, member: Member<'_>, score: Score) {
+        self.shape.element(member, score, &mut Reply::new(self.pieces.output(), self.dialect));
+        self.count += 1;
+    }
+
+    /// Nobody waits for it any more.
+    fn bury(self, graves: &mut Graveyard) {
+        self.pieces.bury(graves);
+    }
+
+    /// Between two steps.
+    fn cut(&mut self) {
+        self.pieces.cut();
+    }
+
+    fn pour(&mut self, reply: &mut Reply<'_>) {
+        self.shape.head(self.count, reply);
+        self.pieces.pour(reply);
+    }
+}

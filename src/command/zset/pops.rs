@@ -1,0 +1,358 @@
+//! Taking from either end: ZPOPMIN, ZPOPMAX, ZMPOP, and those that wait.
+//!
+//! ```text
+//!  ZPOPMIN key           [member, score]                          its request is its effect
+//!  ZPOPMIN key n         RESP2: member, score, ...   RESP3: pairs     likewise; from some hundred on in slices, the key being held
+//!  ZMPOP n key ... MIN   [key, [[member, score] ...]]                 ZPOPMIN key n, of the key that was served from
+//!  BZPOPMIN key ... t    [key, member, score]                         likewise
+//! ```
+//!
+//! Who takes all there is takes the value out of the keyspace as it is, and walks it when nobody else has it any more.
+
+use std::ops::Range;
+
+use super::super::blocking::{Blocking, Patience, Served, seconds};
+use super::super::places::{BadCount, count};
+use super::super::sliced::Job;
+use super::super::{Command, Ctx, Flags, Group, Keys, Log, Run};
+use super::bounds::Extreme;
+use super::ranges::next_slice;
+use super::{Answer, Left, Shape};
+use crate::base::ascii::{I64_TEXT_MAX, format_u64, is_word, parse_i64};
+use crate::base::limits;
+use crate::base::time::Millis;
+use crate::command::caller::Key;
+use crate::store::entry::Kind;
+use crate::store::event::Event;
+use crate::store::keyspace::Graveyard;
+use crate::types::ranked::Way;
+use crate::types::zset::Zset;
+use crate::types::{Object, Progress};
+use crate::wire::fault::Fault;
+use crate::wire::reply::{Dialect, Reply};
+use crate::wire::request::Args;
+
+const ROW: Command = Command {
+    group: Group::SortedSet,
+    since: "5.0.0",
+    keys: Keys::one(Keys::TAKE),
+    flags: Flags::WRITE.and(Flags::FAST),
+    complexity: "O(log(N)*M) where N is the number of members, M of those taken",
+    ..Command::ROW
+};
+const WAITING: Command = Command {
+    keys: Keys::before(1, Keys::TAKE),
+    flags: Flags::WRITE.and(Flags::FAST).and(Flags::BLOCKING),
+    complexity: "O(log(N)) where N is the number of members",
+    log: Log::Effect,
+    ..ROW
+};
+
+pub const ROWS: &[Command] = &[
+    Command {
+        name: "bzmpop",
+        syntax: "BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        arity: -5,
+        keys: Keys::counted(2, Keys::TAKE),
+        flags: Flags::WRITE.and(Flags::BLOCKING),
+        since: "7.0.0",
+        complexity: "O(K)+O(M*log(N)) where K is the number of keys, N of members, M of those taken",
+        summary: "ZMPOP that waits for a member if there is none.",
+        run: Run::Blocking(&Blocking {
+            awaits: Kind::Zset,
+            serve: |ctx, args, word, reply| {
+                let (extreme, most) = mpop_options(args, 2)?;
+                mpop(ctx, ctx.key(args.at(word)), extreme, most, reply)
+            },
+            patience: |args, now| {
+                mpop_options(args, 2)?;
+                seconds(args.at(1), now)
+            },
+            give_up: |reply| reply.null_array(),
+        }),
+        ..WAITING
+    },
+    Command {
+        name: "bzpopmax",
+        syntax: "BZPOPMAX key [key ...] timeout",
+        arity: -3,
+        summary: "Takes the member with the highest score from the first key that has one; waits for one if need be.",
+        run: Run::Blocking(&Blocking {
+            awaits: Kind::Zset,
+            serve: |ctx, args, word, reply| pop_named(ctx, ctx.key(args.at(word)), Extreme::Max, reply),
+            patience: last_word,
+            give_up: |reply| reply.null_array(),
+        }),
+        ..WAITING
+    },
+    Command {
+        name: "bzpopmin",
+        syntax: "BZPOPMIN key [key ...] timeout",
+        arity: -3,
+        summary: "Takes the member with the lowest score from the first key that has one; waits for one if need be.",
+        run: Run::Blocking(&Blocking {
+            awaits: Kind::Zset,
+            serve: |ctx, args, word, reply| pop_named(ctx, ctx.key(args.at(word)), Extreme::Min, reply),
+            patience: last_word,
+            give_up: |reply| reply.null_array(),
+        }),
+        ..WAITING
+    },
+    Command {
+        name: "zmpop",
+        syntax: "ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        arity: -4,
+        keys: Keys::counted(1, Keys::TAKE),
+        flags: Flags::WRITE,
+        since: "7.0.0",
+        complexity: "O(K)+O(M*log(N)) where K is the number of keys, N of members, M of those taken",
+        summary: "Takes members with the lowest or highest scores from the first key that has one.",
+        log: Log::Effect,
+        run: Run::Blocking(&Blocking {
+            awaits: Kind::Zset,
+            serve: |ctx, args, word, reply| {
+                let (extreme, most) = mpop_options(args, 1)?;
+                mpop(ctx, ctx.key(args.at(word)), extreme, most, reply)
+            },
+            patience: |args, _| mpop_options(args, 1).map(|_| Patience::None),
+            give_up: |reply| reply.null_array(),
+        }),
+        ..ROW
+    },
+    Command {
+        name: "zpopmax",
+        syntax: "ZPOPMAX key [count]",
+        arity: -2,
+        summary: "Takes the members with the highest scores.",
+        log: Log::Verbatim,
+        run: Run::Sliced { start: |ctx, args| start(ctx, args, Extreme::Max) },
+        ..ROW
+    },
+    Command {
+        name: "zpopmin",
+        syntax: "ZPOPMIN key [count]",
+        arity: -2,
+        summary: "Takes the members with the lowest scores.",
+        log: Log::Verbatim,
+        run: Run::Sliced { start: |ctx, args| start(ctx, args, Extreme::Min) },
+        ..ROW
+    },
+];
+
+impl Extreme {
+    fn event(self) -> Event {
+        match self {
+            Self::Min => Event::ZPOPMIN,
+            Self::Max => Event::ZPOPMAX,
+        }
+    }
+
+    fn command(self) -> &'static [u8] {
+        match self {
+            Self::Min => b"ZPOPMIN",
+            Self::Max => b"ZPOPMAX",
+        }
+    }
+
+    /// In which order the members leave.
+    fn way(self) -> Way {
+        match self {
+            Self::Min => Way::Up,
+            Self::Max => Way::Down,
+        }
+    }
+
+    /// The ranks of the first `count` to leave.
+    fn ranks(self, count: usize, len: usize) -> Range<usize> {
+        let count = count.min(len);
+        match self {
+            Self::Min => 0..count,
+            Self::Max => len - count..len,
+        }
+    }
+}
+
+fn start(ctx: &mut Ctx<'_>, args: Args<'_>, extreme: Extreme) -> Result<Box<dyn Job>, Fault> {
+    let wanted = match args.len() {
+        2 => None,
+        3 => {
+            Some(parse_i64(args.at(2)).and_then(|most| usize::try_from(most).ok()).ok_or(Fault::NotPositive("value"))?)
+        }
+        _ => return Err(Fault::Syntax),
+    };
+    let held = ctx.old_zset(ctx.first(args))?.map_or(0, |(zset, _)| zset.len());
+    let count = wanted.unwrap_or(1).min(held);
+    let nesting = if wanted.is_some() { Nesting::OfDialect } else { Nesting::Flat };
+    Ok(Box::new(Pop { key: args.at(1).into(), extreme, count, held, nesting, under_way: None }))
+}
+
+/// Whether RESP3 gets pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nesting {
+    Flat,
+    OfDialect,
+}
+
+impl Nesting {
+    fn shape(self, dialect: Dialect) -> Shape {
+        if self == Self::OfDialect { Shape::with_scores(dialect) } else { Shape::Flat }
+    }
+}
+
+/// ZPOPMIN or ZPOPMAX.
+#[derive(Debug)]
+struct Pop {
+    key: Box<[u8]>,
+    extreme: Extreme,
+    count: usize,
+    held: usize,
+    nesting: Nesting,
+    under_way: Option<Box<UnderWay>>,
+}
+
+/// A pop that takes more than a step.
+#[derive(Debug)]
+struct UnderWay {
+    /// Still to be taken.
+    left: usize,
+    answer: Answer,
+    /// The whole value, which was taken out.
+    whole: Option<Zset>,
+}
+
+impl Job for Pop {
+    fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
+        let shape = self.nesting.shape(reply.dialect());
+        if self.under_way.is_none() {
+            let key = ctx.key(&self.key);
+            if self.count <= limits::REMOVALS_PER_STEP {
+                shape.head(self.count, reply);
+                if self.count > 0 {
+                    let left = take(ctx, key, self.extreme, self.count, shape, reply);
+                    ctx.taken_from_zset(key, self.extreme.event(), left);
+                }
+                return Ok(Progress::Done);
+            }
+            let whole = if self.count == self.held { take_whole(ctx, key, self.extreme.event()) } else { None };
+            if whole.is_none() {
+                ctx.happened(self.extreme.event(), key);
+            }
+            let answer = Answer::new(shape, reply.dialect());
+            self.under_way = Some(Box::new(UnderWay { left: self.count, answer, whole }));
+        }
+        let under_way = self.under_way.as_mut().expect("made above");
+        let now = under_way.left.min(limits::REMOVALS_PER_STEP);
+        let (extreme, way) = (self.extreme, self.extreme.way());
+        let (answer, key) = (&mut under_way.answer, ctx.key(&self.key));
+        match &under_way.whole {
+            Some(zset) => {
+                let mut ranks = match extreme {
+                    Extreme::Min => zset.len() - under_way.left..zset.len(),
+                    Extreme::Max => 0..under_way.left,
+                };
+                zset.range(next_slice(&mut ranks, way, now), way, |member, score| answer.push(member, score));
+            }
+            None => ctx.edit_zset(key, |edit| {
+                let ranks = extreme.ranks(now, edit.zset.len());
+                edit.remove_ranks(ranks, way, |member, score| answer.push(member, score));
+            }),
+        }
+        under_way.left -= now;
+        if under_way.left > 0 {
+            answer.cut();
+            return Ok(Progress::More);
+        }
+        answer.pour(reply);
+        if let Some(zset) = under_way.whole.take() {
+            ctx.store.graves.bury_object(Object::Zset(zset));
+        }
+        Ok(Progress::Done)
+    }
+
+    fn abandon(self: Box<Self>, graves: &mut Graveyard) {
+        let Some(under_way) = self.under_way else { return };
+        under_way.answer.bury(graves);
+        if let Some(zset) = under_way.whole {
+            graves.bury_object(Object::Zset(zset));
+        }
+    }
+}
+
+/// Takes so many members of a sorted set that has them, and answers them without a head.
+fn take(ctx: &mut Ctx<'_>, key: Key<'_>, extreme: Extreme, count: usize, shape: Shape, reply: &mut Reply<'_>) -> Left {
+    ctx.edit_zset(key, |edit| {
+        let ranks = extreme.ranks(count, edit.zset.len());
+        edit.remove_ranks(ranks, extreme.way(), |member, score| shape.element(member, score, reply));
+        Left::of(edit.zset)
+    })
+}
+
+/// Takes the value out of the keyspace.
+fn take_whole(ctx: &mut Ctx<'_>, key: Key<'_>, event: Event) -> Option<Zset> {
+    let entry = ctx.store.take(ctx.db, key, ctx.now)?;
+    ctx.happened(event, key);
+    ctx.store.effects.also(ctx.db, Event::DEL, key);
+    match entry.into_object().map(|object| *object) {
+        Some(Object::Zset(zset)) => Some(zset),
+        _ => unreachable!("the type was looked at when it began"),
+    }
+}
+
+/// BZPOPMIN and BZPOPMAX from one key.
+fn pop_named(ctx: &mut Ctx<'_>, key: Key<'_>, extreme: Extreme, reply: &mut Reply<'_>) -> Result<Served, Fault> {
+    if ctx.old_zset(key)?.is_none() {
+        return Ok(Served::No);
+    }
+    reply.array(3);
+    reply.bulk(key.bytes);
+    let left = take(ctx, key, extreme, 1, Shape::Flat, reply);
+    ctx.taken_from_zset(key, extreme.event(), left);
+    ctx.store.effects.state(ctx.db, &[extreme.command(), key.bytes]);
+    Ok(Served::Yes)
+}
+
+fn last_word(args: Args<'_>, now: Millis) -> Result<Patience, Fault> {
+    seconds(args.at(args.len() - 1), now)
+}
+
+/// ZMPOP and BZMPOP from one key.
+fn mpop(
+    ctx: &mut Ctx<'_>,
+    key: Key<'_>,
+    extreme: Extreme,
+    most: usize,
+    reply: &mut Reply<'_>,
+) -> Result<Served, Fault> {
+    let Some((zset, _)) = ctx.old_zset(key)? else { return Ok(Served::No) };
+    let count = most.min(zset.len());
+    reply.array(2);
+    reply.bulk(key.bytes);
+    Shape::Pairs.head(count, reply);
+    let left = take(ctx, key, extreme, count, Shape::Pairs, reply);
+    ctx.taken_from_zset(key, extreme.event(), left);
+    let mut digits = [0; I64_TEXT_MAX];
+    ctx.store.effects.state(ctx.db, &[extreme.command(), key.bytes, format_u64(count as u64, &mut digits)]);
+    Ok(Served::Yes)
+}
+
+/// Which end, and how many at most. `at`: the word that is the number of keys.
+fn mpop_options(args: Args<'_>, at: usize) -> Result<(Extreme, usize), Fault> {
+    let keys = match count(args, at) {
+        Ok(keys) => keys,
+        Err(BadCount::NotANumber | BadCount::NotPositive) => {
+            return Err(Fault::Fixed("ERR numkeys should be greater than 0"));
+        }
+        Err(BadCount::TooMany) => return Err(Fault::Syntax),
+    };
+    let options = args.from(at + 1 + keys);
+    let extreme = options.get(0).and_then(Extreme::named).ok_or(Fault::Syntax)?;
+    let most = match options.len() {
+        1 => 1,
+        3 if is_word(options.at(1), "COUNT") => {
+            let most = parse_i64(options.at(2)).and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 0);
+            most.ok_or(Fault::Fixed("ERR count should be greater than 0"))?
+        }
+        _ => return Err(Fault::Syntax),
+    };
+    Ok((extreme, most))
+}
