@@ -314,6 +314,8 @@ impl Shard {
 
     /// What a guest has done is over, and its keys are given back now: its part goes into the journal, in one record. Where that ends.
     pub(super) fn append_guest(&mut self, tx: TxId, signature: Option<&Signature>, effects: &Records) -> Position {
+        // A lane that only reads has no part in it: nobody waits for its share, and it would wait for those who are settled.
+        let signature = signature.filter(|signature| signature.lanes.contains(&self.me.0));
         if signature.is_none() && effects.is_empty() {
             return Position::default();
         }
