@@ -104,8 +104,10 @@ impl Store {
     /// Empties a database in constant time.
     pub fn flush(&mut self, db: u8) {
         let keys = &mut self.dbs[usize::from(db)];
-        if !keys.is_empty() {
-            keys.clear(&mut self.graves);
+        if !keys.is_empty()
+            && let Some(unsaid) = keys.clear(&mut self.graves)
+        {
+            self.snapshot.inherit(unsaid);
         }
         self.effects.happened_to_all(db);
     }

@@ -35,6 +35,7 @@ const CAS: u8 = 2;
 const OBJECT: u8 = 4;
 const MC_FLAGS: u8 = 8;
 const RAW: u8 = 16;
+const EPOCH: u8 = 32;
 
 const _: () = assert!(size_of::<Header>() == 8 && align_of::<Header>() <= 8);
 const _: () = assert!(EMBED_MAX <= u16::MAX as usize);
@@ -75,6 +76,23 @@ impl Recency {
     }
 }
 
+/// One of two, by which what was there at a moment is told from what was changed since (`snapshot.rs`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch(u8);
+
+impl Epoch {
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 ^ EPOCH)
+    }
+
+    /// As it stands among the flags of an entry.
+    #[inline]
+    const fn flag(self) -> u8 {
+        self.0
+    }
+}
+
 /// What an entry has beside key and value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
@@ -84,6 +102,7 @@ pub struct Fields {
     pub mc_flags: u32,
     pub form: Form,
     pub recency: Recency,
+    pub epoch: Epoch,
 }
 
 /// A value on its way into an entry.
@@ -188,7 +207,8 @@ impl Entry {
             | if fields.cas.is_some() { CAS } else { 0 }
             | if object.is_some() { OBJECT } else { 0 }
             | if fields.mc_flags != 0 { MC_FLAGS } else { 0 }
-            | if fields.form == Form::Raw { RAW } else { 0 };
+            | if fields.form == Form::Raw { RAW } else { 0 }
+            | fields.epoch.flag();
         let shape = Shape { flags, key_len: key.len(), value_len: bytes.len() };
         let header = Header {
             kind,
@@ -375,8 +395,14 @@ impl<'e> EntryRef<'e> {
                 mc_flags: if shape.has(MC_FLAGS) != 0 { self.0.add(shape.mc_flags()).cast::<u32>().read() } else { 0 },
                 form: if shape.has(RAW) != 0 { Form::Raw } else { Form::Plain },
                 recency: self.recency(),
+                epoch: self.epoch(),
             }
         }
+    }
+
+    #[inline]
+    pub fn epoch(self) -> Epoch {
+        Epoch(self.header().flags & EPOCH)
     }
 
     pub fn recency(self) -> Recency {
@@ -433,14 +459,14 @@ impl<'e> EntryMut<'e> {
             | if fields.cas.is_some() { CAS } else { 0 }
             | if fields.mc_flags != 0 { MC_FLAGS } else { 0 };
         let new = Shape { value_len: value.len(), ..old };
-        if old.flags & !RAW != wanted || value.len() > EMBED_MAX || new.bytes() != old.bytes() {
+        if old.flags & !(RAW | EPOCH) != wanted || value.len() > EMBED_MAX || new.bytes() != old.bytes() {
             return false;
         }
         let raw = if fields.form == Form::Raw { RAW } else { 0 };
         // SAFETY: the fields are there as their flags say, the value fits the allocation, and this view is the only one.
         unsafe {
             let header = &mut *self.0.cast::<Header>().as_ptr();
-            header.flags = wanted | raw;
+            header.flags = wanted | raw | fields.epoch.flag();
             header.recency = fields.recency.0;
             header.value_len = u16::try_from(value.len()).expect("EMBED_MAX fits");
             if let Some(expiry) = fields.expiry {
@@ -455,6 +481,13 @@ impl<'e> EntryMut<'e> {
             self.0.add(old.value()).copy_from_nonoverlapping(NonNull::from(value).cast(), value.len());
         }
         true
+    }
+
+    pub fn set_epoch(&mut self, epoch: Epoch) {
+        let header = self.view().header();
+        let flags = header.flags & !EPOCH | epoch.flag();
+        // SAFETY: the header is there and this view is the only one.
+        unsafe { self.0.cast::<Header>().write(Header { flags, ..header }) }
     }
 
     /// Moves the deadline, if there is a place for one.
@@ -489,13 +522,15 @@ mod tests {
             prop_oneof![Just(0), any::<u32>()],
             any::<bool>(),
             any::<[u8; 3]>(),
+            any::<bool>(),
         )
-            .prop_map(|(expiry, cas, mc_flags, raw, recency)| Fields {
+            .prop_map(|(expiry, cas, mc_flags, raw, recency, epoch)| Fields {
                 expiry: expiry.map(Millis),
                 cas,
                 mc_flags,
                 form: if raw { Form::Raw } else { Form::Plain },
                 recency: Recency(recency),
+                epoch: if epoch { Epoch::default().next() } else { Epoch::default() },
             })
     }
 
@@ -519,6 +554,10 @@ mod tests {
             } else {
                 prop_assert_eq!((text(entry.view()), entry.view().fields()), (&old[..], fields));
             }
+            view.set_epoch(entry.view().epoch().next());
+            let was = entry.view().fields();
+            view.set_epoch(was.epoch.next());
+            prop_assert_eq!(entry.view().fields(), Fields { epoch: was.epoch.next(), ..was });
             entry = Entry::new(&key, Value::Object(Kind::String, Box::new(Object::Rope(Rope::from(&new[..])))), fields);
             prop_assert_eq!((entry.view().key(), entry.view().fields()), (&key[..], fields));
             let object = entry.into_object();

@@ -11,8 +11,9 @@
 //! that an effect can be written. All figures are kept as things change; `recount` gets them anew for tests. Time is an argument.
 //! Absent: eviction, effects, watchers: they sit above.
 
-use super::entry::{EMBED_MAX, Entry, EntryRef, Fields, Form, Kind, Recency, Value, ValueRef};
+use super::entry::{EMBED_MAX, Entry, EntryRef, Epoch, Fields, Form, Kind, Recency, Value, ValueRef};
 use super::expiry::Deadlines;
+use super::snapshot::Moment;
 use crate::base::hash::{HashKey, KeyHash};
 use crate::base::limits;
 use crate::base::rng::Rng;
@@ -46,6 +47,10 @@ pub struct Keyspace {
     deadlines: Deadlines,
     hasher: HashKey,
     usage: [Usage; Kind::ALL.len()],
+    /// What is written now is of this.
+    epoch: Epoch,
+    /// While a snapshot of it is being taken: whatever is about to change is kept as it was.
+    pub(super) moment: Option<Box<Moment>>,
 }
 
 /// Keys of one type, and the bytes of their entries and values.
@@ -92,19 +97,20 @@ pub struct Write {
 }
 
 impl Write {
-    fn fields(self, before: Option<Millis>) -> Fields {
+    fn fields(self, before: Option<Millis>, epoch: Epoch) -> Fields {
         let expiry = match self.deadline {
             Deadline::Clear => None,
             Deadline::Keep => before,
             Deadline::At(deadline) => Some(deadline),
         };
-        Fields { expiry, cas: self.cas, mc_flags: self.mc_flags, form: self.form, recency: self.recency }
+        Fields { expiry, cas: self.cas, mc_flags: self.mc_flags, form: self.form, recency: self.recency, epoch }
     }
 }
 
 impl Keyspace {
     pub fn new(hasher: HashKey) -> Self {
-        Self { table: Dict::default(), deadlines: Deadlines::default(), hasher, usage: Default::default() }
+        let (table, deadlines, usage, epoch) = Default::default();
+        Self { table, deadlines, hasher, usage, epoch, moment: None }
     }
 
     /// The key's entry, unless its deadline has passed.
@@ -133,6 +139,7 @@ impl Keyspace {
         change: impl FnOnce(&mut Object) -> R,
     ) -> Option<R> {
         let at = self.visible(key, hash, now)?;
+        self.keep(at);
         let mut entry = self.table.at_mut(at);
         let kind = entry.view().kind();
         let object = entry.object()?;
@@ -176,7 +183,7 @@ impl Keyspace {
         let at = match self.table.find_or_gap(hash, |entry| entry.key() == key) {
             Ok(at) => at,
             Err(gap) => {
-                let fields = write.fields(None);
+                let fields = write.fields(None, self.epoch);
                 let entry = Entry::new(key, value, fields);
                 count_in(&mut self.usage, entry.view());
                 let hasher = self.hasher;
@@ -185,10 +192,11 @@ impl Keyspace {
                 return Before::Missing;
             }
         };
+        self.keep(at);
         let old = self.table.at(at);
         let before = old.expiry();
         let found = if old.is_due(now) { Before::Due } else { Before::Present };
-        let fields = write.fields(before.filter(|_| found == Before::Present));
+        let fields = write.fields(before.filter(|_| found == Before::Present), self.epoch);
         self.deadlines.change(hash, before, fields.expiry);
         if let Value::Embedded(text) = value
             && self.table.at_mut(at).overwrite(text, fields)
@@ -268,10 +276,11 @@ impl Keyspace {
     /// Sets or clears the deadline. False if there is no such key.
     pub fn set_expiry(&mut self, key: &[u8], hash: KeyHash, now: Millis, deadline: Option<Millis>) -> bool {
         let Some(at) = self.visible(key, hash, now) else { return false };
-        let fields = self.table.at(at).fields();
-        if fields.expiry == deadline {
+        if self.table.at(at).expiry() == deadline {
             return true;
         }
+        self.keep(at);
+        let fields = self.table.at(at).fields();
         self.deadlines.change(hash, fields.expiry, deadline);
         if deadline.is_none_or(|deadline| !self.table.at_mut(at).set_expiry(deadline)) {
             count_out(&mut self.usage, self.table.at(at));
@@ -371,10 +380,53 @@ impl Keyspace {
         None
     }
 
-    /// Empties the database in O(1); the dead wait in the graveyard.
-    pub fn clear(&mut self, graves: &mut Graveyard) {
-        let old = std::mem::replace(self, Self::new(self.hasher));
+    /// Empties the database in O(1); the dead wait in the graveyard. What a snapshot has still to look at is given back.
+    #[must_use]
+    pub fn clear(&mut self, graves: &mut Graveyard) -> Option<Self> {
+        let empty = Self { epoch: self.epoch, ..Self::new(self.hasher) };
+        let old = std::mem::replace(self, empty);
+        if old.moment.is_some() {
+            return Some(old);
+        }
         graves.bury_all(old);
+        None
+    }
+
+    /// A snapshot of the database, which is of this number now, begins: all that is here is of the past.
+    pub(super) fn begin_moment(&mut self, db: u8) {
+        self.epoch = self.epoch.next();
+        self.moment = (!self.is_empty()).then(|| Box::new(Moment::new(db)));
+    }
+
+    /// Looks at about so many entries for the snapshot, and says to it which of them are as they were; `Done`: all have been looked at.
+    pub(super) fn step_moment(&mut self, count: usize, mut say: impl FnMut(EntryRef<'_>)) -> Progress {
+        let Some(moment) = &mut self.moment else { return Progress::Done };
+        let epoch = self.epoch;
+        moment.cursor = self.table.scan_mut(moment.cursor, count, |mut entry| {
+            if entry.view().epoch() != epoch {
+                say(entry.view());
+                entry.set_epoch(epoch);
+            }
+        });
+        if moment.cursor == Cursor::START { Progress::Done } else { Progress::More }
+    }
+
+    /// Whoever is about to change an entry lets a snapshot have it first.
+    #[inline]
+    fn keep(&mut self, at: At) {
+        if self.moment.is_some() {
+            self.keep_as_it_was(at);
+        }
+    }
+
+    #[cold]
+    fn keep_as_it_was(&mut self, at: At) {
+        let Some(moment) = &mut self.moment else { return };
+        let mut entry = self.table.at_mut(at);
+        if entry.view().epoch() != self.epoch {
+            moment.keep(entry.view());
+            entry.set_epoch(self.epoch);
+        }
     }
 
     /// Starts loading what a look-up of this hash reads first. [`Self::prefetch_entry`] is the second step, when that has arrived.
@@ -439,6 +491,7 @@ impl Keyspace {
     }
 
     fn take_at(&mut self, at: At) -> Entry {
+        self.keep(at);
         count_out(&mut self.usage, self.table.at(at));
         self.table.remove(at)
     }
@@ -549,7 +602,7 @@ impl Graveyard {
         }
     }
 
-    fn bury_all(&mut self, mut dead: Keyspace) {
+    pub(super) fn bury_all(&mut self, mut dead: Keyspace) {
         let (entries, deadlines) = (dead.table.detach(), std::mem::take(&mut dead.deadlines));
         self.databases.push_back(Remains { entries, deadlines });
     }
@@ -721,7 +774,7 @@ mod tests {
                            let write = Write { deadline, ..Write::default() };
                            db.set_string(&key, hasher.key(&key), &vec![b'x'; len], write, now, &mut graves);
                            let before = model.get(&key).and_then(|(_, deadline)| *deadline);
-                           model.insert(key, (len, write.fields(before).expiry));
+                           model.insert(key, (len, write.fields(before, Epoch::default()).expiry));
                        }
                        Step::Remove(key) => {
                            let key = name(key);
@@ -753,7 +806,7 @@ mod tests {
                        }
                        Step::Pass(ms) => now = now.saturating_add(ms),
                        Step::Clear => {
-                           db.clear(&mut graves);
+                           prop_assert!(db.clear(&mut graves).is_none());
                            model.clear();
                        }
                    }

@@ -8,6 +8,7 @@ pub mod incoming;
 pub mod journal;
 pub mod keyspace;
 pub mod restate;
+pub mod snapshot;
 pub mod text;
 pub mod waiters;
 pub mod watchers;
@@ -24,6 +25,7 @@ use event::Event;
 use incoming::Incoming;
 use journal::{Effects, Happened};
 use keyspace::{Graveyard, Keyspace};
+use snapshot::Snapshot;
 use waiters::{Place, WaiterId, Waiters};
 use watchers::{Version, Watchers};
 
@@ -61,6 +63,8 @@ pub struct Store {
     pub graves: Graveyard,
     pub hash_key: HashKey,
     pub effects: Effects,
+    /// What is being said of the keyspace as it was at a moment.
+    snapshot: Snapshot,
     /// Long words of the running request.
     pub incoming: Incoming,
     pub watchers: Watchers,
@@ -85,6 +89,7 @@ impl Store {
             graves: Graveyard::default(),
             hash_key,
             effects: Effects::default(),
+            snapshot: Snapshot::default(),
             incoming: Incoming::default(),
             watchers: Watchers::default(),
             waiters: Waiters::default(),

@@ -20,6 +20,7 @@ use crate::base::double;
 use crate::base::hash::HashKey;
 use crate::base::limits;
 use crate::base::time::Millis;
+use crate::persist::record::{self, Records};
 use crate::types::Object;
 use crate::types::hash::Hash;
 use crate::types::ranked::Way;
@@ -42,6 +43,8 @@ pub struct Restatement {
     key: Box<[u8]>,
     deadline: Option<Millis>,
     left: Left,
+    /// A large value, held to the end: whoever holds it last must not free it in one go.
+    held: Option<Object>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +60,25 @@ enum Left {
     Nothing,
 }
 
+/// Smaller values are freed in some microseconds.
+const HELD_BYTES_MIN: usize = 64 << 10;
+
+/// Appends the one request that says an entry, if it is a short string; what is longer is left to be said in slices.
+pub fn say(entry: EntryRef<'_>, db: u8, out: &mut Records) -> Option<Restatement> {
+    let ValueRef::Str(text) = entry.value() else { return Some(Restatement::of(entry)) };
+    let set = [&b"SET"[..], entry.key(), text];
+    match entry.expiry() {
+        None => record::put_effect(out, db, set.into_iter()),
+        Some(at) => {
+            let mut digits = [0; I64_TEXT_MAX];
+            let until = [b"PXAT", format_u64(at.0, &mut digits)];
+            let [name, key, text] = set;
+            record::put_effect(out, db, [name, key, text, until[0], until[1]].into_iter());
+        }
+    }
+    None
+}
+
 impl Restatement {
     pub fn of(entry: EntryRef<'_>) -> Self {
         let left = match entry.value() {
@@ -66,7 +88,21 @@ impl Restatement {
             ValueRef::Object(Object::Set(set)) => Left::Members(set.clone(), 0),
             ValueRef::Object(Object::Zset(zset)) => Left::Ranks(zset.clone(), 0),
         };
-        Self { key: entry.key().into(), deadline: entry.expiry(), left }
+        let held = match entry.value() {
+            ValueRef::Object(object) if object.bytes() > HELD_BYTES_MIN => Some(object.clone()),
+            _ => None,
+        };
+        Self { key: entry.key().into(), deadline: entry.expiry(), left, held }
+    }
+
+    /// Bytes that it alone holds: nodes of a large value are the key's too.
+    pub fn held_bytes(&self) -> usize {
+        self.key.len() + if let Left::Text(text) = &self.left { text.len() } else { 0 }
+    }
+
+    /// All was said: the value, if it is large, to be freed in steps.
+    pub fn into_held(self) -> Option<Object> {
+        self.held
     }
 
     /// The next request, in their order.

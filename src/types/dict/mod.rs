@@ -327,6 +327,25 @@ impl<E: Thin> Dict<E> {
         self.cursor(hash)
     }
 
+    /// As `scan`, for whoever changes what it is shown in place.
+    pub fn scan_mut(&mut self, cursor: Cursor, count: usize, mut visit: impl FnMut(E::Mut<'_>)) -> Cursor {
+        let (mut words, mut hash) = (Vec::with_capacity(count + SLOTS), Some(cursor.hash()));
+        for _ in 0..count.saturating_mul(8).max(64) {
+            let Some(from) = hash.filter(|_| words.len() < count && !self.is_empty()) else { break };
+            hash = self.bucket_words(from, |_, word| {
+                // Cold: all are on their way before the first is looked at.
+                prefetch(segment::address(word));
+                prefetch(segment::address(word) + LINE_BYTES);
+                words.push(word);
+            });
+        }
+        for word in words {
+            // SAFETY: a live entry's word, each once, and the table stays borrowed for writing.
+            visit(unsafe { E::borrow_mut(segment::address(word)) });
+        }
+        self.cursor(hash)
+    }
+
     /// As `scan`, for the keys of one cluster slot only; from `Cursor::START` it begins at the slot's first key.
     pub fn scan_slot(&self, slot: u16, cursor: Cursor, count: usize, mut visit: impl FnMut(E::Ref<'_>)) -> Cursor {
         let mut seen = 0;
@@ -399,6 +418,12 @@ impl<E: Thin> Dict<E> {
     /// Visits the entries whose home is the bucket of `from`, from `from` on, with as much of their hashes as is known; gives the
     /// lowest hash of the next bucket.
     fn visit_bucket(&self, from: u64, mut visit: impl FnMut(u64, E::Ref<'_>)) -> Option<u64> {
+        // SAFETY: a live entry's word, and the table stays borrowed.
+        self.bucket_words(from, |hash, word| visit(hash, unsafe { E::borrow(segment::address(word)) }))
+    }
+
+    /// The same of their words.
+    fn bucket_words(&self, from: u64, mut visit: impl FnMut(u64, u64)) -> Option<u64> {
         let number = self.directory.locate(from)?;
         let segment = self.segments.at(number);
         if segment.count == 0 {
@@ -410,8 +435,7 @@ impl<E: Thin> Dict<E> {
         loop {
             for &word in segment.buckets[index].0.iter().take_while(|&&word| word != 0) {
                 if segment.home(word) == home && segment.position(word) >= position {
-                    // SAFETY: a live entry's word, and the table stays borrowed.
-                    visit(segment.hash_at(segment.position(word)), unsafe { E::borrow(segment::address(word)) });
+                    visit(segment.hash_at(segment.position(word)), word);
                 }
             }
             if !segment.buckets[index].is_full() {
