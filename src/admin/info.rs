@@ -241,23 +241,34 @@ fn human(bytes: u64) -> String {
     unreachable!("the last unit takes whatever is left")
 }
 
-/// Fields that clients and exporters expect; there is neither snapshot nor journal yet.
+/// Fields that clients and exporters expect; there are no snapshots yet.
 fn persistence(facts: &Facts<'_>, page: &mut Page) {
     let journal = &facts.journal;
     page.line("loading", u8::from(journal.loading.is_some()));
     page.line("async_loading", 0);
     page.line("rdb_bgsave_in_progress", 0);
     page.line("aof_enabled", u8::from(facts.config.appendonly()));
-    page.line("aof_rewrite_in_progress", 0);
-    page.line("aof_rewrite_scheduled", 0);
+    let rewrite = &journal.rewrite;
+    let seconds = |seconds: Option<u64>| seconds.map_or_else(|| "-1".to_owned(), |seconds| seconds.to_string());
+    let running_s = rewrite.began_s.map(|began_s| (facts.now.unix_us / 1_000_000).saturating_sub(began_s));
+    page.line("aof_rewrite_in_progress", u8::from(rewrite.began_s.is_some()));
+    page.line("aof_rewrite_scheduled", u8::from(rewrite.asked));
+    page.line("aof_last_rewrite_time_sec", seconds(rewrite.last_took_s));
+    page.line("aof_current_rewrite_time_sec", seconds(running_s));
+    page.line("aof_last_bgrewrite_status", if rewrite.has_failed { "err" } else { "ok" });
+    page.line("aof_rewrites", rewrite.count);
+    page.line("aof_rewrites_consecutive_failures", rewrite.failures);
     page.line("aof_last_write_status", if journal.failed { "err" } else { "ok" });
     if facts.config.appendonly() {
         page.line("aof_current_size", journal.bytes);
+        page.line("aof_base_size", rewrite.base_bytes);
+        page.line("aof_pending_rewrite", 0);
         page.line("aof_buffer_length", journal.waiting_bytes);
         page.line("aof_pending_bio_fsync", u8::from(journal.unsure_bytes > 0));
         page.line("journal_unsure_bytes", journal.unsure_bytes);
         page.line("journal_writes", journal.writes);
         page.line("journal_syncs", journal.syncs);
+        page.line("journal_rewrite_kept_bytes", journal.kept_bytes);
     }
     if let Some(LoadingFacts { started_s, bytes, loaded_bytes }) = journal.loading {
         let took_s = (facts.now.unix_us / 1_000_000).saturating_sub(started_s);

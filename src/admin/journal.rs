@@ -11,7 +11,29 @@ pub struct JournalFacts {
     pub writes: u64,
     pub syncs: u64,
     pub failed: bool,
+    /// Bytes that a rewrite keeps as they were until it has said them.
+    pub kept_bytes: u64,
+    /// As lane 0 knows it.
+    pub rewrite: RewriteFacts,
     pub loading: Option<LoadingFacts>,
+}
+
+/// What came of rewrites. One lane, the first, steers them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RewriteFacts {
+    /// Somebody wants one that has not begun.
+    pub asked: bool,
+    /// Seconds since 1970, while one is under way.
+    pub began_s: Option<u64>,
+    pub last_took_s: Option<u64>,
+    /// Of the last one.
+    pub has_failed: bool,
+    /// In a row.
+    pub failures: u32,
+    /// That were completed.
+    pub count: u64,
+    /// Bytes of the journal when the last one was over.
+    pub base_bytes: u64,
 }
 
 /// How far loading has come.
@@ -33,6 +55,8 @@ impl JournalFacts {
             writes: self.writes + other.writes,
             syncs: self.syncs + other.syncs,
             failed: self.failed || other.failed,
+            kept_bytes: self.kept_bytes + other.kept_bytes,
+            rewrite: self.rewrite,
             // Lanes load together and know of each other.
             loading: self.loading.or(other.loading),
         }

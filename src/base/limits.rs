@@ -78,6 +78,15 @@ pub const JOURNAL_BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one write of the journal: summing and copying them takes some tens of microseconds.
 pub const JOURNAL_WRITE_BYTES_MAX: usize = 512 << 10;
 
+/// Bytes of a base that go to the keeper at once: copying and summing them takes some tens of microseconds.
+pub const BASE_PIECE_BYTES: usize = 128 << 10;
+
+/// A slice of a base: so many entries are looked at, or what that takes is said.
+pub const BASE_UNITS_PER_SLICE: usize = 128;
+
+/// Bytes that a rewrite keeps as they were, since they changed before it came to them, before connections that write are held up.
+pub const KEPT_BYTES_MAX: usize = 8 << 20;
+
 /// Bytes that may wait to go to another lane before connections that want it are held up.
 pub const OUTBOX_BYTES_MAX: usize = 8 << 20;
 

@@ -9,7 +9,7 @@
 //! nothing waits: such a command is served at once or gives up.
 
 use super::caller::answer;
-use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run};
+use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run, Verb};
 use crate::base::ascii::parse_i64;
 use crate::base::time::Millis;
 use crate::store::entry::Kind;
@@ -81,7 +81,42 @@ pub const ROWS: &[Command] = &[
         }),
         ..Command::ROW
     },
+    Command {
+        name: "waitaof",
+        syntax: "WAITAOF numlocal numreplicas timeout",
+        arity: 4,
+        flags: Flags::BLOCKING,
+        since: "7.2.0",
+        summary: "Waits until all earlier writes of this connection are on the disk, here and on so many replicas; answers where they are.",
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        run: Run::Verb(Verb::WaitAof),
+        ..Command::ROW
+    },
 ];
+
+/// What WAITAOF waits for (`shard/durable/waitaof.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitAof {
+    pub local: bool,
+    /// There are no replicas: who wants any waits for its time to be over.
+    pub replicas: bool,
+    pub patience: Patience,
+}
+
+/// Reads its words, in Redis's order of refusals.
+pub fn waitaof(args: Args<'_>, now: Millis) -> Result<WaitAof, Fault> {
+    let number = |word| parse_i64(args.at(word)).ok_or(Fault::NotInteger);
+    let local = match number(1)? {
+        0 => false,
+        1 => true,
+        _ => return Err(Fault::Fixed("ERR value is out of range, value must between 0 and 1")),
+    };
+    let replicas = number(2)?;
+    if replicas < 0 {
+        return Err(Fault::Fixed("ERR value is out of range, must be positive"));
+    }
+    Ok(WaitAof { local, replicas: replicas > 0, patience: millis(args.at(3), now)? })
+}
 
 /// A request that must not wait: served now, or not.
 pub fn serve_now(blocking: &Blocking, keys: Keys, ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -4,6 +4,7 @@ use super::clients::{Client, Clients, ConnId, Durability, ReplyMode};
 use super::table::Table;
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::{Identity, StallFacts};
+use crate::admin::journal::RewriteFacts;
 use crate::admin::process::Process;
 use crate::admin::stats::Stats;
 use crate::base::ascii::{I64_TEXT_MAX, format_u64};
@@ -177,6 +178,7 @@ pub struct Desk<'s> {
     pub config: &'s mut Config,
     pub store: &'s mut Store,
     pub stats: &'s mut Stats,
+    pub rewrites: &'s mut RewriteFacts,
     pub gauges: &'s LaneGauges,
     pub table: &'s Table,
     pub identity: &'s Identity,

@@ -275,5 +275,6 @@ pub enum Verb {
     Info,
     Multi,
     Unwatch,
+    WaitAof,
     Watch,
 }

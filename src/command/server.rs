@@ -20,6 +20,20 @@ const SUCCEEDED: Merging = Merging::Several(merge::all_succeeded);
 
 pub const ROWS: &[Command] = &[
     Command {
+        name: "bgrewriteaof",
+        syntax: "BGREWRITEAOF",
+        arity: 1,
+        flags: Flags::ADMIN.and(Flags::NOSCRIPT),
+        complexity: "O(1); the journal is rewritten in the background",
+        summary: "Replaces the journal by what the keyspace holds now.",
+        run: Run::Split {
+            over: Over::Nodes,
+            part: Part::Desk(bgrewriteaof),
+            merge: Merging::Always(merge::all_succeeded),
+        },
+        ..ROW
+    },
+    Command {
         name: "config",
         syntax: "CONFIG",
         arity: -2,
@@ -152,6 +166,24 @@ const CONFIG: &[Command] = &[
         ..ROW
     },
 ];
+
+/// Lane 0 steers rewrites, and is the first to answer.
+fn bgrewriteaof(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if desk.identity.lane > 0 {
+        reply.ok();
+        return Ok(());
+    }
+    if desk.rewrites.began_s.is_some() {
+        return Err(Fault::Fixed("ERR Background append only file rewriting already in progress"));
+    }
+    let asked = std::mem::replace(&mut desk.rewrites.asked, true);
+    reply.simple(if asked {
+        "Background append only file rewriting scheduled"
+    } else {
+        "Background append only file rewriting started"
+    });
+    Ok(())
+}
 
 fn config_get(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let patterns: Vec<&[u8]> = args.from(2).iter().collect();

@@ -184,6 +184,8 @@ plain! {
     protected_mode: bool = "protected-mode" as Bool;
     daemonize: bool = "daemonize" as Bool;
     appendonly: bool = "appendonly" as Bool;
+    rewrite_growth_percent: i64 = "auto-aof-rewrite-percentage" as Integer;
+    rewrite_bytes_min: u64 = "auto-aof-rewrite-min-size" as Bytes;
     aof_load_truncated: bool = "aof-load-truncated" as Bool;
     disable_thp: bool = "disable-thp" as Bool;
     databases: i64 = "databases" as Integer;
@@ -291,6 +293,11 @@ impl Config {
             "everysec" => Fsync::EverySecond,
             _ => Fsync::Never,
         })
+    }
+
+    /// `auto-aof-rewrite-percentage`; 0: never by itself.
+    pub fn rewrite_percentage(&self) -> u64 {
+        self.rewrite_growth_percent().unsigned_abs()
     }
 
     pub fn supervised(&self) -> &'static str {

@@ -5,6 +5,7 @@
 //!  base 4 id 91834519 lanes 2 from 0 0
 //!  log 3 id 18231123 lanes 2 from 410 388 to 8123 9916        sealed: what is behind these positions was undone by a recovery
 //!  log 5 id 77812301 lanes 2 from 8123 9916                   ends where it says so itself, or is being written
+//!  log 7 id 11239912 lanes 2 follows                          begins where the one before it says that it ends, if it does
 //!  sum 1f00ab12
 //! ```
 //!
@@ -49,23 +50,27 @@ pub struct Volume {
     pub kind: Kind,
     pub number: u32,
     pub id: u32,
-    /// Where each lane's stream begins in it.
-    pub from: Vec<Position>,
+    pub lanes: u16,
+    /// Where each lane's stream begins in it; none: where it ended in the log before. A log is named before the moment is known at which
+    /// the lanes turn to it, so that nobody has to wait for the manifest then.
+    pub from: Option<Vec<Position>>,
     /// Where each lane's stream ends, if that was decided.
     pub to: Option<Vec<Position>>,
 }
 
 impl Volume {
-    pub fn lanes(&self) -> u16 {
-        u16::try_from(self.from.len()).expect("lanes have numbers of 16 bits")
-    }
-
     pub fn file_name(&self, lane: u16) -> String {
         format!("journal.{}.{}.{lane}", self.number, self.kind.word())
     }
 
+    /// Whether `next` may begin where this one says that it ends.
+    pub fn can_be_followed(&self, next: &Self) -> bool {
+        let are_open = [self, next].iter().all(|volume| volume.kind == Kind::Log && volume.to.is_none());
+        are_open && self.lanes == next.lanes
+    }
+
     pub fn origin(&self, lane: u16) -> Origin {
-        Origin { volume: self.id, lane, lanes: self.lanes() }
+        Origin { volume: self.id, lane, lanes: self.lanes }
     }
 }
 
@@ -91,7 +96,7 @@ impl Manifest {
 
     /// Whether it names a file of this name.
     pub fn names(&self, file: &str) -> bool {
-        self.volumes.iter().any(|volume| (0..volume.lanes()).any(|lane| volume.file_name(lane) == file))
+        self.volumes.iter().any(|volume| (0..volume.lanes).any(|lane| volume.file_name(lane) == file))
     }
 
     /// Whether a file of this name is of our making, whatever volume it was of.
@@ -107,9 +112,12 @@ impl Manifest {
 
     pub fn to_text(&self) -> String {
         let mut text = format!("{TITLE} {VERSION}\n");
-        for Volume { kind, number, id, from, to } in &self.volumes {
-            let _ = write!(text, "{} {number} id {id} lanes {}", kind.word(), from.len());
-            for (word, positions) in [("from", Some(from)), ("to", to.as_ref())] {
+        for Volume { kind, number, id, lanes, from, to } in &self.volumes {
+            let _ = write!(text, "{} {number} id {id} lanes {lanes}", kind.word());
+            if from.is_none() {
+                text.push_str(" follows");
+            }
+            for (word, positions) in [("from", from), ("to", to)] {
                 let Some(positions) = positions else { continue };
                 let _ = write!(text, " {word}");
                 positions.iter().for_each(|position| _ = write!(text, " {position}"));
@@ -136,8 +144,15 @@ impl Manifest {
         if sum != expected {
             return Err(whole("its checksum is wrong"));
         }
-        let volumes = lines.map(|(number, line)| volume(line).map_err(|what| BadManifest { line: number, what }));
-        Ok(Self { volumes: volumes.collect::<Result<_, _>>()? })
+        let mut volumes: Vec<Volume> = Vec::new();
+        for (line, text) in lines {
+            let volume = volume(text).map_err(|what| BadManifest { line, what })?;
+            if volume.from.is_none() && !volumes.last().is_some_and(|last| last.can_be_followed(&volume)) {
+                return Err(BadManifest { line, what: "it follows no log".to_owned() });
+            }
+            volumes.push(volume);
+        }
+        Ok(Self { volumes })
     }
 }
 
@@ -156,15 +171,18 @@ fn volume(line: &str) -> Result<Volume, String> {
     if !(1..=LANES_MAX).contains(&lanes) {
         return Err(format!("{lanes} lanes are out of range"));
     }
-    expect(&mut words, "from")?;
-    let from = positions(&mut words, lanes)?;
+    let from = match words.next() {
+        Some("from") => Some(positions(&mut words, lanes)?),
+        Some("follows") => None,
+        _ => return Err("'from' is missing".to_owned()),
+    };
     let to = match words.next() {
         None => None,
         Some("to") => Some(positions(&mut words, lanes)?),
         Some(other) => return Err(format!("'{other}' is unknown")),
     };
     match words.next() {
-        None => Ok(Volume { kind, number, id, from, to }),
+        None => Ok(Volume { kind, number, id, lanes, from, to }),
         Some(other) => Err(format!("'{other}' is unknown")),
     }
 }
@@ -190,9 +208,13 @@ mod tests {
 
     fn manifest() -> Manifest {
         let two = |one, other| vec![Position(one), Position(other)];
-        let base = Volume { kind: Kind::Base, number: 4, id: u32::MAX, from: vec![Position(0)], to: None };
-        let log = Volume { kind: Kind::Log, number: 3, id: 7, from: two(410, 0), to: Some(two(8123, 0)) };
-        Manifest { volumes: vec![base, log] }
+        let (lanes, from) = (2, Some(two(410, 0)));
+        let base =
+            Volume { kind: Kind::Base, number: 4, id: u32::MAX, lanes: 1, from: Some(vec![Position(0)]), to: None };
+        let log = Volume { kind: Kind::Log, number: 3, id: 7, lanes, from, to: Some(two(8123, 0)) };
+        let open = Volume { number: 5, to: None, ..log.clone() };
+        let next = Volume { number: 6, from: None, ..open.clone() };
+        Manifest { volumes: vec![base, log, open, next] }
     }
 
     #[test]
@@ -200,7 +222,7 @@ mod tests {
         let manifest = manifest();
         assert_eq!(Manifest::parse(&manifest.to_text()), Ok(manifest.clone()));
         assert_eq!(Manifest::parse(&Manifest::default().to_text()), Ok(Manifest::default()));
-        assert_eq!(manifest.next_number(), 5);
+        assert_eq!(manifest.next_number(), 7);
         assert!(manifest.names("journal.3.log.1") && !manifest.names("journal.3.log.2"));
         assert!(
             Manifest::is_ours("journal.9.base.0") && !Manifest::is_ours(NAME) && !Manifest::is_ours("journal.9.x.0")
@@ -221,6 +243,16 @@ mod tests {
                 }
             }
             assert!(Manifest::parse(std::str::from_utf8(&text[..at]).unwrap()).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_log_follows_only_an_open_log_of_as_many_lanes() {
+        let whole = manifest();
+        for at in 0..whole.volumes.len() - 1 {
+            let mut manifest = Manifest { volumes: whole.volumes[..=at].to_vec() };
+            manifest.volumes.push(whole.volumes[3].clone());
+            assert_eq!(Manifest::parse(&manifest.to_text()).is_ok(), at == 2, "behind {at}");
         }
     }
 

@@ -48,6 +48,10 @@ impl Tail {
         Self { origin, chunks: VecDeque::new(), spent: Vec::new(), skip: 0, taken: start, end: start }
     }
 
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// Where the next record will begin.
     #[inline]
     pub fn end(&self) -> Position {
@@ -107,6 +111,15 @@ impl Tail {
             header.copy_from_slice(&Header::of(self.origin, self.taken, known.synced, known.firm, body).to_bytes());
             self.taken = self.taken.after(body.len());
         }
+    }
+
+    /// Long words of a stream that nobody takes any more.
+    pub fn into_shared(self) -> impl Iterator<Item = Shared> {
+        let left = self.chunks.into_iter().filter_map(|chunk| match chunk {
+            Chunk::Shared(value) => Some(value),
+            Chunk::Bytes(_) => None,
+        });
+        self.spent.into_iter().chain(left)
     }
 
     /// Long words that were written since the last call.

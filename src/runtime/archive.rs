@@ -10,25 +10,19 @@
 //! A crash at any place leaves the manifest before or the one after, and both say the same keyspace.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use hashbrown::HashSet;
-
 use super::log::{Level, say};
+use super::survey::{Span, Survey, Torn, open_chain, survey};
 use super::sys::random_bytes;
+use super::vault::{Vault, What};
 use crate::base::lanes::Lanes;
 use crate::persist::Position;
 use crate::persist::block::Origin;
-use crate::persist::cut::{Share, Streams};
 use crate::persist::manifest::{self, Kind, Manifest, Volume};
-use crate::persist::record::{Record, Transaction};
-use crate::persist::stream::{Ending, Reader};
 
 const LOCK_NAME: &str = "journal.lock";
-
-/// Bytes read at once.
-const READ_BYTES: usize = 256 << 10;
 
 /// What a directory was opened for.
 #[derive(Clone, Debug)]
@@ -44,7 +38,17 @@ pub(super) struct Wish {
 pub(super) struct Archive {
     /// Held as long as the server runs.
     #[expect(dead_code, reason = "its lock is what it is for")]
-    pub(super) lock: File,
+    lock: File,
+    pub(super) vault: Vault,
+    pub(super) manifest: Manifest,
+    /// Numbers up to here were used: of none of them is a file made twice, whatever became of the first.
+    last_number: u32,
+}
+
+/// What a server begins with.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) archive: Archive,
     pub(super) lanes: Vec<LaneFiles>,
     /// What another number of lanes has written, and then all of it: to be loaded before anybody is served.
     pub(super) apart: Vec<Group>,
@@ -82,34 +86,94 @@ pub(super) struct Part {
 pub(super) type Refusal = String;
 
 impl Archive {
-    pub(super) fn open(wish: &Wish) -> Result<Self, Refusal> {
-        let lock = make_directory(&wish.dir).and_then(|()| lock(&wish.dir))?;
-        let mut manifest = read_manifest(&wish.dir)?;
+    /// Opens what the server before has left, and a new log behind it.
+    pub(super) fn open(wish: &Wish) -> Result<Opened, Refusal> {
+        let mut archive = Self::adopt(&wish.dir)?;
+        let mut manifest = archive.manifest.clone();
         seal(wish, &mut manifest)?;
         let mut groups = groups(wish, &manifest)?;
         // What this many lanes have written each lane loads for itself.
         let load = match &mut groups[..] {
-            [] => vec![Vec::new(); usize::from(wish.lanes)],
             [only] if only.lanes.count() == wish.lanes => std::mem::take(&mut groups.remove(0).streams),
             _ => vec![Vec::new(); usize::from(wish.lanes)],
         };
         let start = next_start(wish, &manifest);
-        let volume = Volume {
-            kind: Kind::Log,
-            number: manifest.next_number(),
-            id: u32::from_le_bytes(random_bytes()?),
-            from: start.clone(),
-            to: None,
-        };
-        let files = (0..wish.lanes).map(|lane| create(&wish.dir.join(volume.file_name(lane))));
-        let files: Vec<File> = files.collect::<Result<_, _>>()?;
+        let volume = Volume { from: Some(start.clone()), ..archive.new_volume(Kind::Log, wish.lanes)? };
+        let files = archive.make_logs(&volume)?;
         manifest.volumes.push(volume.clone());
-        write_manifest(&wish.dir, &manifest)?;
-        delete_leftovers(&wish.dir, &manifest);
+        archive.replace_manifest(manifest)?;
+        let leftovers = archive.delete_leftovers();
+        if !leftovers.is_empty() {
+            say(Level::Notice, &format!("Removed what a rewrite of the journal has left: {}", leftovers.join(" ")));
+        }
         let lanes = (0..).zip(files).zip(start).zip(load);
         let lanes =
             lanes.map(|(((lane, file), start), load)| LaneFiles { file, origin: volume.origin(lane), start, load });
-        Ok(Self { lock, lanes: lanes.collect(), apart: groups })
+        Ok(Opened { archive, lanes: lanes.collect(), apart: groups })
+    }
+
+    /// Opens the directory for a journal that is begun while the server runs: what it holds now is replaced when the first rewrite is over.
+    pub(super) fn adopt(dir: &Path) -> Result<Self, Refusal> {
+        let lock = make_directory(dir).and_then(|()| lock(dir))?;
+        let manifest = read_manifest(dir)?;
+        let last_number = manifest.next_number() - 1;
+        let mut archive = Self { lock, vault: Vault::new(dir), manifest, last_number };
+        // Files without a manifest are refused: there shall be none before the first is there.
+        if archive.manifest.volumes.is_empty() {
+            archive.replace_manifest(Manifest::default())?;
+        }
+        Ok(archive)
+    }
+
+    /// A volume under a new number, and an id that nobody can guess.
+    pub(super) fn new_volume(&mut self, kind: Kind, lanes: u16) -> Result<Volume, Refusal> {
+        self.last_number += 1;
+        let id = u32::from_le_bytes(random_bytes()?);
+        Ok(Volume { kind, number: self.last_number, id, lanes, from: None, to: None })
+    }
+
+    /// The files of a log, one for each lane.
+    pub(super) fn make_logs(&mut self, volume: &Volume) -> Result<Vec<File>, Refusal> {
+        let files: io::Result<Vec<File>> =
+            (0..volume.lanes).map(|lane| self.vault.make(&volume.file_name(lane))).collect();
+        files.and_then(|files| self.vault.sync_names().map(|()| files)).map_err(|error| self.cannot_make(&error))
+    }
+
+    pub(super) fn cannot_make(&self, error: &io::Error) -> Refusal {
+        let dir = self.vault.dir().display();
+        format!("cannot make files in {dir} ({error}): check the directory's owner and free space")
+    }
+
+    /// Puts another manifest in the place of the one that is there.
+    pub(super) fn replace_manifest(&mut self, manifest: Manifest) -> Result<(), Refusal> {
+        let Self { vault, .. } = self;
+        let written = vault.make_appended(manifest::TEMPORARY_NAME, What::Manifest).and_then(|mut file| {
+            vault.append(&mut file, manifest.to_text().as_bytes())?;
+            vault.sync(&mut file)?;
+            vault.rename(manifest::TEMPORARY_NAME, manifest::NAME)?;
+            vault.sync_names()
+        });
+        let path = vault.path(manifest::NAME);
+        written.map_err(|error| format!("cannot write {} ({error}): check free space", path.display()))?;
+        self.manifest = manifest;
+        Ok(())
+    }
+
+    /// Files of ours that the manifest does not name: of something that did not come to its end, or that it replaced.
+    pub(super) fn delete_leftovers(&mut self) -> Vec<String> {
+        let entries = fs::read_dir(self.vault.dir()).into_iter().flatten().filter_map(Result::ok);
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let is_left = |name: &String| Manifest::is_ours(name) && !self.manifest.names(name);
+        let mut left: Vec<String> = names.filter(is_left).collect();
+        left.sort();
+        left.retain(|name| match self.vault.remove(name) {
+            Ok(()) => true,
+            Err(error) => {
+                say(Level::Warning, &format!("cannot delete {} ({error})", self.vault.path(name).display()));
+                false
+            }
+        });
+        left
     }
 }
 
@@ -179,213 +243,61 @@ fn refuse_strangers(dir: &Path) -> Result<(), Refusal> {
 /// Decides where the streams of the last run end.
 fn seal(wish: &Wish, manifest: &mut Manifest) -> Result<(), Refusal> {
     let chain = open_chain(manifest);
-    let Some(lanes) = chain.first().map(Volume::lanes) else { return Ok(()) };
+    let Some(lanes) = chain.first().map(|first| first.lanes) else { return Ok(()) };
     let torn = if wish.load_truncated { Torn::Told } else { Torn::Refused };
-    let ends = survey(&wish.dir, chain, lanes, torn)?;
+    let Survey { spans, cuts } = survey(&wish.dir, chain, lanes, torn)?;
     let first = manifest.volumes.len() - chain.len();
     let volumes = manifest.volumes.drain(first..).collect::<Vec<_>>();
-    for (at, volume) in volumes.iter().enumerate() {
-        let next = volumes.get(at + 1).map(|next| &next.from);
-        let to = (0..usize::from(lanes)).map(|lane| {
-            let (from, cut) = (volume.from[lane], ends[lane]);
-            next.map_or(cut, |next| cut.min(next[lane])).max(from)
-        });
-        let to: Vec<Position> = to.collect();
+    for (at, volume) in volumes.into_iter().enumerate() {
+        let span = |lane: usize| spans[lane].get(at).copied().unwrap_or(Span { from: cuts[lane], to: cuts[lane] });
+        let spans: Vec<Span> = (0..usize::from(lanes)).map(span).collect();
+        let from: Vec<Position> = spans.iter().map(|span| span.from).collect();
+        let to: Vec<Position> = spans.iter().zip(&cuts).map(|(span, cut)| span.to.min(*cut).max(span.from)).collect();
         // One that nothing was written to is not worth a file.
-        if to != volume.from {
-            manifest.volumes.push(Volume { to: Some(to), ..volume.clone() });
+        if to != from {
+            manifest.volumes.push(Volume { from: Some(from), to: Some(to), ..volume });
         }
     }
     Ok(())
-}
-
-/// What becomes of the torn end that a crash leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Torn {
-    Refused,
-    /// Cut off, and the operator is told.
-    Told,
-    Accepted,
-}
-
-/// The volumes of the last run, of which it is not decided where they end.
-pub(super) fn open_chain(manifest: &Manifest) -> &[Volume] {
-    let open = manifest.volumes.iter().position(|volume| volume.kind == Kind::Log && volume.to.is_none());
-    &manifest.volumes[open.unwrap_or(manifest.volumes.len())..]
-}
-
-/// Reads all streams of a chain of volumes; how far each lane's counts.
-pub(super) fn survey(dir: &Path, chain: &[Volume], lanes: u16, torn: Torn) -> Result<Vec<Position>, Refusal> {
-    let mut streams = Streams::new(lanes);
-    let mut firm = vec![Position::default(); usize::from(lanes)];
-    for lane in 0..lanes {
-        let end = follow(dir, chain, lane, torn, |share, known| {
-            firm[usize::from(lane)] = known;
-            streams.share(lane, share);
-            streams.settle(lane, known);
-        })?;
-        firm[usize::from(lane)] = firm[usize::from(lane)].max(end.firm);
-        streams.settle(lane, firm[usize::from(lane)]);
-        streams.reach(lane, end.end);
-    }
-    let missing = streams.missing();
-    let settled = if missing.is_empty() { HashSet::new() } else { search(dir, chain, &missing)? };
-    let cuts = streams.cut(&settled);
-    for (lane, (cut, firm)) in cuts.iter().zip(&firm).enumerate() {
-        if cut < firm {
-            return Err(format!(
-                "the journal of lane {lane} was durable up to {firm}, but the files of the others hold it up to {cut} only: \
-                 files are missing or of different times; restore {} from a backup",
-                dir.display()
-            ));
-        }
-    }
-    Ok(cuts)
-}
-
-/// Which of these shares are in the streams.
-fn search(
-    dir: &Path,
-    chain: &[Volume],
-    missing: &HashSet<(u16, Transaction)>,
-) -> Result<HashSet<(u16, Transaction)>, Refusal> {
-    let mut found = HashSet::new();
-    let lanes: HashSet<u16> = missing.iter().map(|(lane, _)| *lane).collect();
-    for lane in lanes {
-        follow(dir, chain, lane, Torn::Accepted, |share, _| {
-            if missing.contains(&(lane, share.of)) {
-                found.insert((lane, share.of));
-            }
-        })?;
-    }
-    Ok(found)
-}
-
-/// Reads a lane's stream through a chain of volumes, calling `each` with every share and what was firm when it was read.
-fn follow(
-    dir: &Path,
-    chain: &[Volume],
-    lane: u16,
-    torn: Torn,
-    mut each: impl FnMut(Share, Position),
-) -> Result<Ending, Refusal> {
-    let mut firm = Position::default();
-    let mut ending = Ending { end: chain[0].from[usize::from(lane)], firm, ended: true, torn: None };
-    for volume in chain {
-        if !ending.ended || ending.torn.is_some() {
-            break;
-        }
-        let from = volume.from[usize::from(lane)];
-        let path = dir.join(volume.file_name(lane));
-        ending = read(&path, Reader::new(volume.origin(lane), from), |reader, found| {
-            firm = firm.max(reader);
-            if let Record::Share(of, lanes, _) = found.record {
-                each(Share { of, start: found.start, end: found.end, lanes: lanes.iter().collect() }, firm);
-            }
-        })?;
-        ending.firm = ending.firm.max(firm);
-        if let Some(end) = &ending.torn {
-            let text = format!("{}: {} at byte {}; the journal ends before it", path.display(), end.what, end.offset);
-            match torn {
-                Torn::Refused => return Err(format!("{text}: set aof-load-truncated yes to load what is before it")),
-                Torn::Told => say(Level::Warning, &text),
-                Torn::Accepted => {}
-            }
-        }
-    }
-    Ok(ending)
-}
-
-pub(super) fn read(
-    path: &Path,
-    mut reader: Reader,
-    mut each: impl FnMut(Position, crate::persist::stream::Found<'_>),
-) -> Result<Ending, Refusal> {
-    let failed = |error: io::Error| format!("cannot read {} ({error})", path.display());
-    let mut file = File::open(path).map_err(failed)?;
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let len = file.read(&mut buffer).map_err(failed)?;
-        if len == 0 {
-            break;
-        }
-        let firm = reader.firm();
-        reader.feed(&buffer[..len], |found| each(firm, found)).map_err(|damage| damaged(path, &damage))?;
-    }
-    reader.finish().map_err(|damage| damaged(path, &damage))
-}
-
-pub(super) fn damaged(path: &Path, damage: &crate::persist::stream::Damage) -> Refusal {
-    format!(
-        "{} is damaged: {} at byte {}, before data that was synced later: see 'corelane check {}', and restore the directory \
-         from a backup",
-        path.display(),
-        damage.what,
-        damage.offset,
-        path.parent().unwrap_or_else(|| Path::new(".")).display()
-    )
 }
 
 /// What is to be loaded, in its order.
 fn groups(wish: &Wish, manifest: &Manifest) -> Result<Vec<Group>, Refusal> {
     let mut groups: Vec<Group> = Vec::new();
     for volume in &manifest.volumes {
-        let lanes = Lanes::new(volume.lanes());
+        let lanes = Lanes::new(volume.lanes);
         if groups.last().is_none_or(|group| group.lanes != lanes) {
             groups.push(Group { lanes, streams: lanes.all().map(|_| Vec::new()).collect() });
         }
         let group = groups.last_mut().expect("just looked at");
         for (lane, stream) in (0..).zip(&mut group.streams) {
-            stream.push(part(wish, volume, lane)?);
+            stream.extend(part(wish, volume, lane)?);
         }
     }
     Ok(groups)
 }
 
-fn part(wish: &Wish, volume: &Volume, lane: u16) -> Result<Part, Refusal> {
+/// None: nothing of the file counts.
+fn part(wish: &Wish, volume: &Volume, lane: u16) -> Result<Option<Part>, Refusal> {
     let path = wish.dir.join(volume.file_name(lane));
     let bytes = fs::metadata(&path).map_err(|error| format!("cannot read {} ({error})", path.display()))?.len();
-    let to = volume.to.as_ref().map_or(Position::MAX, |to| to[usize::from(lane)]);
-    Ok(Part { path, bytes, origin: volume.origin(lane), from: volume.from[usize::from(lane)], to })
+    let at = |positions: &Option<Vec<Position>>| positions.as_ref().map(|positions| positions[usize::from(lane)]);
+    let from = at(&volume.from).unwrap_or_default();
+    let to = at(&volume.to).unwrap_or(Position::MAX);
+    Ok((from != to).then(|| Part { path, bytes, origin: volume.origin(lane), from, to }))
 }
 
 /// Where the streams go on.
 fn next_start(wish: &Wish, manifest: &Manifest) -> Vec<Position> {
     let last = manifest.volumes.iter().rev().find(|volume| volume.kind == Kind::Log);
-    match last.filter(|volume| volume.lanes() == wish.lanes).and_then(|volume| volume.to.clone()) {
+    match last.filter(|volume| volume.lanes == wish.lanes).and_then(|volume| volume.to.clone()) {
         Some(to) => to,
         None => vec![Position::default(); usize::from(wish.lanes)],
     }
-}
-
-fn create(path: &Path) -> Result<File, Refusal> {
-    let file = OpenOptions::new().create(true).write(true).truncate(true).open(path);
-    file.map_err(|error| {
-        format!("cannot create {} ({error}): check the directory's owner and free space", path.display())
-    })
-}
-
-fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<(), Refusal> {
-    let (path, temporary) = (dir.join(manifest::NAME), dir.join(manifest::TEMPORARY_NAME));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(manifest.to_text().as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, &path));
-    written.map_err(|error| format!("cannot write {} ({error}): check free space", path.display()))?;
-    sync_directory(dir)
 }
 
 fn sync_directory(dir: &Path) -> Result<(), Refusal> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(|error| format!("cannot sync {} ({error})", dir.display()))
-}
-
-/// Files of ours that the manifest does not name: of something that did not come to its end.
-fn delete_leftovers(dir: &Path, manifest: &Manifest) {
-    for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if Manifest::is_ours(&name) && !manifest.names(&name) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
 
-use super::archive::{Archive, LaneFiles, Wish};
+use super::archive::{Archive, LaneFiles, Opened, Wish};
 use super::census::Census;
 use super::clock::Clock;
 use super::cpus;
@@ -34,6 +34,7 @@ use super::departure::{Departure, departures};
 use super::disk::Disk;
 use super::doorbell::{Doorbell, doorbells};
 use super::keepalive::Keepalive;
+use super::keeper::{self, Port};
 use super::loader::{Loader, Together};
 use super::log::{Level, plain, say};
 use super::mesh::{Mesh, mesh};
@@ -92,13 +93,14 @@ pub struct Settings {
     pub connections_max: usize,
     pub poll: Poll,
     pub pidfile: Option<PathBuf>,
-    /// Where the journal is, if one is kept.
-    pub journal: Option<JournalSettings>,
+    pub journal: JournalSettings,
 }
 
 /// The journal's directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct JournalSettings {
+    /// Whether one is kept from the start.
+    pub is_kept: bool,
     pub dir: PathBuf,
     /// Whether the torn end that a crash leaves is cut off, or refused.
     pub load_truncated: bool,
@@ -216,6 +218,10 @@ pub struct Place {
 pub struct Stream {
     pub origin: Origin,
     pub start: Position,
+    /// Bytes of files that hold what is before.
+    pub held_bytes: u64,
+    /// Another number of lanes wrote them.
+    pub is_foreign: bool,
 }
 
 /// Serves until SIGTERM, SIGINT or a shard's `Order::Stop`. In effect from here on: the two signals are blocked, a panic in any
@@ -261,7 +267,9 @@ struct Birth {
     departure: Departure,
     census: Census,
     files: Option<LaneFiles>,
+    stream: Option<Stream>,
     together: Together,
+    keeper: Option<Port>,
     /// Keys that were loaded before.
     moving: Moving,
 }
@@ -289,7 +297,9 @@ fn serve(
     }
     let mut births = births(&settings, &stopper, signals)?;
     let ports = bind_patiently(&settings)?;
-    let _archive = open_archive(&settings, &mut births, &make_shard)?;
+    let archive = open_archive(&settings, &mut births, &make_shard)?;
+    let (keepers, keeper) = keeper::start(settings.journal.dir.clone(), archive, settings.lanes)?;
+    births.iter_mut().zip(keepers).for_each(|(birth, port)| birth.keeper = Some(port));
     let make_shard = Arc::new(make_shard);
     let (report, reports) = channel();
     let mut starts = Vec::new();
@@ -308,6 +318,8 @@ fn serve(
     }
     say(Level::Notice, &ready(&settings));
     let outcome = collect_over(&reports, &stopper);
+    // It ends when all lanes have; a panic in it has ended the process.
+    let _ = keeper.join();
     if let Some(path) = &settings.pidfile {
         let _ = std::fs::remove_file(path);
     }
@@ -342,27 +354,38 @@ fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::F
         departure,
         census: census.clone(),
         files: None,
+        stream: None,
+        keeper: None,
         moving: Moving::default(),
         together: Together::new(0, 0),
     };
     Ok(cpus.into_iter().zip(0..).zip(shared).map(birth).collect())
 }
 
-/// Opens the journal's directory and hands its files out; it stays locked while what is returned lives.
+/// Opens the journal's directory, if there is a journal, and hands its files out; it stays locked while what is returned lives.
 fn open_archive(
     settings: &Settings,
     births: &mut [Birth],
     make_shard: &impl Fn(Place) -> Shard,
 ) -> Result<Option<Archive>, BootError> {
-    let Some(JournalSettings { dir, load_truncated }) = settings.journal.clone() else { return Ok(None) };
+    let JournalSettings { dir, load_truncated, is_kept } = settings.journal.clone();
+    if !is_kept {
+        return Ok(None);
+    }
     let lanes = u16::try_from(settings.lanes).map_err(|_| BootError::Lanes)?;
-    let mut archive = Archive::open(&Wish { dir, lanes, load_truncated }).map_err(BootError::Journal)?;
-    let bytes = archive.lanes.iter().flat_map(|files| &files.load).map(|part| part.bytes).sum();
+    let Opened { archive, lanes: files, apart: groups } =
+        Archive::open(&Wish { dir, lanes, load_truncated }).map_err(BootError::Journal)?;
+    let bytes = files.iter().flat_map(|files| &files.load).map(|part| part.bytes).sum();
+    let parts = groups.iter().flat_map(|group| group.streams.iter().flatten());
+    let foreign_bytes: u64 = parts.map(|part| part.bytes).sum();
     let together = Together::new(settings.lanes, bytes);
-    for (birth, files) in births.iter_mut().zip(archive.lanes.drain(..)) {
+    for (birth, files) in births.iter_mut().zip(files) {
+        let own_bytes: u64 = files.load.iter().map(|part| part.bytes).sum();
+        let held_bytes = own_bytes + foreign_bytes / u64::from(lanes);
+        let (origin, start, is_foreign) = (files.origin, files.start, !groups.is_empty());
+        birth.stream = Some(Stream { origin, start, held_bytes, is_foreign });
         (birth.files, birth.together) = (Some(files), together.clone());
     }
-    let groups = std::mem::take(&mut archive.apart);
     if !groups.is_empty() {
         say(Level::Notice, "The journal was written by another number of lanes: loading it before serving anybody");
         let make = |lane, lanes| make_shard(Place { lane, lanes, stream: None });
@@ -495,9 +518,9 @@ fn live(
         // The executor's first park is slow by tens of milliseconds: have it over before anybody can connect.
         glommio::timer::sleep(Duration::from_millis(1)).await;
         let ready = Report::Ready { lane: birth.id, ring: ring.fd() };
-        let stream = birth.files.as_ref().map(|files| Stream { origin: files.origin, start: files.start });
-        let mut shard = make_shard(Place { lane: birth.id, lanes: birth.lanes, stream });
+        let mut shard = make_shard(Place { lane: birth.id, lanes: birth.lanes, stream: birth.stream });
         shard.adopt(birth.moving);
+        let volume = birth.stream.map(|stream| stream.origin.volume);
         let (disk, loader) = match birth.files {
             Some(LaneFiles { file, load, .. }) => (Some(Disk::new(file)), Some(Loader::new(load, birth.together))),
             None => (None, None),
@@ -520,7 +543,9 @@ fn live(
             departure: birth.departure,
             census: birth.census,
             disk,
+            volume,
             loader,
+            keeper: birth.keeper.expect("each lane has a port to it"),
         });
         lane.run(go.doors, birth.signals).map_err(|error| BootError::Failed { what: "a lane's ring", error })
     })

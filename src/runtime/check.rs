@@ -8,7 +8,11 @@
 
 use std::path::Path;
 
+use hashbrown::HashMap;
+
 use super::archive::{self, Refusal};
+use super::survey::{self, Torn};
+use crate::persist::Position;
 use crate::persist::manifest::Volume;
 use crate::persist::record::Record;
 use crate::persist::stream::Reader;
@@ -17,10 +21,15 @@ use crate::persist::stream::Reader;
 pub(super) fn check(dir: &Path) -> Result<(), Refusal> {
     let manifest = archive::read_manifest(dir)?;
     let mut refused = false;
+    // Where the last file of each lane says that its stream goes on.
+    let mut goes_on: HashMap<u16, Position> = HashMap::new();
     for volume in &manifest.volumes {
-        for lane in 0..volume.lanes() {
-            match check_file(dir, volume, lane) {
-                Ok(line) => println!("{line}"),
+        for lane in 0..volume.lanes {
+            match check_file(dir, volume, lane, goes_on.remove(&lane)) {
+                Ok((line, ended)) => {
+                    println!("{line}");
+                    goes_on.extend(ended.map(|at| (lane, at)));
+                }
                 Err(refusal) => {
                     println!("{refusal}");
                     refused = true;
@@ -31,21 +40,30 @@ pub(super) fn check(dir: &Path) -> Result<(), Refusal> {
     if refused {
         return Err(format!("{} holds a journal that cannot be loaded: restore it from a backup", dir.display()));
     }
-    let open = archive::open_chain(&manifest);
+    let open = survey::open_chain(&manifest);
     if let Some(first) = open.first() {
-        let ends = archive::survey(dir, open, first.lanes(), archive::Torn::Accepted)?;
-        let ends: Vec<String> = ends.iter().map(ToString::to_string).collect();
+        let found = survey::survey(dir, open, first.lanes, Torn::Accepted)?;
+        let ends: Vec<String> = found.cuts.iter().map(ToString::to_string).collect();
         println!("the last run counts up to position {}", ends.join(" "));
     }
     println!("{} holds a journal that can be loaded", dir.display());
     Ok(())
 }
 
-fn check_file(dir: &Path, volume: &Volume, lane: u16) -> Result<String, Refusal> {
+fn check_file(
+    dir: &Path,
+    volume: &Volume,
+    lane: u16,
+    before: Option<Position>,
+) -> Result<(String, Option<Position>), Refusal> {
     let name = volume.file_name(lane);
-    let (from, to) = (volume.from[usize::from(lane)], volume.to.as_ref().map(|to| to[usize::from(lane)]));
+    let at = |positions: &Option<Vec<Position>>| positions.as_ref().map(|positions| positions[usize::from(lane)]);
+    let to = at(&volume.to);
+    let Some(from) = at(&volume.from).or(before).filter(|from| Some(*from) != to) else {
+        return Ok((format!("{name}: nothing of it counts"), None));
+    };
     let (mut records, mut spans, mut bad) = (0_u64, Vec::new(), None);
-    let ending = archive::read(&dir.join(&name), Reader::new(volume.origin(lane), from), |_, found| {
+    let ending = survey::read(&dir.join(&name), Reader::new(volume.origin(lane), from), |_, found| {
         records += 1;
         if let Record::Effects(effects) | Record::Share(_, _, effects) = found.record
             && let Err(what) = effects.each(&mut spans, |_, _| ())
@@ -64,5 +82,6 @@ fn check_file(dir: &Path, volume: &Volume, lane: u16) -> Result<String, Refusal>
         (_, Some(to)) => format!("of which those up to {to} count"),
         (None, None) => "whole".to_owned(),
     };
-    Ok(format!("{name}: {records} records, positions {from} to {}, {how}", ending.end))
+    let line = format!("{name}: {records} records, positions {from} to {}, {how}", ending.end);
+    Ok((line, ending.ended.then_some(ending.end)))
 }

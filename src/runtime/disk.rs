@@ -78,6 +78,12 @@ impl Disk {
         Self { file, offset: 0, syncs: false, spare: Vec::new(), fidelity, held: Vec::new(), writes: 0 }
     }
 
+    /// The next write begins another file.
+    pub(super) fn turn(&mut self, file: File) {
+        (self.file, self.offset) = (file, 0);
+        self.held.clear();
+    }
+
     /// An empty buffer for the next write.
     pub(super) fn spare(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.spare)

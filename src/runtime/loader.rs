@@ -9,7 +9,8 @@ use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::archive::{Part, Refusal, damaged};
+use super::archive::{Part, Refusal};
+use super::survey::damaged;
 use crate::admin::journal::LoadingFacts;
 use crate::base::time::Now;
 use crate::persist::Position;

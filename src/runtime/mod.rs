@@ -16,6 +16,7 @@ mod doorbell;
 #[cfg(test)]
 mod doorbell_tests;
 mod keepalive;
+mod keeper;
 mod loader;
 pub mod log;
 mod mesh;
@@ -28,9 +29,11 @@ mod ring_tests;
 mod spin;
 mod start;
 mod stop;
+mod survey;
 mod sys;
 mod top;
 mod turn;
+mod vault;
 
 pub use boot::{BootError, Settings, boot, boot_until};
 pub use keepalive::Keepalive;

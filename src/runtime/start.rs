@@ -83,7 +83,14 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
     boot(settings, move |place| {
         let identity = Identity { lane: place.lane.0, lanes: place.lanes.count(), ..identity.clone() };
         let fsync = config.journal_fsync();
-        let journal = place.stream.zip(fsync).map(|(Stream { origin, start }, fsync)| Keeping { origin, start, fsync });
+        let keeping = |(Stream { origin, start, held_bytes, is_foreign }, fsync)| Keeping {
+            origin,
+            start,
+            fsync,
+            held_bytes,
+            rewrite: is_foreign,
+        };
+        let journal = place.stream.zip(fsync).map(keeping);
         Shard::new(Setup {
             identity,
             config: config.clone(),
@@ -163,10 +170,11 @@ fn settings(config: &Config) -> Result<Settings, String> {
         keepalive: Keepalive::of(config.tcp_keepalive_s()),
         connections_max: config.clients_max(),
         poll: Poll::of(config.poll_us()),
-        journal: config.appendonly().then(|| JournalSettings {
+        journal: JournalSettings {
+            is_kept: config.appendonly(),
             dir: PathBuf::from(text(config.appenddirname())),
             load_truncated: config.aof_load_truncated(),
-        }),
+        },
         pidfile: (!pidfile.is_empty()).then(|| PathBuf::from(pidfile)),
     })
 }

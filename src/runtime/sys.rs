@@ -60,6 +60,13 @@ pub(super) enum Purge {
     Lazily,
 }
 
+/// The calling thread works when nobody else wants to.
+pub(super) fn lower_priority() {
+    const LOWEST: libc::c_int = 19;
+    // SAFETY: sets a number of this thread; what comes of it does not matter.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) };
+}
+
 /// For the whole process; lanes that want different things at a time cost each other some page faults, nothing else.
 pub(super) fn set_purge(purge: Purge) {
     let delay_ms = match purge {

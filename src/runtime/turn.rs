@@ -31,6 +31,7 @@ use super::departure::{Departure, Settled};
 use super::disk::{Disk, Outcome};
 use super::doorbell::Doorbell;
 use super::keepalive::Keepalive;
+use super::keeper::{News, Port, Task};
 use super::loader::{Loader, Progress};
 use super::log::{Level, say};
 use super::mesh::{Drain, Mesh};
@@ -90,7 +91,9 @@ pub(super) struct Outfit {
     pub(super) census: Census,
     /// Where the journal goes, and what it held before.
     pub(super) disk: Option<Disk>,
+    pub(super) volume: Option<u32>,
     pub(super) loader: Option<Loader>,
+    pub(super) keeper: Port,
 }
 
 pub(super) struct Lane {
@@ -110,7 +113,13 @@ pub(super) struct Lane {
     departure: Departure,
     census: Census,
     disk: Option<Disk>,
+    /// The volume of the journal that the disk's file is of, and files of those to come.
+    volume: Option<u32>,
+    logs: VecDeque<(u32, std::fs::File)>,
     loader: Option<Loader>,
+    keeper: Port,
+    /// An empty buffer for a piece of a base.
+    spare_piece: Vec<u8>,
     /// A peer's ring was full, and there may be more for it.
     held_back: bool,
     /// Lane 0 also hears the process's signals.
@@ -143,7 +152,11 @@ impl Lane {
             departure: outfit.departure,
             census: outfit.census,
             disk: outfit.disk,
+            volume: outfit.volume,
+            logs: VecDeque::new(),
             loader: outfit.loader,
+            keeper: outfit.keeper,
+            spare_piece: Vec::new(),
             held_back: false,
             signals: None,
             leaving_ns: None,
@@ -181,6 +194,9 @@ impl Lane {
         if self.loader.is_some() {
             self.load(now);
         }
+        if self.shard.awaits_keeper() {
+            self.hear_keeper();
+        }
         self.shard.run_backlog();
         if self.turns.is_multiple_of(2) {
             self.reap();
@@ -197,6 +213,9 @@ impl Lane {
             self.follow_config();
         }
         self.keep_journal();
+        if self.shard.awaits_keeper() {
+            self.ask_keeper();
+        }
         self.dispatch();
         let leave_ns = self.leaving_ns.map(|since| since + DRAIN_NS);
         let retry_ns = self.held_back.then_some(self.now_ns + RETRY_NS);
@@ -239,12 +258,84 @@ impl Lane {
     /// Starts the next write of the journal, if it is time for one.
     #[inline]
     fn keep_journal(&mut self) {
+        if self.shard.keeps_journal() {
+            self.write_journal();
+        }
+    }
+
+    fn write_journal(&mut self) {
+        let mut bytes = self.disk.as_mut().map(Disk::spare).unwrap_or_default();
+        let sync = self.shard.next_write(&mut bytes);
+        if sync.is_some() && self.shard.journal_volume() != self.volume {
+            self.turn_page();
+        }
         let Some(disk) = &mut self.disk else { return };
-        let mut bytes = disk.spare();
-        match self.shard.next_write(&mut bytes) {
+        match sync {
             Some(sync) => disk.write(&mut self.ring, bytes, sync),
             None => disk.put_back(bytes),
         }
+    }
+
+    /// The next write of the journal begins a file, which the keeper has sent before the lanes came to the mark.
+    fn turn_page(&mut self) {
+        self.volume = self.shard.journal_volume();
+        let file = loop {
+            match self.logs.pop_front() {
+                Some((volume, file)) if Some(volume) == self.volume => break file,
+                // Nothing was written to one before it.
+                Some(_) => {}
+                None => {
+                    let news = self.keeper.news.recv().expect("the keeper lives as long as the lanes");
+                    self.heard_keeper(news);
+                }
+            }
+        };
+        match &mut self.disk {
+            Some(disk) => disk.turn(file),
+            None => self.disk = Some(Disk::new(file)),
+        }
+    }
+
+    #[cold]
+    fn hear_keeper(&mut self) {
+        while let Ok(news) = self.keeper.news.try_recv() {
+            self.heard_keeper(news);
+        }
+    }
+
+    fn heard_keeper(&mut self, news: News) {
+        match news {
+            News::Prepared { prepared, log } => {
+                self.logs.extend(prepared.log.zip(log));
+                if self.id.0 == 0 {
+                    self.shard.prepared(prepared);
+                }
+            }
+            News::Refused => self.shard.not_prepared(),
+            News::Taken(spare) => {
+                self.spare_piece = spare;
+                self.shard.piece_taken();
+            }
+            News::Rewritten { marks } => self.shard.rewritten(&marks),
+            News::Failed => self.shard.not_rewritten(),
+        }
+    }
+
+    #[cold]
+    fn ask_keeper(&mut self) {
+        if let Some(preparation) = self.shard.next_preparation() {
+            self.tell_keeper(Task::Prepare(preparation));
+        }
+        let mut bytes = std::mem::take(&mut self.spare_piece);
+        match self.shard.next_piece(&mut bytes) {
+            Some(piece) => self.tell_keeper(Task::Base { lane: self.id, bytes, piece }),
+            None => self.spare_piece = bytes,
+        }
+    }
+
+    fn tell_keeper(&mut self, task: Task) {
+        let told = self.keeper.tasks.send(task);
+        assert!(told.is_ok(), "the keeper lives as long as the lanes");
     }
 
     /// A write of the journal has come to its end, or one step nearer.

@@ -72,7 +72,7 @@ impl Shard {
         if self.loading.is_some() && !row.flags.has(Flags::LOADING) {
             return Some(Fault::Fixed("LOADING Corelane is loading the dataset in memory"));
         }
-        self.disk_failure.as_ref().filter(|_| row.is_write()).map(|why| Fault::text(why.clone()))
+        self.disk_failure.as_ref().filter(|_| row.is_write()).map(|(_, why)| Fault::text(why.clone()))
     }
 
     /// What a node of a cluster refuses: databases other than the first, and, if `shard-port-moved` wants it, keys of several slots and

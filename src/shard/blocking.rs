@@ -55,6 +55,16 @@ struct Blocked {
     /// The owners of its keys.
     lanes: BTreeSet<ShardId>,
     state: State,
+    /// It waits for the disk, not for a key.
+    pub(super) disk: Option<DiskWait>,
+}
+
+/// What a request that waits for the disk has been told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DiskWait {
+    pub(super) is_firm: bool,
+    /// It waits for replicas too, of which there are none.
+    pub(super) wants_replicas: bool,
 }
 
 /// The requests of this lane's connections that wait: one of each connection at most.
@@ -78,6 +88,17 @@ impl Blocks {
 
     pub(super) fn remove(&mut self, block: BlockId) -> Option<(Caller, Ticket)> {
         self.take_out(block).map(|blocked| (blocked.caller, blocked.ticket))
+    }
+
+    /// What a request that waits for the disk has been told, while it waits.
+    pub(super) fn disk_wait(&mut self, block: BlockId) -> Option<&mut DiskWait> {
+        self.all.get_mut(&block).and_then(|blocked| blocked.disk.as_mut())
+    }
+
+    pub(super) fn wait_for_disk(&mut self, block: BlockId, wait: DiskWait) {
+        if let Some(blocked) = self.all.get_mut(&block) {
+            blocked.disk = Some(wait);
+        }
     }
 
     fn take_out(&mut self, block: BlockId) -> Option<Blocked> {
@@ -156,7 +177,12 @@ impl Shard {
         !self.locks.is_empty() && self.must_wait(caller, command, args)
     }
 
-    fn answer_at_once(&mut self, silent: bool, out: &mut Output, write: impl FnOnce(&mut Self, &mut Output)) {
+    pub(super) fn answer_at_once(
+        &mut self,
+        silent: bool,
+        out: &mut Output,
+        write: impl FnOnce(&mut Self, &mut Output),
+    ) {
         let mark = out.mark();
         write(self, out);
         if silent {
@@ -169,7 +195,7 @@ impl Shard {
         self.refuse(fault, &mut Reply::new(out, caller.dialect));
     }
 
-    fn open_block(
+    pub(super) fn open_block(
         &mut self,
         caller: &Caller,
         found: Found,
@@ -184,7 +210,15 @@ impl Shard {
         };
         let lanes = found.row.keys.positions(args).map(|i| self.owner_of(args.at(i))).collect();
         let state = State::Looking;
-        self.blocks.insert(Blocked { caller: *caller, ticket, command: found.id, deadline_ns, lanes, state })
+        self.blocks.insert(Blocked {
+            caller: *caller,
+            ticket,
+            command: found.id,
+            deadline_ns,
+            lanes,
+            state,
+            disk: None,
+        })
     }
 
     /// Tries the keys from this word of the request on, as far as they are this lane's. The word at which others must go on, beyond the
@@ -251,7 +285,7 @@ impl Shard {
     }
 
     /// It is enrolled everywhere, unless it was taken already.
-    fn begin_waiting(&mut self, block: BlockId) {
+    pub(super) fn begin_waiting(&mut self, block: BlockId) {
         let Some(blocked) = self.blocks.all.get_mut(&block) else { return };
         if blocked.state != State::Looking {
             return;
@@ -322,11 +356,14 @@ impl Shard {
     pub(super) fn part(&mut self, block: BlockId, parting: Parting) {
         let blocked = self.blocks.take_out(block).expect("only who waits is let go");
         assert_eq!(blocked.state, State::Waiting, "only who waits is let go");
-        let Blocked { caller, ticket, command, lanes, .. } = blocked;
+        let Blocked { caller, ticket, command, lanes, disk, .. } = blocked;
         self.clients.blocked.remove(&caller.client);
         self.forget_everywhere(block, &lanes);
         let reply = match parting {
-            Parting::TimedOut => given_up(self.table.row(command), &caller),
+            Parting::TimedOut => match disk {
+                Some(disk) => disk.reply(&caller),
+                None => given_up(self.table.row(command), &caller),
+            },
             Parting::Error => {
                 let mut reply = Output::default();
                 self.refuse(&UNBLOCKED, &mut Reply::new(&mut reply, caller.dialect));

@@ -147,6 +147,7 @@ impl Shard {
             config: &mut self.config,
             store: &mut self.store,
             stats: &mut self.stats,
+            rewrites: &mut self.rewrites.facts,
             gauges: &self.gauges,
             table: &self.table,
             identity: &self.identity,
@@ -156,6 +157,7 @@ impl Shard {
             stalls: self.stalls.facts(),
         };
         let outcome = run(&mut desk, args, reply);
+        self.rewrites.sleeps = false;
         let unwatched = std::mem::take(&mut self.clients.unwatched);
         self.unwatch(unwatched);
         let unblocked = std::mem::take(&mut self.clients.unblocked);

@@ -564,7 +564,7 @@ impl Shard {
             self.execute(caller, found, args, first, out);
             return Flow::Next;
         }
-        if found.is_some_and(|found| matches!(found.row.run, Run::Blocking(_))) {
+        if found.is_some_and(|found| matches!(found.row.run, Run::Blocking(_) | Run::Verb(Verb::WaitAof))) {
             return self.run_routed(caller, found, args, first, out);
         }
         self.run_for_session(caller, found, args, first, out)
@@ -635,6 +635,11 @@ impl Shard {
         let silent = caller.reply_mode != ReplyMode::On;
         if let Run::Blocking(way) = found.row.run {
             self.begin_blocking(caller, found, way, route, args, silent, out);
+            self.note_last(caller, found.id);
+            return self.passed_to_wait(caller);
+        }
+        if let Run::Verb(Verb::WaitAof) = found.row.run {
+            self.begin_waitaof(caller, found, args, silent, out);
             self.note_last(caller, found.id);
             return self.passed_to_wait(caller);
         }

@@ -16,7 +16,7 @@
 
 use std::ops::Range;
 
-use super::durable::withheld::Fate;
+use super::durable::withheld::{Asks, Fate};
 use super::locks::ClaimId;
 use super::probe::Times;
 use super::txn::{Order, Report};
@@ -110,6 +110,7 @@ pub(super) enum Message {
     WhenFirm {
         number: u32,
         until: Position,
+        asks: Asks,
     },
     Told {
         number: u32,
@@ -124,7 +125,14 @@ pub(super) enum Message {
     },
     /// The sender's journal can be written no more, in the words for whoever writes.
     DiskFailed {
+        /// How many marks the sender had passed then.
+        era: u32,
         why: Box<str>,
+    },
+    /// The sender's journal takes so many bytes, and it has seen so many rewrites.
+    Grown {
+        bytes: u64,
+        rewrites: u32,
     },
 }
 

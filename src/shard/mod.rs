@@ -51,6 +51,7 @@ pub use crate::command::order::Order;
 pub use durable::Keeping;
 pub use durable::journal::Sync;
 pub use durable::replay::Moving;
+pub use durable::rewrite::{Ends, Piece, Preparation, Prepared};
 pub use long::Slicing;
 pub use message::Parcel;
 pub use planted::Planted;
@@ -191,8 +192,15 @@ pub struct Shard {
     spots: Vec<(u8, Spot, KeyHash)>,
 
     durable: Option<Box<durable::Durable>>,
-    /// The journal cannot be written any more, in the words for whoever writes.
-    disk_failure: Option<Box<str>>,
+    /// How many commands over several lanes began here.
+    serial: u64,
+    rewrites: durable::rewrite::Rewrites,
+    /// While the journal is rewritten.
+    base: Option<Box<durable::rewrite::Base>>,
+    /// What it keeps as it was, as last seen.
+    kept_bytes: usize,
+    /// The journal cannot be written any more since this era, in the words for whoever writes.
+    disk_failure: Option<(u32, Box<str>)>,
     loading: Option<LoadingFacts>,
     /// One of the two is there.
     is_restricted: bool,
@@ -214,7 +222,9 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let table = Table::new();
         let (lanes, me) = (Lanes::new(setup.identity.lanes), ShardId(setup.identity.lane));
-        let durable = setup.journal.map(|keeping| Box::new(durable::Durable::new(keeping, lanes, me)));
+        let counts = durable::journal::Standing::Counts;
+        let durable = setup.journal.map(|keeping| Box::new(durable::Durable::new(keeping, lanes, me, counts)));
+        let rewrite = setup.journal.map(|keeping| keeping.rewrite);
         let each = || (0..lanes.count()).map(|_| Box::<Parcel>::default()).collect();
         let mut store = Store::new(setup.config.database_count(), setup.seed, setup.identity.lane);
         store.effects.recording = durable.is_some();
@@ -268,6 +278,10 @@ impl Shard {
             waiting: waiters::Waiting::default(),
             spots: Vec::new(),
             durable,
+            serial: 0,
+            rewrites: durable::rewrite::Rewrites::new(lanes.count(), rewrite),
+            base: None,
+            kept_bytes: 0,
             disk_failure: None,
             loading: None,
             is_restricted: false,
@@ -447,6 +461,7 @@ impl Shard {
         self.step_guest_jobs();
         let waits = self.end_overdue_waits();
         let store = self.tick_store();
+        let base = self.say_some();
         let sweep = self.sweep_clients();
         let long = self.stalls.end_turn((self.stopwatch)(), self.now.mono_ns);
         if let Some((what, own_ns)) = long {
@@ -454,7 +469,8 @@ impl Shard {
         }
         let linger = self.end_lingering();
         let journal = if self.keeps_journal() { self.tick_journal() } else { None };
-        [store, sweep, waits, linger, journal].into_iter().flatten().min()
+        let rewrite = if self.rewrites.sleeps { None } else { self.steer_rewrites() };
+        [store, sweep, waits, linger, journal, base, rewrite].into_iter().flatten().min()
     }
 
     /// Expires and frees; timed only when there is something to do.

@@ -22,7 +22,7 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::slab::Slab;
 use crate::command::clients::{Client, ReplyMode};
-use crate::command::{Caller, Group, Run};
+use crate::command::{Caller, Group, Run, Verb};
 
 /// Of so many requests one is followed, on the average; the distance varies, or a pipeline's length would choose always the same of it.
 /// At depth 16 a request takes 450 ns and a probe as much or more.
@@ -125,7 +125,8 @@ impl Shard {
         }
         let at = usize::try_from(self.probes.left).ok()?;
         let row = self.staged.get(at)?.found?.row;
-        let is_wanted = !matches!(row.run, Run::Blocking(_)) && client.reply_mode == ReplyMode::On;
+        let may_wait = matches!(row.run, Run::Blocking(_) | Run::Verb(Verb::WaitAof));
+        let is_wanted = !may_wait && client.reply_mode == ReplyMode::On;
         if !is_wanted || !self.config.latency_tracking() || self.probes.slab.len() >= PROBES_MAX {
             return None;
         }

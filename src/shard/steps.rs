@@ -15,7 +15,7 @@ use super::blocking::given_up;
 use super::long::Long;
 use super::message::TxId;
 use super::route::Spread;
-use super::txn::{Errand, Ran, What, fault_reply};
+use super::txn::{Errand, Marking, Ran, What, fault_reply};
 use crate::admin::facts::LaneFacts;
 use crate::base::lanes::ShardId;
 use crate::command::Caller;
@@ -67,6 +67,8 @@ enum Kind {
     Long(Box<Long>),
     /// WATCH.
     Watch,
+    /// The journals' serial point.
+    Mark,
     /// INFO, of which sections.
     Facts { command: CommandId, request: Request },
     /// A command that concerns the connection.
@@ -200,6 +202,18 @@ impl Shard {
         for lane in self.lanes.all() {
             let (first, request, longs) = Default::default();
             step.part(lane).errands.push(Errand { caller: *caller, command, first, request, longs, what: What::Facts });
+        }
+        step
+    }
+
+    /// The journals' serial point.
+    pub(super) fn mark_everywhere(&mut self, caller: &Caller, marking: Marking) -> Step {
+        let mut step = Step { parts: Vec::new(), kind: Kind::Mark };
+        let command = self.table.find(b"bgrewriteaof").expect("it is in the table").id;
+        for lane in self.lanes.all() {
+            let (first, request, longs) = Default::default();
+            let what = What::Mark(marking);
+            step.part(lane).errands.push(Errand { caller: *caller, command, first, request, longs, what });
         }
         step
     }
@@ -455,6 +469,7 @@ impl Shard {
                 self.txn(tx).say(out);
             }
             Kind::Home { command, request } => self.run_home_step(tx, command, &request),
+            Kind::Mark => {}
         }
     }
 

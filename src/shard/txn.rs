@@ -27,6 +27,7 @@ use hashbrown::HashSet;
 
 use super::Shard;
 use super::durable::Signature;
+use super::durable::rewrite::Prepared;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::plan::{Pace, Plan};
@@ -81,6 +82,17 @@ pub(super) enum What {
     Serve(usize),
     /// Waits for this lane's keys.
     Enrol(BlockId),
+    /// No command: the journals' serial point.
+    Mark(Marking),
+}
+
+/// What all lanes do at one serial point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marking {
+    /// The journal turns the page, if it has a log, and what was there is said anew.
+    Rewrite(Prepared),
+    /// Nothing is recorded any more.
+    Close,
 }
 
 /// What a home wants of a participant.
@@ -225,6 +237,8 @@ pub(super) enum Form {
     Array,
     /// The one reply, or none: then it waits.
     Blocking(BlockId),
+    /// Nobody's.
+    Mark,
 }
 
 /// A transaction's share of this lane, on the participant's side.
@@ -254,7 +268,7 @@ impl Shard {
     pub(super) fn begin_txn(&mut self, ticket: Ticket, mut plan: Plan, form: Form) {
         let shares = plan.take_shares();
         let Plan { caller, steps, grows, pace, .. } = plan;
-        let signature = self.signature(&shares);
+        let signature = if form == Form::Mark { None } else { self.signature(&shares) };
         let number = self.txns.insert(Txn {
             signature,
             untils: Vec::new(),
@@ -283,15 +297,24 @@ impl Shard {
         self.try_all(tx);
     }
 
-    /// What a command leaves in the journals of the lanes that it may change, if these are several.
+    /// Begins a mark: a transaction of nobody that holds everything on all lanes.
+    pub(super) fn begin_marking(&mut self, marking: Marking) {
+        let caller = Caller::nobody(self.me, 0);
+        let mut plan = Plan::of(caller, Pace::AtOnce);
+        self.lanes.all().for_each(|lane| plan.share(lane).hold_whole(Mode::Exclusive));
+        plan.steps.push_back(self.mark_everywhere(&caller, marking));
+        self.begin_txn(Ticket(u32::MAX), plan, Form::Mark);
+    }
+
+    /// What a command leaves in the journals of the lanes that it may change, if these are several. Whether there is a journal is known when it
+    /// runs: `appendonly` may be switched until then.
     fn signature(&mut self, shares: &[Share]) -> Option<Signature> {
-        self.keeps_journal().then_some(())?;
         let lanes: Box<[u16]> =
             shares.iter().filter(|share| share.signs || share.writes()).map(|share| share.lane.0).collect();
         if lanes.len() < 2 {
             return None;
         }
-        Some(Signature { number: self.next_serial()?, lanes })
+        Some(Signature { number: self.next_serial(), lanes })
     }
 
     pub(super) fn txn(&mut self, tx: TxId) -> &mut Txn {
@@ -581,6 +604,9 @@ impl Shard {
         let untils = txn.untils();
         let Txn { caller, ticket, shares, mut replies, mut pieces, answered, form, .. } = txn;
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
+        if form == Form::Mark {
+            return self.marked();
+        }
         if let Form::Blocking(block) = form {
             return self.conclude_block(block, replies.pop(), &untils);
         }
@@ -718,6 +744,11 @@ impl Shard {
         loop {
             let guest = self.guests.get_mut(&tx).expect("a guest is here until it is dismissed");
             let Some(errand) = guest.errands.pop_front() else { break };
+            if let What::Mark(marking) = errand.what {
+                guest.ran.push(Ran { reply: Output::default(), next: None, facts: None, watched: Vec::new() });
+                self.pass_mark(marking);
+                continue;
+            }
             let (now, mut cargo) = (guest.now, std::mem::take(&mut guest.cargo));
             self.ran += 1;
             let (ran, effects, until) = self.apart(|shard| shard.run_errand(&errand, &mut cargo, now));
@@ -826,6 +857,7 @@ impl Shard {
                 let waiter = WaiterId { home: errand.caller.home, block: block.0 };
                 self.enrol(waiter, &errand.caller, errand.command, errand.request.clone());
             }
+            What::Mark(_) => unreachable!("no command runs at a mark"),
             What::Facts => facts = Some(Box::new(self.lane_facts())),
             What::Watch => {
                 watched = self.watch_here(errand.caller.db, errand.request.args());

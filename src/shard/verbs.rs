@@ -42,6 +42,7 @@ impl Shard {
                 self.remember_watched(caller, watched);
             }
             Verb::Exec => return self.exec_here(caller, reply),
+            Verb::WaitAof => return self.waitaof_now(args, reply),
             Verb::Info => {
                 let facts = vec![self.lane_facts()];
                 self.write_info(facts, args, caller.shard_port, reply);

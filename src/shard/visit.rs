@@ -150,11 +150,12 @@ impl Shard {
             }
             Message::Synced { shares } => self.hear_shares(from, shares.into()),
             Message::Settled { until } => self.settle_shares(until),
-            Message::WhenFirm { number, until } => self.tell_when_firm(from, number, until),
+            Message::WhenFirm { number, until, asks } => self.tell_when_firm(from, number, until, asks),
             Message::Told { number, fate } => self.told(number, fate),
             Message::Lost { ticket } => self.lose(ticket),
             Message::LostBlock { block } => self.lose_block(block),
-            Message::DiskFailed { why } => self.disk_failed(why),
+            Message::DiskFailed { era, why } => self.disk_failed(era, why),
+            Message::Grown { bytes, rewrites } => self.hear_size(from, bytes, rewrites),
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!  writers  SET own 7   INCR own   MSET one n other n   MULTI .. EXEC      each knows what was sent last and what was acknowledged last
 //!  readers  GET own                                                         and what they were shown
+//!  another  BGREWRITEAOF, again and again, in some of the tests; two thousand keys lie about, so that one takes a while
 //!     SIGKILL at a random moment; what was not synced is gone: the disk is lossy (src/runtime/disk.rs)
 //!  restart  acknowledged <= found <= sent, shown <= found, of each pair both or none
 //! ```
@@ -18,7 +19,8 @@ use corelane::base::hash::slot;
 use corelane::base::lanes::Lanes;
 
 use crate::support::client::encode;
-use crate::support::server::{Crashing, free_port};
+use crate::support::server::{Crashing, free_port, info_field};
+use crate::support::{Client, Value, eventually};
 
 /// Writers of each kind.
 const WRITERS: usize = 3;
@@ -139,14 +141,65 @@ struct Story {
     shown: [u64; 2],
 }
 
+/// Keys that nobody writes again.
+const LYING: usize = 2000;
+
+/// Whether the journal is rewritten all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rewrites {
+    No,
+    Always,
+}
+
+/// Lets keys lie about.
+fn lay(port: u16) {
+    let mut wire = Wire::connect(port).expect("it is up");
+    let names: Vec<Vec<u8>> = (0..LYING).map(|i| format!("lies:{i}").into_bytes()).collect();
+    let pairs = names.iter().flat_map(|name| [name.as_slice(), b"there"]);
+    let words: Vec<&[u8]> = std::iter::once(&b"MSET"[..]).chain(pairs).collect();
+    wire.send(&words).expect("it takes them");
+    assert_eq!(wire.line().expect("it answers"), "+OK");
+}
+
+/// How many of them are there.
+fn lying(port: u16) -> String {
+    let mut wire = Wire::connect(port).expect("it is up");
+    let names: Vec<Vec<u8>> = (0..LYING).map(|i| format!("lies:{i}").into_bytes()).collect();
+    let words: Vec<&[u8]> = std::iter::once(&b"EXISTS"[..]).chain(names.iter().map(Vec::as_slice)).collect();
+    wire.send(&words).and_then(|()| wire.line()).expect("it answers")
+}
+
+/// Has the journal rewritten until the server is gone; how often it was begun.
+fn rewrite(port: u16, begun: &mut u32) -> io::Result<()> {
+    let mut wire = Wire::connect(port)?;
+    loop {
+        wire.send(&[b"BGREWRITEAOF"])?;
+        let line = wire.line()?;
+        let is_begun = line.starts_with("+Background append only file rewriting");
+        *begun += u32::from(is_begun);
+        assert!(is_begun || line.ends_with("already in progress"), "{line}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Lets the load run for so long, kills the server, and returns when all clients have noticed.
-fn run_and_kill(server: &mut Crashing, millis: u64, stories: &mut [(Kind, usize, Story)]) {
+fn run_and_kill(
+    server: &mut Crashing,
+    millis: u64,
+    stories: &mut [(Kind, usize, Story)],
+    rewrites: Rewrites,
+    begun: &mut u32,
+) {
     let (port, over) = (server.port, AtomicBool::new(false));
     std::thread::scope(|scope| {
         for (kind, writer, Story { known, shown }) in stories {
             let (kind, writer, over) = (*kind, *writer, &over);
             scope.spawn(move || assert_over(write(port, kind, writer, known), over));
             scope.spawn(move || assert_over(read(port, kind, writer, shown), over));
+        }
+        if rewrites == Rewrites::Always {
+            let over = &over;
+            scope.spawn(move || assert_over(rewrite(port, begun), over));
         }
         std::thread::sleep(Duration::from_millis(millis));
         over.store(true, Ordering::SeqCst);
@@ -190,24 +243,36 @@ fn judge(port: u16, stories: &mut [(Kind, usize, Story)]) -> Vec<String> {
 }
 
 /// Kills a server so often; the first faults that were found.
-fn crash(lanes: &str, fsync: &str, disk: &str, kills: u32) -> Vec<String> {
+fn crash(lanes: &str, fsync: &str, disk: &str, kills: u32, rewrites: Rewrites) -> Vec<String> {
     let flags = ["--lanes", lanes, "--appendonly", "yes", "--appendfsync", fsync];
     let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", disk));
     let mut stories: Vec<(Kind, usize, Story)> =
         KINDS.iter().flat_map(|kind| (0..WRITERS).map(|writer| (*kind, writer, Story::default()))).collect();
-    let mut moment = 7_u64;
+    let (mut moment, mut begun) = (7_u64, 0);
     for kill in 0..kills {
-        server.start();
-        let wrong = judge(server.port, &mut stories);
+        if let Err(why) = server.try_start() {
+            return vec![format!("after {kill} kills it does not start: {why}")];
+        }
+        let mut wrong = judge(server.port, &mut stories);
+        if rewrites == Rewrites::Always {
+            if kill == 0 {
+                lay(server.port);
+            }
+            let there = lying(server.port);
+            if there != format!(":{LYING}") {
+                wrong.push(format!("of the keys that lie about there are {there}"));
+            }
+        }
         if !wrong.is_empty() {
             return wrong.into_iter().map(|what| format!("after {kill} kills: {what}")).collect();
         }
         moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        run_and_kill(&mut server, 5 + (moment >> 33) % 90, &mut stories);
+        run_and_kill(&mut server, 5 + (moment >> 33) % 90, &mut stories, rewrites, &mut begun);
     }
     server.start();
     let done: u64 = stories.iter().map(|(.., story)| story.known.sure).sum();
     assert!(done > u64::from(kills), "hardly anything was written: {done}");
+    assert!(rewrites == Rewrites::No || begun > kills, "hardly anything was rewritten: {begun}");
     judge(server.port, &mut stories)
 }
 
@@ -217,18 +282,99 @@ fn kills(bounded: u32) -> u32 {
 
 #[test]
 fn one_lane_loses_nothing_that_it_acknowledged() {
-    assert_eq!(crash("1", "always", "lossy", kills(60)), Vec::<String>::new());
+    assert_eq!(crash("1", "always", "lossy", kills(60), Rewrites::No), Vec::<String>::new());
 }
 
 #[test]
 fn several_lanes_lose_nothing_that_they_acknowledged() {
-    assert_eq!(crash("3", "always", "lossy", kills(140)), Vec::<String>::new());
+    assert_eq!(crash("3", "always", "lossy", kills(140), Rewrites::No), Vec::<String>::new());
 }
 
 #[test]
 fn a_disk_that_forgets_is_found_out() {
-    let found = crash("3", "always", "forgetful", 40);
+    let found = crash("3", "always", "forgetful", 40, Rewrites::No);
     assert!(!found.is_empty(), "a sync that does not happen must show");
+}
+
+#[test]
+fn one_lane_loses_nothing_while_its_journal_is_rewritten() {
+    assert_eq!(crash("1", "always", "lossy", kills(60), Rewrites::Always), Vec::<String>::new());
+}
+
+#[test]
+fn several_lanes_lose_nothing_while_their_journals_are_rewritten() {
+    assert_eq!(crash("3", "always", "lossy", kills(140), Rewrites::Always), Vec::<String>::new());
+}
+
+/// Leaving out the sync of the bases, of the manifest, or of names.
+#[test]
+fn a_rewrite_that_leaves_out_a_sync_is_found_out() {
+    for disk in ["no-base-sync", "no-manifest-sync", "no-name-sync"] {
+        let found = crash("2", "always", disk, 20, Rewrites::Always);
+        assert!(!found.is_empty(), "{disk} must show");
+    }
+}
+
+/// Each operation on the directory fails once, in turn, before or after it was done: the server says so and goes on, or does not start;
+/// what was acknowledged is there after a kill, and a later rewrite is as good as any.
+#[test]
+fn a_rewrite_that_fails_anywhere_loses_nothing() {
+    let mut failed = 0;
+    for how in ["keeper-fails", "keeper-fails-late"] {
+        for at in 1..=32 {
+            let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", "always"];
+            let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", &format!("{how}:{at}")));
+            let mut sure = 0;
+            if let Err(why) = server.try_start() {
+                assert!(why.contains("cannot"), "{how}:{at}: {why}");
+            } else {
+                let mut client = Client::connect(server.port);
+                for _ in 0..2 {
+                    (0..20).for_each(|_| sure = set_pair(&mut client, sure + 1));
+                    let over = |client: &mut Client| info_field(client, "aof_rewrite_in_progress") == "0";
+                    assert!(matches!(client.words("BGREWRITEAOF"), Value::Simple(_)));
+                    (0..20).for_each(|_| sure = set_pair(&mut client, sure + 1));
+                    let is_over =
+                        eventually(|| over(&mut client) && info_field(&mut client, "aof_rewrite_scheduled") == "0");
+                    assert!(is_over, "{how}:{at}: it does not end");
+                    failed += u32::from(info_field(&mut client, "aof_last_bgrewrite_status") == "err");
+                }
+            }
+            server.kill();
+            server.heal();
+            server.start();
+            let mut wire = Wire::connect(server.port).expect("it is up");
+            assert_eq!(PAIR.map(|key| wire.number(key).expect("it answers")), [sure; 2], "{how}:{at}");
+        }
+    }
+    assert!(failed > 20, "hardly any rewrite failed: {failed}");
+}
+
+fn set_pair(client: &mut Client, number: u64) -> u64 {
+    let text = number.to_string();
+    assert_eq!(client.call(&["MSET", PAIR[0], &text, PAIR[1], &text]), Value::ok());
+    number
+}
+
+/// A failed disk that works again: a rewrite makes the journal whole, without anybody's help.
+#[test]
+fn what_failed_is_mended_by_a_rewrite() {
+    for at in [3, 8] {
+        let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", "always"];
+        let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", &format!("fails:{at}")));
+        server.start();
+        let (sure, _) = write_until_refused(server.port);
+        let mut client = Client::connect(server.port);
+        let number = (sure + 1).to_string();
+        let mended = || client.call(&["MSET", PAIR[0], &number, PAIR[1], &number]) == Value::ok();
+        assert!(eventually(mended), "writes are taken again");
+        assert_eq!(info_field(&mut client, "aof_last_write_status"), "ok");
+        server.kill();
+        server.heal();
+        server.start();
+        let mut wire = Wire::connect(server.port).expect("it is up");
+        assert_eq!(PAIR.map(|key| wire.number(key).expect("it answers")), [sure + 1; 2]);
+    }
 }
 
 /// Each write of the journal fails once, in turn, before or after it has reached the disk: whoever waited for it loses its connection, later

@@ -3,6 +3,7 @@
 mod journal;
 mod lanes;
 mod leaks;
+mod rewrite;
 mod top;
 mod unread;
 

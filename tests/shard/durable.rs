@@ -86,7 +86,8 @@ fn keys(writer: usize) -> [String; 2] {
 
 impl Play {
     fn new(seed: u64) -> Self {
-        let keeping = |lane| Some(Keeping { origin: origin(lane), start: Position(0), fsync: Fsync::Always });
+        let (start, fsync, held_bytes, rewrite) = (Position(0), Fsync::Always, 0, false);
+        let keeping = |lane| Some(Keeping { origin: origin(lane), start, fsync, held_bytes, rewrite });
         let mut world = World::with(usize::from(LANES), &config(), keeping);
         let clients = (0..2 * WRITERS).map(|i| {
             let lane = i % usize::from(LANES);
@@ -126,6 +127,8 @@ impl Play {
         let how = self.below(3);
         let of = self.below(WRITERS);
         let [one, other] = keys(if at < WRITERS { at } else { of });
+        // Keys that nobody writes, of each lane.
+        let third = ["nobody:0", "nobody:1", "nobody:2"][self.below(3)];
         let client = &mut self.clients[at];
         let (asks, bytes) = if at >= WRITERS {
             let key = if how == 0 { one } else { other };
@@ -138,10 +141,11 @@ impl Play {
                 1 => (vec![one.clone(), other.clone()], request(&["MSET", &one, &text, &other, &text]), "+OK\r\n"),
                 _ => {
                     let mut bytes = request(&["MULTI"]);
-                    for words in [&["SET", &one, &text][..], &["SET", &other, &text], &["EXEC"]] {
+                    // A lane that only reads takes part too.
+                    for words in [&["SET", &one, &text][..], &["SET", &other, &text], &["EXISTS", third], &["EXEC"]] {
                         bytes.extend(request(words));
                     }
-                    let answer = "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n";
+                    let answer = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n:0\r\n";
                     (vec![one, other], bytes, answer)
                 }
             };

@@ -8,6 +8,7 @@ mod foresight;
 mod gather;
 mod instructions;
 mod protected;
+mod rewriting;
 mod slices;
 mod stages;
 mod starvation;

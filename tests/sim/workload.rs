@@ -15,6 +15,7 @@ use super::session::Session;
 /// Rows that are never asked for, and why.
 pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("auth", "no password is set: its one answer is in the compat cases"),
+    ("bgrewriteaof", NO_KEEPER),
     ("client|help", HELP),
     ("client|info", FACTS),
     ("client|kill", OTHERS),
@@ -47,6 +48,7 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("object|help", HELP),
     ("shutdown", "it ends the run"),
     ("time", FACTS),
+    ("waitaof", NO_KEEPER),
 ];
 
 /// Groups of which no row is asked for.
@@ -54,6 +56,8 @@ pub(crate) const GROUPS_LEFT_OUT: &[(Group, &str)] =
     &[(Group::Cluster, "it tells of slots and lanes, which differ between one lane and several")];
 
 const HELP: &str = "a constant text";
+const NO_KEEPER: &str =
+    "there is no journal and nobody who keeps one: tests/shard/rewriting.rs, tests/process/rewrite.rs";
 const FACTS: &str = "it tells facts of a lane or its clients, which differ between one lane and several";
 const OTHERS: &str = "it concerns other connections: tests of its own";
 const ROWS_ONLY: &str = "it reads the table of rows and nothing else";

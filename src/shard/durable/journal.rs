@@ -40,6 +40,21 @@ pub(in crate::shard) enum Pace {
     Busy,
 }
 
+/// What the stream is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Standing {
+    /// A recovery finds what is written.
+    Counts,
+    /// It will, when the rewrite under way is over: until then nobody waits for it.
+    Pending,
+    /// A rewrite that would have made it count came to nothing: nothing is written.
+    Void,
+    /// The disk failed: nothing more is written.
+    Failed,
+    /// `appendonly no`: what is there is brought to the disk, nothing more comes.
+    Closed,
+}
+
 /// A write that the disk has not answered.
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
@@ -48,9 +63,21 @@ struct InFlight {
     since_ns: u64,
 }
 
+/// ```text
+///  turn_page   tail [..........end]  next [...                     the old volume is brought to the disk whole, then
+///              tail [...                                           the next one is written to
+/// ```
 #[derive(Debug)]
 pub(in crate::shard) struct Journal {
     tail: Tail,
+    /// The stream of the volume that comes next, while the one before is not whole on the disk.
+    next: Option<Tail>,
+    standing: Standing,
+    /// Long words of volumes that were given up.
+    spent: Vec<Shared>,
+    /// Bytes of files before this stream, and where it began.
+    held_bytes: u64,
+    begun: Position,
     fsync: Fsync,
     in_flight: Option<InFlight>,
     synced: Position,
@@ -60,17 +87,20 @@ pub(in crate::shard) struct Journal {
     /// Commands over several lanes that are not known to be durable on all of them, and how many of them the notary knows.
     shares: VecDeque<Share>,
     told: usize,
-    /// The disk failed: nothing more is written.
-    failed: bool,
     writes: u64,
     syncs: u64,
 }
 
 impl Journal {
     /// A stream that goes on at `start`; all before is on the disk.
-    pub(in crate::shard) fn new(origin: Origin, start: Position, fsync: Fsync) -> Self {
+    pub(in crate::shard) fn new(origin: Origin, start: Position, fsync: Fsync, standing: Standing) -> Self {
         Self {
             tail: Tail::new(origin, start),
+            next: None,
+            standing,
+            spent: Vec::new(),
+            held_bytes: 0,
+            begun: start,
             fsync,
             in_flight: None,
             synced: start,
@@ -78,7 +108,6 @@ impl Journal {
             pending_since_ns: 0,
             shares: VecDeque::new(),
             told: 0,
-            failed: false,
             writes: 0,
             syncs: 0,
         }
@@ -95,7 +124,93 @@ impl Journal {
     /// Where the next record will begin.
     #[inline]
     pub(in crate::shard) fn end(&self) -> Position {
-        self.tail.end()
+        self.next.as_ref().unwrap_or(&self.tail).end()
+    }
+
+    pub(in crate::shard) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// The volume that the last write was for.
+    pub(in crate::shard) fn volume(&self) -> u32 {
+        self.tail.origin().volume
+    }
+
+    /// Bytes of files that hold what is before this stream.
+    pub(in crate::shard) fn hold(&mut self, bytes: u64) {
+        self.held_bytes = bytes;
+    }
+
+    /// All bytes of files.
+    pub(in crate::shard) fn size(&self) -> u64 {
+        self.held_bytes + (self.end().0 - self.begun.0)
+    }
+
+    /// The stream goes on in a new volume from here on, where that ends is returned. The old one ends, unless it cannot be written any more; then what it
+    /// lacks is in the rewrite.
+    pub(in crate::shard) fn turn_page(&mut self, origin: Origin, now_ns: u64) -> Position {
+        if self.standing == Standing::Counts {
+            let mut records = Records::default();
+            record::put_end(&mut records);
+            self.append(&records, now_ns);
+            let at = self.end();
+            self.give_up_old_volume();
+            self.next = Some(Tail::new(origin, at));
+            return at;
+        }
+        let at = self.end();
+        let old = std::mem::replace(&mut self.tail, Tail::new(origin, at));
+        let next = self.next.take().into_iter().flat_map(Tail::into_shared);
+        self.spent.extend(old.into_shared().chain(next));
+        self.synced = at;
+        self.shares.clear();
+        self.told = 0;
+        self.standing = Standing::Pending;
+        at
+    }
+
+    /// A rewrite is over: all before `mark` is in its base, which takes so many bytes.
+    pub(in crate::shard) fn commit(&mut self, mark: Position, base_bytes: u64) {
+        if self.standing == Standing::Pending {
+            self.standing = Standing::Counts;
+        }
+        self.give_up_old_volume();
+        self.synced = self.synced.max(mark);
+        self.settle_before(mark);
+        (self.held_bytes, self.begun) = (base_bytes, mark);
+    }
+
+    /// A rewrite came to nothing.
+    pub(in crate::shard) fn abandon(&mut self) {
+        if self.standing == Standing::Pending {
+            self.standing = Standing::Void;
+        }
+    }
+
+    /// Nothing more comes; what is there is brought to the disk.
+    pub(in crate::shard) fn close(&mut self) {
+        self.standing = match self.standing {
+            Standing::Counts => Standing::Closed,
+            Standing::Pending => Standing::Void,
+            other => other,
+        };
+    }
+
+    /// Nothing needs the volume before the next one any more.
+    fn give_up_old_volume(&mut self) {
+        if let Some(next) = self.next.take() {
+            let old = std::mem::replace(&mut self.tail, next);
+            self.spent.extend(old.into_shared());
+        }
+    }
+
+    /// Whether what is appended is kept.
+    fn takes_records(&self) -> bool {
+        matches!(self.standing, Standing::Counts | Standing::Pending)
+    }
+
+    fn can_write(&self) -> bool {
+        !matches!(self.standing, Standing::Failed | Standing::Void)
     }
 
     /// Up to here nothing can be lost.
@@ -105,20 +220,26 @@ impl Journal {
     }
 
     pub(in crate::shard) fn has_failed(&self) -> bool {
-        self.failed
+        self.standing == Standing::Failed
     }
 
     /// Appends records of this lane alone.
     #[inline]
     pub(in crate::shard) fn append(&mut self, records: &Records, now_ns: u64) {
+        if !self.takes_records() {
+            return;
+        }
         if self.tail.is_empty() {
             self.pending_since_ns = now_ns;
         }
-        self.tail.append(records);
+        self.next.as_mut().unwrap_or(&mut self.tail).append(records);
     }
 
     /// Appends this lane's part of a command over several.
     pub(in crate::shard) fn append_share(&mut self, of: Transaction, lanes: &[u16], effects: &Records, now_ns: u64) {
+        if !self.takes_records() {
+            return;
+        }
         let start = self.end();
         let mut records = Records::default();
         record::put_share(&mut records, of, lanes.iter().copied(), effects);
@@ -129,7 +250,11 @@ impl Journal {
     /// More waits to be written than may: whoever would add to it waits.
     #[inline]
     pub(in crate::shard) fn is_congested(&self) -> bool {
-        !self.tail.is_empty() && self.tail.backlog() > limits::JOURNAL_BACKLOG_BYTES_MAX
+        !self.tail.is_empty() && self.backlog() > limits::JOURNAL_BACKLOG_BYTES_MAX
+    }
+
+    fn backlog(&self) -> usize {
+        self.tail.backlog() + self.next.as_ref().map_or(0, Tail::backlog)
     }
 
     /// The next write, if it is time for one: its bytes are appended to `out`, possibly none when only a sync is due. `wanted`: up to where
@@ -141,8 +266,11 @@ impl Journal {
         wanted: Position,
         out: &mut Vec<u8>,
     ) -> Option<Sync> {
-        if self.in_flight.is_some() || self.failed {
+        if self.in_flight.is_some() || !self.can_write() {
             return None;
+        }
+        if self.next.is_some() && self.tail.is_empty() && self.synced >= self.tail.end() {
+            self.give_up_old_volume();
         }
         let gathered = pace == Pace::Idle || now_ns >= self.pending_since_ns + GATHER_SYNC_NS;
         let syncs = gathered && self.sync_is_due(now_ns, wanted);
@@ -162,17 +290,26 @@ impl Journal {
 
     /// Long words that were written since the last call: this may be the last to hold them.
     pub(in crate::shard) fn take_spent(&mut self) -> impl ExactSizeIterator<Item = Shared> + '_ {
-        self.tail.take_spent()
+        self.spent.extend(self.tail.take_spent());
+        self.spent.drain(..)
     }
 
     fn sync_is_due(&self, now_ns: u64, wanted: Position) -> bool {
         let lacks = self.end() > self.synced;
+        if self.is_ending() {
+            return lacks;
+        }
         let due = match self.fsync {
             Fsync::Always => lacks,
             Fsync::EverySecond => lacks && now_ns >= self.synced_ns + SYNC_EVERY_NS,
             Fsync::Never => false,
         };
         due || wanted > self.synced
+    }
+
+    /// A volume is to be whole on the disk soon.
+    fn is_ending(&self) -> bool {
+        self.next.is_some() || self.standing == Standing::Closed
     }
 
     fn write_is_due(&self, now_ns: u64) -> bool {
@@ -182,11 +319,12 @@ impl Journal {
 
     /// When [`Self::next_write`] should be asked again at the latest, if nothing else happens.
     pub(in crate::shard) fn deadline_ns(&self, wanted: Position) -> Option<u64> {
-        if self.in_flight.is_some() || self.failed {
+        if self.in_flight.is_some() || !self.can_write() {
             return None;
         }
         // At once, to see whether there is anything else to do.
-        if wanted > self.synced || self.fsync == Fsync::Always && self.end() > self.synced {
+        let soon = self.fsync == Fsync::Always || self.is_ending();
+        if wanted > self.synced || soon && self.end() > self.synced {
             return Some(self.pending_since_ns);
         }
         let write = (!self.tail.is_empty()).then_some(self.pending_since_ns + GATHER_NS);
@@ -201,7 +339,7 @@ impl Journal {
         self.writes += 1;
         self.syncs += u64::from(sync != Sync::No);
         if sync != Sync::No {
-            self.synced = until;
+            self.synced = self.synced.max(until);
             self.synced_ns = since_ns;
         }
     }
@@ -209,7 +347,7 @@ impl Journal {
     /// The write in flight failed. What is on the disk is unknown, so nothing may follow it.
     pub(in crate::shard) fn fail(&mut self) {
         self.in_flight = None;
-        self.failed = true;
+        self.standing = Standing::Failed;
     }
 
     /// Shares that have been synced since the last call, for the notary.
@@ -219,6 +357,14 @@ impl Journal {
             self.shares.iter().skip(self.told).take_while(|share| share.end <= synced).cloned().collect();
         self.told += news.len();
         news
+    }
+
+    /// What is before `mark` is in a base: whether the notary knows its shares does not matter any more.
+    fn settle_before(&mut self, mark: Position) {
+        while self.shares.front().is_some_and(|share| share.end <= mark) {
+            self.shares.pop_front();
+            self.told = self.told.saturating_sub(1);
+        }
     }
 
     /// Shares up to here are durable on all their lanes.
@@ -232,19 +378,20 @@ impl Journal {
 
     pub(in crate::shard) fn facts(&self) -> JournalFacts {
         JournalFacts {
-            bytes: self.end().0,
-            waiting_bytes: self.tail.backlog() as u64,
+            bytes: self.size(),
+            waiting_bytes: self.backlog() as u64,
             unsure_bytes: self.end().0 - self.firm().0,
             writes: self.writes,
             syncs: self.syncs,
-            failed: self.failed,
-            loading: None,
+            failed: self.has_failed(),
+            ..JournalFacts::default()
         }
     }
 
     /// Nothing is left to be written or synced.
     pub(in crate::shard) fn is_quiet(&self) -> bool {
-        self.failed || self.in_flight.is_none() && self.tail.is_empty() && self.firm() == self.end()
+        let is_written = self.tail.is_empty() && self.next.is_none();
+        !self.can_write() || self.in_flight.is_none() && is_written && self.firm() == self.end()
     }
 }
 
@@ -267,7 +414,7 @@ mod tests {
 
     #[test]
     fn always_syncs_what_came_while_the_last_was_under_way_together() {
-        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always);
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
         assert_eq!(write(&mut journal, 0, NOBODY), None);
         journal.append(&bytes(b"first"), 0);
         assert_eq!(write(&mut journal, 0, NOBODY), Some((Sync::This, 48 + 5)));
@@ -284,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_busy_lane_gathers_what_is_to_be_synced() {
-        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always);
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
         journal.append(&bytes(b"first"), SECOND);
         let mut out = Vec::new();
         let mut busy = |journal: &mut Journal, now_ns| journal.next_write(now_ns, Pace::Busy, NOBODY, &mut out);
@@ -295,7 +442,7 @@ mod tests {
 
     #[test]
     fn every_second_writes_soon_and_syncs_each_second_or_when_somebody_waits() {
-        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::EverySecond);
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::EverySecond, Standing::Counts);
         journal.append(&bytes(b"first"), 2 * SECOND);
         assert_eq!(write(&mut journal, 2 * SECOND, NOBODY), Some((Sync::This, 53)), "the last one is long ago");
         journal.done();
@@ -313,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_share_holds_up_what_is_firm_until_it_is_settled() {
-        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always);
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
         journal.append(&bytes(b"before"), 0);
         journal.append_share(Transaction { home: 1, number: 5 }, &[0, 1], &Records::default(), 0);
         let (end, before) = (journal.end(), Position(6));
@@ -327,9 +474,77 @@ mod tests {
         assert_eq!(journal.firm(), end);
     }
 
+    const NEXT: Origin = Origin { volume: 10, lane: 0, lanes: 2 };
+
+    #[test]
+    fn the_next_volume_is_begun_when_the_one_before_is_whole_on_the_disk() {
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Never, Standing::Counts);
+        journal.append(&bytes(b"first"), 0);
+        assert_eq!(write(&mut journal, GATHER_NS, NOBODY), Some((Sync::No, 53)));
+        journal.append(&bytes(b"second"), 0);
+        let mark = journal.turn_page(NEXT, 0);
+        assert_eq!(mark, Position(5 + 6 + 8));
+        journal.append(&bytes(b"third"), 0);
+        journal.done();
+        assert_eq!((write(&mut journal, 0, NOBODY), journal.volume()), (Some((Sync::All, 48 + 14)), 9));
+        assert_eq!(write(&mut journal, GATHER_NS, NOBODY), None);
+        journal.done();
+        assert_eq!((write(&mut journal, GATHER_NS, NOBODY), journal.volume()), (Some((Sync::No, 53)), 10));
+        journal.done();
+        assert_eq!((journal.firm(), journal.end()), (mark, mark.after(5)));
+        journal.commit(mark, 1000);
+        assert_eq!(journal.size(), 1005);
+    }
+
+    #[test]
+    fn a_base_is_as_good_as_the_volume_before_it() {
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
+        journal.append(&bytes(b"first"), 0);
+        write(&mut journal, 0, NOBODY).expect("something to write");
+        journal.append_share(Transaction { home: 1, number: 5 }, &[0, 1], &Records::default(), 0);
+        let mark = journal.turn_page(NEXT, 0);
+        journal.append(&bytes(b"second"), 0);
+        journal.commit(mark, 0);
+        assert_eq!((journal.firm(), journal.volume()), (mark, 10));
+        journal.done();
+        assert_eq!(journal.firm(), mark, "a late sync of the old volume takes nothing back");
+        assert_eq!(write(&mut journal, 0, NOBODY), Some((Sync::This, 54)));
+    }
+
+    #[test]
+    fn what_failed_counts_again_from_a_rewrite_on() {
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
+        journal.append(&bytes(b"first"), 0);
+        write(&mut journal, 0, NOBODY).expect("something to write");
+        journal.fail();
+        journal.append(&bytes(b"lost"), 0);
+        let mark = journal.turn_page(NEXT, 0);
+        assert_eq!((mark, journal.standing(), journal.volume()), (Position(5), Standing::Pending, 10));
+        journal.append(&bytes(b"second"), 0);
+        assert_eq!(write(&mut journal, 0, NOBODY), Some((Sync::This, 54)));
+        journal.done();
+        journal.abandon();
+        journal.append(&bytes(b"lost"), 0);
+        assert_eq!((write(&mut journal, SECOND, NOBODY), journal.standing()), (None, Standing::Void));
+        let mark = journal.turn_page(ORIGIN, 0);
+        journal.commit(mark, 0);
+        assert_eq!((journal.firm(), journal.standing()), (mark, Standing::Counts));
+    }
+
+    #[test]
+    fn a_journal_that_is_closed_is_brought_to_the_disk() {
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Never, Standing::Counts);
+        journal.append(&bytes(b"first"), 0);
+        journal.close();
+        journal.append(&bytes(b"not kept"), 0);
+        assert_eq!(write(&mut journal, 0, NOBODY), Some((Sync::This, 53)));
+        journal.done();
+        assert!(journal.is_quiet());
+    }
+
     #[test]
     fn nothing_is_written_behind_a_write_that_failed() {
-        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always);
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
         journal.append(&bytes(b"first"), 0);
         write(&mut journal, 0, NOBODY).expect("something to write");
         journal.append(&bytes(b"second"), 0);

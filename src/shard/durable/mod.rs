@@ -10,15 +10,18 @@
 //! ```
 //!
 //! One write is in flight at a time; what arrives meanwhile goes in the next (group commit). `journal.rs` is that, `notary.rs` what lane 0 does
-//! for all, `written.rs` knows which keys were written last where, `withheld.rs` who waits, `replay.rs` repeats what was written.
+//! for all, `written.rs` knows which keys were written last where, `withheld.rs` who waits, `replay.rs` repeats what was written, `rewrite.rs`
+//! makes it short.
 
 pub(super) mod journal;
 pub(super) mod notary;
 pub(super) mod replay;
+pub(super) mod rewrite;
+pub(super) mod waitaof;
 pub(super) mod withheld;
 pub(super) mod written;
 
-use self::journal::{Journal, Pace, Sync};
+use self::journal::{Journal, Pace, Standing, Sync};
 use self::notary::Notary;
 use self::withheld::Withheld;
 use self::written::Written;
@@ -43,6 +46,10 @@ pub struct Keeping {
     /// Where its stream goes on.
     pub start: Position,
     pub fsync: Fsync,
+    /// Bytes of files that hold what is before.
+    pub held_bytes: u64,
+    /// It is to be rewritten as soon as it is loaded: another number of lanes wrote it.
+    pub rewrite: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +67,6 @@ pub(super) struct Durable {
     gate: Option<(Ticket, Position)>,
     /// Whether anybody may have to wait for the disk.
     is_tracking: bool,
-    serial: u64,
 }
 
 /// What a command over several lanes leaves in the journal of each that it may change.
@@ -72,10 +78,12 @@ pub(super) struct Signature {
 }
 
 impl Durable {
-    pub(super) fn new(keeping: Keeping, lanes: Lanes, me: ShardId) -> Self {
+    pub(super) fn new(keeping: Keeping, lanes: Lanes, me: ShardId, standing: Standing) -> Self {
         let notary = (me.0 == 0 && !lanes.is_one()).then(|| Notary::new(lanes));
+        let mut journal = Journal::new(keeping.origin, keeping.start, keeping.fsync, standing);
+        journal.hold(keeping.held_bytes);
         Self {
-            journal: Journal::new(keeping.origin, keeping.start, keeping.fsync),
+            journal,
             notary,
             written: Written::default(),
             withheld: Withheld::default(),
@@ -83,13 +91,22 @@ impl Durable {
             until: Position::default(),
             gate: None,
             is_tracking: keeping.fsync == Fsync::Always,
-            serial: 0,
         }
     }
 
     /// Up to where the stream is to be synced soon: somebody waits for it, or the server ends.
     fn wanted(&self, draining: bool) -> Position {
-        if draining { self.journal.end() } else { self.withheld.last() }
+        if draining || self.journal.standing() == Standing::Closed { self.journal.end() } else { self.withheld.last() }
+    }
+
+    /// Whether anything is promised of the stream: not while only a rewrite that is under way will make it count.
+    fn is_promised(&self) -> bool {
+        !matches!(self.journal.standing(), Standing::Pending | Standing::Void)
+    }
+
+    /// Whether what is synced is what a recovery finds, or never will be.
+    fn is_decided(&self) -> bool {
+        matches!(self.journal.standing(), Standing::Counts | Standing::Failed)
     }
 
     /// Nobody waits for the disk.
@@ -143,12 +160,17 @@ impl Shard {
     /// The disk failed, in these words. Replies that wait for it never leave: whether their writes are on the disk is not known.
     pub fn write_failed(&mut self, why: &str) {
         let Some(durable) = &mut self.durable else { return };
+        let was_closed = durable.journal.standing() == Standing::Closed;
         durable.journal.fail();
+        if was_closed {
+            return self.lose_withheld();
+        }
+        let era = self.era();
         let text = format!("MISCONF Errors writing to the AOF file: {why}");
         for lane in self.lanes.all().filter(|lane| *lane != self.me) {
-            self.outboxes[lane.index()].messages.push(Message::DiskFailed { why: text.as_str().into() });
+            self.outboxes[lane.index()].messages.push(Message::DiskFailed { era, why: text.as_str().into() });
         }
-        self.disk_failed(text.into());
+        self.disk_failed(era, text.into());
     }
 
     /// Nothing of the journal is left to be written or synced.
@@ -157,9 +179,9 @@ impl Shard {
     }
 
     pub(super) fn journal_facts(&self) -> JournalFacts {
-        let loading = self.loading;
-        let Some(durable) = &self.durable else { return JournalFacts { loading, ..JournalFacts::default() } };
-        JournalFacts { loading, ..durable.journal.facts() }
+        let facts = self.durable.as_ref().map(|durable| durable.journal.facts()).unwrap_or_default();
+        let rewrite = self.rewrites.facts;
+        JournalFacts { loading: self.loading, kept_bytes: self.kept_bytes as u64, rewrite, ..facts }
     }
 
     /// When the journal wants to be asked again, in nanoseconds of the monotonic clock.
@@ -223,6 +245,9 @@ impl Shard {
         if !self.durable.as_ref().is_some_and(|durable| durable.is_tracking) {
             return;
         }
+        if !self.durable.as_ref().is_some_and(|durable| durable.is_promised()) {
+            return;
+        }
         let end = self.journal_end();
         // Whole-keyspace commands have no keys of their own.
         let everything =
@@ -260,7 +285,7 @@ impl Shard {
     }
 
     #[inline(always)]
-    pub(super) fn keeps_journal(&self) -> bool {
+    pub fn keeps_journal(&self) -> bool {
         self.durable.is_some()
     }
 
@@ -302,14 +327,13 @@ impl Shard {
     }
 
     pub(super) fn is_firm(&self, until: Position) -> bool {
-        self.durable.as_ref().is_none_or(|durable| until <= durable.journal.firm())
+        self.durable.as_ref().is_none_or(|durable| until <= durable.journal.firm() || !durable.is_promised())
     }
 
     /// The number of a command over several lanes among all in the journal.
-    pub(super) fn next_serial(&mut self) -> Option<u64> {
-        let durable = self.durable.as_mut()?;
-        durable.serial += 1;
-        Some(durable.serial)
+    pub(super) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
     }
 
     /// What a guest has done is over, and its keys are given back now: its part goes into the journal, in one record. Where that ends.
@@ -349,7 +373,8 @@ impl Shard {
 
     #[cold]
     fn waits_for_disk(&self) -> bool {
-        self.durable.as_ref().is_some_and(|durable| durable.journal.is_congested())
+        self.kept_bytes > crate::base::limits::KEPT_BYTES_MAX
+            || self.durable.as_ref().is_some_and(|durable| durable.journal.is_congested())
     }
 }
 

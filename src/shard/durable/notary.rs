@@ -11,22 +11,35 @@ use crate::persist::cut::{Share, Streams};
 pub(in crate::shard) struct Notary {
     streams: Streams,
     told: Vec<Position>,
+    /// What is before stands in a base.
+    floor: Vec<Position>,
     has_news: bool,
 }
 
 impl Notary {
     pub(in crate::shard) fn new(lanes: Lanes) -> Self {
         let told = vec![Position::default(); usize::from(lanes.count())];
-        Self { streams: Streams::new(lanes.count()), told, has_news: false }
+        Self { streams: Streams::new(lanes.count()), floor: told.clone(), told, has_news: false }
     }
 
     /// A lane has synced these shares, and all before them.
     pub(in crate::shard) fn hear(&mut self, lane: ShardId, shares: Vec<Share>) {
-        for share in shares {
+        let floor = self.floor[lane.index()];
+        for share in shares.into_iter().filter(|share| share.end > floor) {
             self.streams.reach(lane.0, share.end);
             self.streams.share(lane.0, share);
             self.has_news = true;
         }
+    }
+
+    /// What each lane has before these places stands in a base now, and needs no share.
+    pub(in crate::shard) fn begin_at(&mut self, marks: &[Position]) {
+        for (lane, mark) in (0..).zip(marks) {
+            self.streams.settle(lane, *mark);
+            let floor = &mut self.floor[usize::from(lane)];
+            *floor = mark.max(floor).to_owned();
+        }
+        self.has_news = true;
     }
 
     /// Up to where the shares of which lane are settled now, for lanes that do not know it yet.
@@ -58,6 +71,18 @@ impl Notary {
 mod tests {
     use super::*;
     use crate::persist::record::Transaction;
+
+    #[test]
+    fn what_stands_in_a_base_waits_for_nobody() {
+        let mut notary = Notary::new(Lanes::new(2));
+        notary.hear(ShardId(0), vec![share(1, 0, &[0, 1]), share(2, 20, &[0, 1])]);
+        notary.hear(ShardId(1), vec![share(2, 50, &[0, 1])]);
+        assert_eq!(notary.judge(), [(ShardId(1), Position(50))], "lane 1 has lost its part of the first");
+        notary.begin_at(&[Position(15), Position(40)]);
+        assert_eq!(notary.judge(), [(ShardId(0), Position(30)), (ShardId(1), Position(60))]);
+        notary.hear(ShardId(1), vec![share(1, 30, &[0, 1])]);
+        assert!(notary.is_quiet() && notary.judge().is_empty(), "too late to matter");
+    }
 
     fn share(number: u64, at: u64, lanes: &[u16]) -> Share {
         let of = Transaction { home: 0, number };

@@ -32,11 +32,18 @@ pub(in crate::shard) enum Parting {
     Tell(ShardId, u32),
 }
 
-/// The reply of a command over several lanes.
+/// What comes when all lanes have told.
+#[derive(Debug)]
+enum Settles {
+    /// The reply of a command over several lanes.
+    Reply(Ticket, Output),
+    /// WAITAOF.
+    Block(BlockId),
+}
+
 #[derive(Debug)]
 struct Settling {
-    ticket: Ticket,
-    reply: Output,
+    settles: Settles,
     /// Lanes that have not told.
     waiting: usize,
     lost: bool,
@@ -109,6 +116,9 @@ impl Shard {
     pub(super) fn let_go(&mut self) {
         loop {
             let Some(durable) = &mut self.durable else { return };
+            if !durable.is_promised() {
+                return;
+            }
             let firm = durable.journal.firm();
             let Some(first) = durable.withheld.waiting.first_entry().filter(|first| *first.key() <= firm) else {
                 return;
@@ -117,18 +127,28 @@ impl Shard {
         }
     }
 
-    /// The disk has failed here or on another lane: from now on nothing is written, and what waits is lost.
-    pub(in crate::shard) fn disk_failed(&mut self, why: Box<str>) {
+    /// The disk has failed here or on another lane, which had passed so many marks: from now on nothing is written, and what waits is lost.
+    pub(in crate::shard) fn disk_failed(&mut self, era: u32, why: Box<str>) {
         let Some(durable) = &mut self.durable else { return };
         if durable.journal.has_failed() {
-            let waiting = std::mem::take(&mut durable.withheld.waiting);
-            waiting.into_values().flatten().for_each(|parting| self.depart(parting, Fate::Lost));
+            self.lose_withheld();
         }
-        self.disk_failure.get_or_insert(why);
+        if self.is_mended(era) || self.disk_failure.as_ref().is_some_and(|(known, _)| *known >= era) {
+            return;
+        }
+        self.disk_failure = Some((era, why));
         self.is_restricted = true;
+        self.mend_later();
     }
 
-    fn depart(&mut self, parting: Parting, fate: Fate) {
+    /// What waits for the disk waits in vain.
+    pub(super) fn lose_withheld(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        let waiting = std::mem::take(&mut durable.withheld.waiting);
+        waiting.into_values().flatten().for_each(|parting| self.depart(parting, Fate::Lost));
+    }
+
+    pub(super) fn depart(&mut self, parting: Parting, fate: Fate) {
         match (parting, fate) {
             (Parting::Gate(ticket), Fate::Firm) => self.pay(ticket, |_| ()),
             (Parting::Reply(ticket, reply), Fate::Firm) => self.pay(ticket, |out| out.append(reply)),
@@ -169,23 +189,36 @@ impl Shard {
         if lanes.is_empty() {
             return self.pay(ticket, |out| out.append(reply));
         }
-        let settling = Settling { ticket, reply, waiting: lanes.len(), lost: false };
+        self.settle_when_firm(Settles::Reply(ticket, reply), lanes, Asks::Reply);
+    }
+
+    /// WAITAOF is told when the journals of all lanes are firm up to where they end now.
+    pub(super) fn tell_block_when_firm(&mut self, block: BlockId) {
+        let lanes: Vec<(ShardId, Position)> = self.lanes.all().map(|lane| (lane, Position::MAX)).collect();
+        self.settle_when_firm(Settles::Block(block), &lanes, Asks::WaitAof);
+    }
+
+    fn settle_when_firm(&mut self, settles: Settles, lanes: &[(ShardId, Position)], asks: Asks) {
+        let settling = Settling { settles, waiting: lanes.len(), lost: false };
         let durable = self.durable.as_mut().expect("who waits for the disk keeps a journal");
         let number = durable.withheld.settling.insert(settling);
         for (lane, until) in lanes {
             if *lane == self.me {
-                self.tell_when_firm(self.me, number, *until);
+                self.tell_when_firm(self.me, number, *until, asks);
             } else {
-                self.outboxes[lane.index()].messages.push(Message::WhenFirm { number, until: *until });
+                self.outboxes[lane.index()].messages.push(Message::WhenFirm { number, until: *until, asks });
             }
         }
     }
 
     /// A home wants to know when the stream is firm. What was not in the journal when it asked for all of it is by now: orders and
     /// questions come in their order.
-    pub(in crate::shard) fn tell_when_firm(&mut self, home: ShardId, number: u32, until: Position) {
-        let until = until.min(self.journal_end());
-        self.withhold(until, Parting::Tell(home, number));
+    pub(in crate::shard) fn tell_when_firm(&mut self, home: ShardId, number: u32, until: Position, asks: Asks) {
+        let (until, parting) = (until.min(self.journal_end()), Parting::Tell(home, number));
+        if asks == Asks::WaitAof && self.durable.as_ref().is_none_or(|durable| !durable.is_decided()) {
+            return self.rewrites.curious.push((home, number));
+        }
+        self.withhold(until, parting);
     }
 
     pub(in crate::shard) fn told(&mut self, number: u32, fate: Fate) {
@@ -196,13 +229,22 @@ impl Shard {
         if settling.waiting > 0 {
             return;
         }
-        let Settling { ticket, reply, lost, .. } = durable.withheld.settling.remove(number).expect("just looked at");
-        if lost {
-            self.lose(ticket);
-        } else {
-            self.pay(ticket, |out| out.append(reply));
+        let Settling { settles, lost, .. } = durable.withheld.settling.remove(number).expect("just looked at");
+        match settles {
+            Settles::Reply(ticket, _) if lost => self.lose(ticket),
+            Settles::Reply(ticket, reply) => self.pay(ticket, |out| out.append(reply)),
+            Settles::Block(block) => self.end_waitaof(block, if lost { Fate::Lost } else { Fate::Firm }),
         }
     }
+}
+
+/// Who asks when a journal is firm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Asks {
+    /// Somebody whose reply waits, if anything is promised.
+    Reply,
+    /// Somebody who wants to know, however long it takes.
+    WaitAof,
 }
 
 /// What became of a write.
