@@ -9,7 +9,7 @@ use crate::machine::slug;
 use crate::output::html;
 use crate::record::{Line, Record};
 use crate::statistics::Spread;
-use crate::summary::{interval, verdict};
+use crate::summary::{interval, interval_head, verdict};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
@@ -109,7 +109,8 @@ fn section(text: &mut String, results: &Path, (record, path): &(Record, PathBuf)
     add(
         text,
         &format!(
-            "| case | server | figure | min to max | of {baseline} | 99 % interval | verdict | wall req/s | p99 us | CPU us | switches/1000 | RSS MiB |"
+            "| case | server | figure | min to max | of {baseline} | {} | verdict | wall req/s | p99 us | CPU us | switches/1000 | RSS MiB |",
+            interval_head(record)
         ),
     );
     add(text, "|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|");

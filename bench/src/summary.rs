@@ -66,7 +66,7 @@ pub(crate) fn table(record: &Record) -> String {
         "median",
         "min..max",
         "ratio",
-        "99 % interval",
+        interval_head(record),
         "verdict",
         "wall req/s",
         "p99 us",
@@ -98,6 +98,15 @@ pub(crate) fn table(record: &Record) -> String {
         text += &format!("{} does not take part: {}\n", absent.server, absent.why);
     }
     text
+}
+
+/// The head of the column of intervals.
+pub(crate) fn interval_head(record: &Record) -> String {
+    let stated = record.summary.iter().find_map(|line| line.comparison.map(|comparison| comparison.confidence));
+    stated.map_or_else(
+        || "interval".to_owned(),
+        |confidence| format!("{} % interval", (confidence * 1000.0).round() / 10.0),
+    )
 }
 
 pub(crate) fn interval(comparison: Option<&Comparison>) -> String {

@@ -12,7 +12,7 @@ use crate::load::live::thousands;
 use crate::load::report::{Course, Disturbed, Report, micros};
 use crate::record::{Case, Record};
 use crate::search::Probe;
-use crate::summary::{cases, interval, runs, verdict};
+use crate::summary::{cases, interval, interval_head, runs, verdict};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -267,7 +267,7 @@ impl Page {
             "figure",
             "min to max",
             "ratio",
-            "99 % interval",
+            &interval_head(record),
             "",
             "req/s",
             "p99 us",

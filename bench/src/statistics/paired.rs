@@ -14,16 +14,20 @@ use serde::{Deserialize, Serialize};
 
 use super::median;
 
-/// What is said to differ differs with this probability; fewer than eight rounds cannot show it.
-pub(crate) const CONFIDENCE: f64 = 0.99;
+/// What is said to differ differs with this probability; fewer than eleven rounds cannot show it. At 0.99 one of 20 comparisons of two equal
+/// servers was called a difference, as was to be expected of that many: too often for a verdict by which machines are bought.
+pub(crate) const CONFIDENCE: f64 = 0.999;
 
 /// What the rounds say about a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     /// The Hodges-Lehmann estimate of the median ratio.
     pub(crate) ratio: f64,
-    /// Bounds of the median ratio at `CONFIDENCE`; absent when the rounds are too few for any.
+    /// Bounds of the median ratio; absent when the rounds are too few for any.
     pub(crate) interval: Option<[f64; 2]>,
+    /// Of the interval and the verdict.
+    #[serde(default = "of_former_records")]
+    pub(crate) confidence: f64,
     /// Two-sided, of the signed-rank test.
     pub(crate) p_value: f64,
     pub(crate) verdict: Verdict,
@@ -52,8 +56,14 @@ impl Comparison {
             Some([_, high]) if high < 0.0 && p_value < 1.0 - CONFIDENCE => Verdict::Lower,
             Some(_) => Verdict::NoDifference,
         };
-        Some(Self { ratio: estimate.exp(), interval: interval.map(|bounds| bounds.map(f64::exp)), p_value, verdict })
+        let interval = interval.map(|bounds| bounds.map(f64::exp));
+        Some(Self { ratio: estimate.exp(), interval, confidence: CONFIDENCE, p_value, verdict })
     }
+}
+
+/// The confidence of records that do not state it.
+const fn of_former_records() -> f64 {
+    0.99
 }
 
 /// The means of all pairs, each sample with itself too, in ascending order.
@@ -150,10 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn seven_rounds_are_too_few_for_a_verdict_and_eight_are_not() {
-        assert_eq!(Comparison::of(&[2.0; 7]).unwrap().verdict, Verdict::TooFewRounds);
-        let eight = Comparison::of(&[2.0; 8]).unwrap();
-        assert_eq!((eight.verdict, eight.interval.map(|bounds| bounds[0] > 1.99)), (Verdict::Higher, Some(true)));
+    fn ten_rounds_are_too_few_for_a_verdict_and_eleven_are_not() {
+        assert_eq!(Comparison::of(&[2.0; 10]).unwrap().verdict, Verdict::TooFewRounds);
+        let eleven = Comparison::of(&[2.0; 11]).unwrap();
+        assert_eq!((eleven.verdict, eleven.interval.map(|bounds| bounds[0] > 1.99)), (Verdict::Higher, Some(true)));
         assert_eq!(Comparison::of(&[]), None);
     }
 
@@ -182,15 +192,15 @@ mod tests {
         assert_eq!(verdicts, [Verdict::NoDifference; 20]);
     }
 
-    /// The stated confidence holds over many more: at most one in a hundred is wrong.
+    /// The stated confidence holds over many more: at most one in a thousand is wrong.
     #[test]
     fn wrong_verdicts_are_as_rare_as_stated() {
         let mut rng = Rng::with_seed(1);
-        let wrong = (0..2000)
+        let wrong = (0..20_000)
             .filter(|_| Comparison::of(&rounds(&mut rng, 15, 1.0)).unwrap().verdict != Verdict::NoDifference)
             .count();
-        assert!(wrong <= 30, "{wrong} of 2000, where 20 are expected");
-        assert!(wrong >= 2, "{wrong} of 2000: a test that never errs is too blunt");
+        assert!(wrong <= 30, "{wrong} of 20,000, where 20 are expected");
+        assert!(wrong >= 2, "{wrong} of 20,000: a test that never errs is too blunt");
     }
 
     #[test]
