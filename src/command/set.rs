@@ -2,10 +2,10 @@
 //! `pick.rs`, algebra in `algebra.rs`.
 
 use super::caller::{Key, answer_value};
-use super::scan::ScanOptions;
+use super::scan::{ScanOptions, parse_cursor};
 use super::sliced::{Job, Pieces};
 use super::staged::{Cargo, Flow, On, Stage};
-use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run};
+use super::{Command, Ctx, Elements, Flags, Group, Keys, Log, Outcome, Run, Said};
 use crate::base::glob::{self, Case};
 use crate::base::hash::HashKey;
 use crate::base::limits;
@@ -35,6 +35,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of members named",
         summary: "Adds members; answers how many are new.",
         log: Log::Verbatim,
+        elements: Elements::new(2, 1, Said::Sum),
         run: Run::Keys(sadd),
         ..ROW
     },
@@ -73,6 +74,7 @@ pub const ROWS: &[Command] = &[
         since: "6.2.0",
         complexity: "O(N) where N is the number of members named",
         summary: "Answers of each member whether the set has it.",
+        elements: Elements::new(2, 1, Said::Concat),
         run: Run::Keys(smismember),
         ..ROW
     },
@@ -96,6 +98,7 @@ pub const ROWS: &[Command] = &[
         complexity: "O(N) where N is the number of members named",
         summary: "Removes members, and the set when none is left.",
         log: Log::Verbatim,
+        elements: Elements::new(2, 1, Said::Sum),
         run: Run::Keys(srem),
         ..ROW
     },
@@ -149,19 +152,23 @@ impl Ctx<'_> {
 
     /// Adds members to the set at `key`, which is made if it is missing; how many are new.
     pub(super) fn add_members(&mut self, key: Key<'_>, members: Args<'_>) -> Result<usize, Fault> {
-        let missing = self.old_set(key)?.is_none();
         let (limits, hasher) = (self.set_limits(), self.store.hash_key);
         let add_all = |set: &mut Set| members.iter().filter(|member| set.add(member, limits, &hasher)).count();
-        let added = if missing {
-            let mut set = Set::expecting(members.at(0), members.len(), limits);
-            let added = add_all(&mut set);
-            self.put_set(key, set);
-            added
-        } else {
-            self.edit_set(key, |set| {
+        let added = self.store.edit(self.db, key, self.now, |object| match object {
+            Some(Object::Set(set)) => {
                 set.expect(members.len(), limits, &hasher);
-                add_all(set)
-            })
+                Ok(add_all(set))
+            }
+            _ => Err(Fault::WrongType),
+        });
+        let added = match added {
+            Some(added) => added?,
+            None => {
+                let mut set = Set::expecting(members.at(0), members.len(), limits);
+                let added = add_all(&mut set);
+                self.put_set(key, set);
+                added
+            }
         };
         if added > 0 {
             self.happened(Event::SADD, key);
@@ -290,15 +297,11 @@ fn move_in(ctx: &mut Ctx<'_>, args: Args<'_>, cargo: &mut Cargo, reply: &mut Rep
 }
 
 fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let options = ScanOptions::parse(args.at(2), args.from(3), ScanOptions::SET);
-    // Redis looks at the cursor, then at the key, and at the options only if there is something to iterate over.
-    let found = match options {
-        Err(Fault::InvalidCursor) => None,
-        _ => ctx.set(ctx.first(args))?,
-    };
+    parse_cursor(args.at(2)).ok_or(Fault::InvalidCursor)?;
     let (mut shown, mut count, mut room, mut next) = (Output::default(), 0, TextRoom::default(), 0);
-    if let Some((set, hasher)) = found {
-        let options = options?;
+    // The options of a scan of nothing are not looked at, as in Redis.
+    if let Some((set, hasher)) = ctx.set(ctx.first(args))? {
+        let options = ScanOptions::parse(args.at(2), args.from(3), ScanOptions::SET)?;
         next = set.scan(options.cursor, options.count, Stop::AtCount, &hasher, |member| {
             let fits = |pattern| glob::matches(pattern, room.text(member), Case::Exact);
             if options.pattern.is_none_or(fits) {
@@ -306,8 +309,6 @@ fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
                 count += 1;
             }
         });
-    } else if let Err(Fault::InvalidCursor) = options {
-        return Err(Fault::InvalidCursor);
     }
     reply.array(2);
     reply.text(&next.to_string());
@@ -321,9 +322,18 @@ fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 pub(super) struct Found {
     pub(super) count: usize,
     pieces: Pieces,
+    /// Bytes when the step began.
+    before: usize,
+    /// How many halvings of its steps the job has come to: members may be short or tens of kilobytes, which are copied.
+    halvings: u32,
 }
 
 impl Found {
+    /// How many members a step should push that could push so many.
+    pub(super) fn stride(&self, most: usize) -> usize {
+        (most >> self.halvings).max(1)
+    }
+
     pub(super) fn push(&mut self, member: Member<'_>) {
         answer_value(member, &mut self.pieces.writer());
         self.count += 1;
@@ -331,7 +341,23 @@ impl Found {
 
     /// Between two steps.
     pub(super) fn cut(&mut self) {
+        match self.pieces.written() - self.before {
+            bytes if bytes > limits::STEP_BYTES => self.halvings = (self.halvings + 1).min(usize::BITS - 1),
+            bytes if bytes < limits::STEP_BYTES / 4 => self.halvings = self.halvings.saturating_sub(1),
+            _ => {}
+        }
+        self.before = self.pieces.written();
         self.pieces.cut();
+    }
+
+    /// Whether a step may go on to the end of its leaf, which may stand for megabytes.
+    pub(super) fn stop(&self) -> Stop {
+        if self.halvings == 0 { Stop::AtLeaf } else { Stop::AtCount }
+    }
+
+    /// Nobody wants it any more.
+    pub(super) fn bury(self, graves: &mut Graveyard) {
+        self.pieces.bury(graves);
     }
 
     /// Behind the head of the reply.
@@ -362,8 +388,8 @@ impl Walk {
 impl Job for Walk {
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
         let (hasher, found) = (ctx.store.hash_key, &mut self.found);
-        self.cursor =
-            self.set.walk(self.cursor, limits::FIELDS_PER_STEP, Stop::AtLeaf, &hasher, |member| found.push(member));
+        let (count, stop) = (found.stride(limits::FIELDS_PER_STEP), found.stop());
+        self.cursor = self.set.walk(self.cursor, count, stop, &hasher, |member| found.push(member));
         if self.cursor != 0 {
             self.found.cut();
             return Ok(Progress::More);
@@ -376,6 +402,7 @@ impl Job for Walk {
 
     /// The clone may be the last holder of its nodes by now.
     fn abandon(self: Box<Self>, graves: &mut Graveyard) {
+        self.found.bury(graves);
         graves.bury_object(Object::Set(self.set));
     }
 }

@@ -63,7 +63,7 @@ impl Shard {
         out: &mut Output,
     ) {
         let mut reply = Reply::new(out, caller.dialect);
-        let started = self.is_timed(found).then(|| (self.stopwatch)());
+        let started = self.is_timed(found, args).then(|| (self.stopwatch)());
         let mark = reply.mark();
         let outcome = self.call(caller, found.row, args, first, &mut reply);
         if let Some(started) = started {
@@ -74,7 +74,9 @@ impl Shard {
                 self.note_duration(found.id, took_ns);
             }
             // What takes many keys or fields is never of constant time, and so comes by here always.
-            self.ran += u32::try_from(args.len()).unwrap_or(u32::MAX) / limits::WORDS_PER_REQUEST;
+            let per_request =
+                if found.row.elements.is_some() { limits::ELEMENTS_PER_REQUEST } else { limits::WORDS_PER_REQUEST };
+            self.ran += u32::try_from(args.len()).unwrap_or(u32::MAX) / per_request;
             self.stalls.note(found.row.name, took_ns);
             let slow = if found.row.flags.has(Flags::FAST) { Slow::FastCommand } else { Slow::Command };
             self.stats.latency.note(slow, found.row.name, took_ns, self.now.unix_us);
@@ -187,8 +189,11 @@ impl Shard {
     }
 
     #[inline]
-    fn is_timed(&mut self, found: Found) -> bool {
-        if !found.row.is_constant_time() {
+    fn is_timed(&mut self, found: Found, args: Args<'_>) -> bool {
+        let row = found.row;
+        // A few members or fields are as good as constant.
+        let names_few = row.elements.is_some() && args.len() <= limits::ELEMENTS_FEW;
+        if !row.is_constant_time() && !names_few {
             return true;
         }
         let left = &mut self.stats.commands[usize::from(found.id.0)].untimed_left;

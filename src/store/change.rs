@@ -55,6 +55,19 @@ impl Store {
         self.dbs[usize::from(db)].update_object(key.bytes, key.hash, now, change)
     }
 
+    /// Changes what a key holds in place, which is a use but neither a hit nor a miss. `None`: no such key; `change` is given none if what is
+    /// there is a short string.
+    pub fn edit<R>(
+        &mut self,
+        db: u8,
+        key: Key<'_>,
+        now: Millis,
+        change: impl FnOnce(Option<&mut Object>) -> R,
+    ) -> Option<R> {
+        let at = self.seek(db, key, now)?;
+        Some(self.dbs[usize::from(db)].edit_at(at, self.recency, change))
+    }
+
     /// Removes a key; whether it was there to be seen.
     pub fn remove(&mut self, db: u8, key: Key<'_>, now: Millis) -> bool {
         let before = self.dbs[usize::from(db)].remove(key.bytes, key.hash, now, &mut self.graves);

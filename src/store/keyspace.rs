@@ -139,15 +139,22 @@ impl Keyspace {
         change: impl FnOnce(&mut Object) -> R,
     ) -> Option<R> {
         let at = self.visible(key, hash, now)?;
+        let recency = self.table.at(at).recency();
+        self.edit_at(at, recency, |object| object.map(change))
+    }
+
+    /// Stamps the entry at a place that `seek` gave and changes its boxed value, if it has one; counts its bytes anew.
+    pub(super) fn edit_at<R>(&mut self, at: At, recency: Recency, change: impl FnOnce(Option<&mut Object>) -> R) -> R {
         self.keep(at);
         let mut entry = self.table.at_mut(at);
+        entry.touch(recency);
         let kind = entry.view().kind();
-        let object = entry.object()?;
+        let Some(object) = entry.object() else { return change(None) };
         let before = object.bytes();
-        let result = change(object);
+        let result = change(Some(object));
         let bytes = &mut self.usage[kind as usize].bytes;
         *bytes = *bytes - before + object.bytes();
-        Some(result)
+        result
     }
 
     /// Stores a string: embedded if short, a rope otherwise. A short one of the size class of what it replaces is written in place.

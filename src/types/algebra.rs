@@ -73,6 +73,15 @@ pub struct Means<'m> {
     pub budget: usize,
 }
 
+/// Budgets from which on a walk may go to the end of its leaf, which costs it less: who gives less has seen members that are long.
+const LEAF_BUDGET_MIN: usize = 64;
+
+impl Means<'_> {
+    fn stop(&self) -> Stop {
+        if self.budget < LEAF_BUDGET_MIN { Stop::AtCount } else { Stop::AtLeaf }
+    }
+}
+
 impl Algebra {
     /// The members that all sets have; a missing set is empty.
     pub fn inter(sets: Vec<Option<Set>>, wanted: Wanted) -> Self {
@@ -130,11 +139,36 @@ impl Algebra {
     /// About `means.budget` look-ups or changes. `tell` is called once for each member if these are wanted. What is long and no longer
     /// held goes into `graves`.
     pub fn step(&mut self, means: Means<'_>, graves: &mut Vec<Rope>, mut tell: impl FnMut(Value<'_>)) -> Progress {
+        let mut left = means.budget;
+        loop {
+            let mut spent = 1;
+            let means = Means { budget: left, ..means };
+            if self.walk_on(means, graves, &mut spent, &mut tell) == Progress::Done {
+                return Progress::Done;
+            }
+            left = left.saturating_sub(spent);
+            if left == 0 {
+                return Progress::More;
+            }
+        }
+    }
+
+    /// A walk over some of the members of one set; `spent` is raised by what it took.
+    fn walk_on(
+        &mut self,
+        means: Means<'_>,
+        graves: &mut Vec<Rope>,
+        spent: &mut usize,
+        tell: &mut impl FnMut(Value<'_>),
+    ) -> Progress {
         let progress = match self.plan {
-            Plan::Sift(keep) => self.sift(keep, means, &mut tell),
-            Plan::Build { added } => self.build(added, means, graves),
+            Plan::Sift(keep) => self.sift(keep, means, spent, tell),
+            Plan::Build { added } => self.build(added, means, graves, spent),
             Plan::Tell => {
-                self.cursor = self.outcome.walk(self.cursor, means.budget, Stop::AtLeaf, means.hasher, tell);
+                self.cursor = self.outcome.walk(self.cursor, means.budget, means.stop(), means.hasher, |member| {
+                    *spent += 1;
+                    tell(member);
+                });
                 return if self.cursor == 0 { Progress::Done } else { Progress::More };
             }
         };
@@ -153,6 +187,10 @@ impl Algebra {
         Progress::Done
     }
 
+    pub fn wanted(&self) -> Wanted {
+        self.wanted
+    }
+
     /// Members told, or counted.
     pub fn count(&self) -> usize {
         match self.wanted {
@@ -166,20 +204,24 @@ impl Algebra {
         (self.outcome, self.inputs)
     }
 
-    fn sift(&mut self, keep: Keep, means: Means<'_>, tell: &mut impl FnMut(Value<'_>)) -> Progress {
+    fn sift(&mut self, keep: Keep, means: Means<'_>, spent: &mut usize, tell: &mut impl FnMut(Value<'_>)) -> Progress {
         let [first, others @ ..] = &self.inputs[..] else { return Progress::Done };
         // Of many sets even one leaf of members would be too long a step.
-        let stop = if others.len() > 3 { Stop::AtCount } else { Stop::AtLeaf };
+        let stop = if others.len() > 3 { Stop::AtCount } else { means.stop() };
         let members = (means.budget / others.len().max(1)).max(1);
         let (mut room, outcome) = (TextRoom::default(), &mut self.outcome);
         let (wanted, count, integers_only) = (self.wanted, &mut self.count, &mut self.integers_only);
         self.cursor = first.walk(self.cursor, members, stop, means.hasher, |member| {
             let text = room.text(member);
-            let mut others = others.iter();
-            let kept = match keep {
-                Keep::Common => others.all(|set| set.contains(text, means.hasher)),
-                Keep::Own => !others.any(|set| set.contains(text, means.hasher)),
+            let mut has = |set: &Set| {
+                *spent += 1;
+                set.contains(text, means.hasher)
             };
+            let kept = match keep {
+                Keep::Common => others.iter().all(&mut has),
+                Keep::Own => !others.iter().any(&mut has),
+            };
+            *spent += 1;
             if !kept {
                 return;
             }
@@ -197,14 +239,15 @@ impl Algebra {
         if self.cursor == 0 || enough { Progress::Done } else { Progress::More }
     }
 
-    fn build(&mut self, added: usize, means: Means<'_>, graves: &mut Vec<Rope>) -> Progress {
+    fn build(&mut self, added: usize, means: Means<'_>, graves: &mut Vec<Rope>, spent: &mut usize) -> Progress {
         let Some(input) = self.inputs.get(self.at) else { return Progress::Done };
         // Nothing can be taken out of nothing.
         if self.at >= added && self.outcome.is_empty() {
             return Progress::Done;
         }
         let (mut room, outcome) = (TextRoom::default(), &mut self.outcome);
-        self.cursor = input.walk(self.cursor, means.budget, Stop::AtLeaf, means.hasher, |member| {
+        self.cursor = input.walk(self.cursor, means.budget, means.stop(), means.hasher, |member| {
+            *spent += 1;
             let text = room.text(member);
             if self.at < added {
                 outcome.add(text, means.limits, means.hasher);

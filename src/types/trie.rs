@@ -19,7 +19,11 @@
 //! Elements longer than INLINE_MAX live in a Rope beside the leaf's data. Hashes are not stored (long first columns excepted):
 //! a split computes them again, about a hundred at a time.
 
+mod renew;
+
 use triomphe::{Arc, HeaderSlice};
+
+use renew::roomy;
 
 use super::packed::{Cell, Form, Row, parse, row_size, write_row};
 use super::rope::Rope;
@@ -852,7 +856,7 @@ fn remove_in_leaf<const COLUMNS: usize>(
 /// The leaf for writing. Slots keep their numbers in a copy.
 fn make_mut<const COLUMNS: usize>(leaf: &mut Leaf) -> LeafMut<'_> {
     if !leaf.0.is_unique() {
-        *leaf = rebuild::<COLUMNS>(&[leaf], |_, _| true, 0).expect("a copy without its dead fits");
+        *leaf = leaf.renewed::<COLUMNS>(0).expect("a copy without its dead fits");
     }
     leaf.alone().expect("a new leaf is owned alone")
 }
@@ -861,7 +865,7 @@ fn make_mut<const COLUMNS: usize>(leaf: &mut Leaf) -> LeafMut<'_> {
 fn with_room<const COLUMNS: usize>(leaf: &mut Leaf, size: usize) -> Result<LeafMut<'_>, Full> {
     let fits = leaf.count < leaf.slots && usize::from(leaf.used) + size <= leaf.data().len();
     if !fits || !leaf.0.is_unique() {
-        *leaf = rebuild::<COLUMNS>(&[leaf], |_, _| true, size)?;
+        *leaf = leaf.renewed::<COLUMNS>(size)?;
     }
     Ok(leaf.alone().expect("a new leaf is owned alone"))
 }
@@ -883,16 +887,8 @@ fn rebuild<const COLUMNS: usize>(
         bytes += row.size;
         longs += usize::from(row.first.elsewhere().is_some()) + usize::from(row.second.elsewhere().is_some());
     }
-    let slots = count + usize::from(room > 0);
-    let needed = bytes + room + SLOT_BYTES * slots;
-    if needed > LEAF_DATA_MAX {
-        return Err(Full);
-    }
-    let mut rebuilt = blank_leaf(needed);
+    let mut rebuilt = roomy(count, bytes, room)?;
     let mut leaf = rebuilt.alone().expect("a new leaf is owned alone");
-    // What the class rounds up is dealt out between slots and records in the proportion of those that are there.
-    let spare = (leaf.data.len() - needed) / (SLOT_BYTES + (bytes + room).div_ceil(slots.max(1)).max(1));
-    leaf.head.slots = narrow(slots + spare);
     leaf.head.longs = Vec::with_capacity(longs);
     let mut at = SLOT_BYTES * usize::from(leaf.head.slots);
     for (slot, (source, from)) in kept().enumerate() {

@@ -1,7 +1,7 @@
-//! Bytes from outside, made up: requests in any pieces, command lines, configuration files, inline lines.
+//! Bytes from outside, made up: requests in any pieces, command lines, configuration files, inline lines; and sequences of operations on types.
 //!
 //! ```text
-//!  fuzz/seeds/<kind>/*  -> corpus -> mutate.rs -> targets.rs -> a panic, shown with its input
+//!  fuzz/seeds/<kind>/*  -> corpus -> mutate.rs -> targets.rs, structures.rs -> a panic, shown with its input
 //!                            ^                        |
 //!                            `--- what answers with a new number is kept
 //! ```
@@ -14,6 +14,7 @@
 //! ```
 
 mod mutate;
+mod structures;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -78,6 +79,11 @@ fn config() {
 #[test]
 fn flags() {
     fuzz("flags", 10_000, targets::flags);
+}
+
+#[test]
+fn sets() {
+    fuzz("sets", 3_000, structures::sets);
 }
 
 #[test]

@@ -37,6 +37,7 @@ const WORDS: &[(&[&str], Generator)] = &[
     (&["offset"], |rng, _| number(rng.below(40))),
     (&["pattern"], |rng, _| PATTERNS[pick(rng, PATTERNS.len())].into()),
     (&["count"], |rng, _| number(1 + rng.below(20))),
+    (&["limit"], |rng, _| number(rng.below(6))),
     (&["cursor"], |_, _| b"0".to_vec()),
     (&["timeout"], |rng, _| TIMEOUTS[pick(rng, TIMEOUTS.len())].into()),
     (&["numreplicas"], |rng, _| number(rng.below(3))),
