@@ -215,7 +215,7 @@ const POLICIES: &[&str] = &[
 const TITLE_VARIABLES: &[&str] =
     &["title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file"];
 
-const NO_JOURNAL: &str = "the journal is not built yet";
+const NO_JOURNAL: &str = "the journal is Corelane's own, which does without it";
 const NO_EVICTION: &str = "eviction is not built yet; above maxmemory writes are refused";
 const NO_LATENCY: &str = "slow commands and latencies are not recorded yet";
 const NO_TYPE: &str = "the type is not built yet";

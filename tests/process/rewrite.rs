@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::client::Client;
-use crate::support::server::{Crashing, Server, free_port, info_field, scratch_dir};
+use crate::support::server::{Crashing, Server, free_port, info_field, run_to_end, scratch_dir};
 use crate::support::{Value, eventually};
 
 fn server(dir: &Path, flags: &[&str]) -> Server {
@@ -96,7 +96,10 @@ fn a_rewritten_journal_is_short_and_holds_the_same() {
         assert_eq!((of(".base."), of(".log.")), (lanes, lanes), "{:?}", files(&dir));
         assert_eq!(info_field(&mut client, "aof_last_bgrewrite_status"), "ok");
         rewrite(&mut client);
+        client.words("SET counter 2");
         stop(server);
+        let checked = run_to_end(&["check", dir.join("appendonlydir").to_str().expect("plain names")]);
+        assert!(checked.code == Some(0) && checked.output.contains(".base.0: "), "{}", checked.output);
     }
     let server = server(&dir, &["--appendonly", "yes", "--lanes", "2"]);
     assert_filled(&mut server.client());

@@ -482,7 +482,7 @@ fn held(shard: &Shard) -> Held {
 #[test]
 fn frozen_at_any_step_a_rewritten_journal_holds_what_the_whole_one_does() {
     let (mut compared, mut rewritten) = (0, 0);
-    for seed in 0..60 {
+    for seed in 0..40 {
         let mut play = Play::new(if seed % 3 == 0 { 1 } else { 3 }, seed, true);
         for _ in 0..4 {
             (0..300).for_each(|_| play.step());
@@ -496,7 +496,7 @@ fn frozen_at_any_step_a_rewritten_journal_holds_what_the_whole_one_does() {
         compared += play.compared;
         rewritten += play.keeper.rewritten;
     }
-    assert!(compared > 3000 && rewritten > 200, "hardly anything happened: {compared} {rewritten}");
+    assert!(compared > 2000 && rewritten > 100, "hardly anything happened: {compared} {rewritten}");
 }
 
 #[test]
@@ -526,4 +526,57 @@ fn a_disk_that_failed_counts_again_from_a_rewrite_on() {
         play.judge_at_rest();
     }
     assert!(failed > 50 && refused > 50, "hardly anything failed: {failed} {refused}");
+}
+
+/// What changes before the walk came to it is kept as it was; so much of it may wait for the keeper.
+#[test]
+fn whoever_writes_waits_while_a_rewrite_keeps_too_much() {
+    const KEYS: usize = 4000;
+    for kept in [true, false] {
+        let mut play = Play::new(1, 5, kept);
+        // Megabytes are not read again at each step.
+        play.has_failed = true;
+        // Not one of those whose replies are only counted.
+        let conn = play.world.connect(0);
+        let set = |value: &str| -> Vec<u8> {
+            (0..KEYS).flat_map(|i| request(&["SET", &format!("large:{i}"), &value.repeat(4000)])).collect()
+        };
+        let mut answered = 0;
+        let mut turn = |play: &mut Play, input: Option<Vec<u8>>| {
+            play.world.turn(0, 0, input.map(|bytes| (conn, bytes)));
+            answered += play.world.reply(0, conn).map_or(0, |reply| reply.matches("+OK").count());
+            play.start_write(0);
+            play.end_write(0);
+            play.world.now.mono_ns += 100_000;
+            answered
+        };
+        turn(&mut play, Some(set("a")));
+        (0..20_000).find(|_| turn(&mut play, None) == KEYS).expect("all are answered");
+        turn(&mut play, Some(request(&["BGREWRITEAOF"])));
+        play.keep();
+        turn(&mut play, None);
+        // The keeper takes nothing, and everything is overwritten.
+        turn(&mut play, Some(set("b")));
+        let stuck = (0..3000).map(|_| turn(&mut play, None)).last().expect("some turns");
+        let kept_bytes = play.shard(0).store().kept_bytes();
+        assert!((KEYS + 1000..2 * KEYS - 500).contains(&stuck), "{stuck} of {} are answered", 2 * KEYS);
+        assert!((8_000_000..10_000_000).contains(&kept_bytes), "{kept_bytes} bytes are kept");
+        let mut goes_on = |play: &mut Play| {
+            play.take_piece(0);
+            play.tell();
+            play.keep();
+            turn(play, None)
+        };
+        (0..20_000).find(|_| goes_on(&mut play) == 2 * KEYS).expect("all are answered");
+        (0..20_000)
+            .find(|_| {
+                goes_on(&mut play);
+                play.keeper.under_way.is_none() && play.keeper.news.is_empty()
+            })
+            .expect("the rewrite ends");
+        assert_eq!(play.shard(0).store().kept_bytes(), 0);
+        if kept {
+            play.judge_at_rest();
+        }
+    }
 }

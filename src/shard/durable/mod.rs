@@ -368,7 +368,7 @@ impl Shard {
     /// More waits to be written than may: whoever would add to it waits.
     #[inline(always)]
     pub(super) fn is_journal_congested(&self) -> bool {
-        self.keeps_journal() && self.waits_for_disk()
+        (self.keeps_journal() || self.base.is_some()) && self.waits_for_disk()
     }
 
     #[cold]

@@ -447,7 +447,9 @@ impl Shard {
     #[cold]
     fn say_slice(&mut self) -> Option<u64> {
         let (now_ns, is_full) = (self.now.mono_ns, self.turn_is_full());
+        // Looked at whether or not there is a slice: writers go on while the keeper has its piece.
         let kept_bytes = self.store.kept_bytes();
+        self.kept_bytes = kept_bytes;
         let base = self.base.as_mut()?;
         if base.is_said || base.tail.backlog() >= limits::BASE_PIECE_BYTES {
             return Some(now_ns + LOOK_NS);
