@@ -209,7 +209,7 @@ impl Draw {
             _ if count < set.len() / 3 => (Way::Once(Set::default()), count),
             _ => (Way::InTurn { cursor: 0, seen: 0 }, count.min(set.len())),
         };
-        Ok(Self { set, way, rng, left, found: Found::default() })
+        Ok(Self { found: Found::within(&set), set, way, rng, left })
     }
 
     /// Draws about `budget` times.
@@ -249,7 +249,7 @@ impl Draw {
 
 impl Job for Draw {
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
-        self.draw(limits::DRAWS_PER_STEP, &ctx.store.hash_key);
+        self.draw(self.found.stride(limits::DRAWS_PER_STEP), &ctx.store.hash_key);
         if self.left > 0 {
             self.found.cut();
             return Ok(Progress::More);

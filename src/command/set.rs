@@ -329,6 +329,14 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// What is found in this set: the first step is as long as its members are on average.
+    pub(super) fn within(set: &Set) -> Self {
+        let member_bytes = set.bytes() / set.len().max(1);
+        let members = limits::STEP_BYTES / member_bytes.max(1);
+        let halvings = (limits::FIELDS_PER_STEP / members.max(1)).checked_ilog2().map_or(0, |halvings| halvings + 1);
+        Self { halvings, ..Self::default() }
+    }
+
     /// How many members a step should push that could push so many.
     pub(super) fn stride(&self, most: usize) -> usize {
         (most >> self.halvings).max(1)
@@ -381,7 +389,7 @@ impl Walk {
     }
 
     pub(super) fn over(set: Set) -> Self {
-        Self { set, cursor: 0, found: Found::default() }
+        Self { found: Found::within(&set), set, cursor: 0 }
     }
 }
 

@@ -35,6 +35,25 @@ fn keys_takes_many_turns_while_others_are_served() {
     assert_eq!(names.len(), KEYS);
 }
 
+/// Members of some kilobytes are copied into the reply: fewer of them to a step.
+#[test]
+fn long_members_are_answered_in_shorter_steps() {
+    let mut driver = Driver::new();
+    let conn = driver.connect();
+    for i in 0..300 {
+        let member = format!("m{i:03}{}", "x".repeat(15_000));
+        assert_eq!(driver.call(conn, &["SADD", "s", &member]), b":1\r\n");
+    }
+    driver.shard.feed(conn, &request(&["SMEMBERS", "s"]));
+    let mut turns = 1;
+    while driver.shard.has_backlog() {
+        driver.turn();
+        turns += 1;
+    }
+    assert_eq!(driver.replies(conn).iter().filter(|byte| **byte == b'm').count(), 300);
+    assert!(turns > 15, "{turns} turns for 4.5 MB");
+}
+
 #[test]
 fn keys_under_way_ends_with_its_connection() {
     let (mut driver, slow) = filled();
