@@ -30,6 +30,7 @@ fn main() {
         room_for_clients: |wanted, _| wanted,
         cpu_time_ns: || 0,
         slicing: Slicing::default(),
+        rows: &[],
         planted: None,
     });
     let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };

@@ -65,6 +65,9 @@ pub const KEYS_PER_STEP: usize = 512;
 /// turn is cheaper for everybody.
 pub const WORDS_AT_ONCE_MAX: usize = 1024;
 
+/// Who waits for a key that is served in one step when it is written: some hundred microseconds. The key is held for the others.
+pub const WAITERS_PER_STEP: usize = 64;
+
 /// Keys that are hashed and noted in the time of a request.
 pub const KEYS_NOTED_PER_REQUEST: usize = 4;
 
@@ -196,6 +199,9 @@ pub const REMOVALS_PER_STEP: usize = 128;
 
 /// Fields that one request of a journal or its base restates: of the longest that are not shared, 64 KiB.
 pub const FIELDS_PER_STATEMENT: usize = 64;
+
+/// Such requests that one step writes of a value that a command has made.
+pub const STATEMENTS_PER_STEP: usize = 8;
 
 /// Keys that one step of a walk over the keyspace looks at: at a cache miss or two each, some hundred microseconds.
 pub const SCAN_KEYS_PER_STEP: usize = 512;

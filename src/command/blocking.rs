@@ -4,11 +4,17 @@
 //!  BGETDEL a b 5    serve a? serve b? --neither--> waits, in the queue of each key, until one is written or the time is over
 //! ```
 //!
-//! A row only knows how to serve its request from one key. That it looks at its keys in their order, waits at their owners, is served once
+//! A row only knows how to serve its request from one key (`Serve::FromKey`: BLPOP, BZPOPMIN, BLMPOP), or by which stages (`Serve::Moving`:
+//! BLMOVE, whose other key may be another lane's). That it looks at its keys in their order, waits at their owners, is served once
 //! and in the order of arrival, and is let go in time, is done for all of them by `shard/blocking.rs` and `shard/waiters.rs`. Inside EXEC
 //! nothing waits: such a command is served at once or gives up.
+//!
+//! The stages of `Serve::Moving` are those of LMOVE (`staged.rs`): it waits for its first key, and a stage that finds nothing there says
+//! `Flow::Nothing`, before anything was changed. They state their own effects, so that the row is of `Log::Effect`. `patience` checks
+//! whatever of the request must be right before a key is looked at; it is called once for each request.
 
 use super::caller::answer;
+use super::staged::{self, Stage, Together};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run, Verb};
 use crate::base::ascii::parse_i64;
 use crate::base::time::Millis;
@@ -22,12 +28,46 @@ use crate::wire::request::Args;
 pub struct Blocking {
     /// What a key that is written must hold for a waiter to be served from it: then `serve` does so, or faults.
     pub awaits: Kind,
-    /// Serves the request from the key that is this word of it. A fault has changed nothing.
-    pub serve: fn(&mut Ctx<'_>, Args<'_>, usize, &mut Reply<'_>) -> Result<Served, Fault>,
+    pub serve: Serve,
     /// How long it waits.
     pub patience: fn(Args<'_>, Millis) -> Result<Patience, Fault>,
     /// The reply when nothing came.
     pub give_up: fn(&mut Reply<'_>),
+}
+
+/// How it is served.
+#[derive(Clone, Copy, Debug)]
+pub enum Serve {
+    /// From the key that is this word of the request. A fault has changed nothing.
+    FromKey(fn(&mut Ctx<'_>, Args<'_>, usize, &mut Reply<'_>) -> Result<Served, Fault>),
+    /// From its first key alone, by stages, of which others are elsewhere. More than one.
+    Moving(&'static [Stage]),
+}
+
+impl Blocking {
+    /// The keys that it waits for.
+    pub fn awaited(&self, keys: Keys, args: Args<'_>) -> impl Iterator<Item = usize> {
+        let most = if matches!(self.serve, Serve::Moving(_)) { 1 } else { usize::MAX };
+        keys.positions(args).take(most)
+    }
+
+    /// Tries one of them.
+    pub fn serve(
+        &self,
+        ctx: &mut Ctx<'_>,
+        args: Args<'_>,
+        word: usize,
+        reply: &mut Reply<'_>,
+    ) -> Result<Served, Fault> {
+        match self.serve {
+            Serve::FromKey(serve) => serve(ctx, args, word, reply),
+            Serve::Moving(stages) => match staged::run_together(stages, ctx, args, reply)? {
+                Together::Done => Ok(Served::Yes),
+                Together::Nothing => Ok(Served::No),
+                Together::Job(_) => unreachable!("to move an element is no long work"),
+            },
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +99,7 @@ pub const ROWS: &[Command] = &[
         log: Log::Effect,
         run: Run::Blocking(&Blocking {
             awaits: Kind::String,
-            serve: bgetdel,
+            serve: Serve::FromKey(bgetdel),
             patience: |args, now| seconds(args.at(args.len() - 1), now),
             give_up: |reply| reply.null_array(),
         }),
@@ -75,7 +115,7 @@ pub const ROWS: &[Command] = &[
         tips: &["request_policy:all_shards", "response_policy:agg_min"],
         run: Run::Blocking(&Blocking {
             awaits: Kind::String,
-            serve: |_, _, _, _| Ok(Served::No),
+            serve: Serve::FromKey(|_, _, _, _| Ok(Served::No)),
             patience: wait,
             give_up: |reply| reply.int(0),
         }),
@@ -121,8 +161,8 @@ pub fn waitaof(args: Args<'_>, now: Millis) -> Result<WaitAof, Fault> {
 /// A request that must not wait: served now, or not.
 pub fn serve_now(blocking: &Blocking, keys: Keys, ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     (blocking.patience)(args, ctx.now)?;
-    for word in keys.positions(args) {
-        if (blocking.serve)(ctx, args, word, reply)? == Served::Yes {
+    for word in blocking.awaited(keys, args) {
+        if blocking.serve(ctx, args, word, reply)? == Served::Yes {
             return Ok(());
         }
     }

@@ -17,6 +17,7 @@ use crate::store::Store;
 use crate::store::entry::{EntryRef, Kind, Value};
 use crate::store::event::Event;
 use crate::store::incoming::Content;
+use crate::store::journal::Over;
 use crate::store::keyspace::{Deadline, Keyspace, Write};
 use crate::store::text::Text;
 use crate::types::Object;
@@ -356,6 +357,11 @@ impl Ctx<'_> {
     /// As [`Self::remove`]; the caller says what happened.
     pub fn bury(&mut self, key: Key<'_>) -> bool {
         self.store.remove(self.db, key, self.now)
+    }
+
+    /// States that a key holds what it does now, for commands whose request is not their effect.
+    pub fn state_value(&mut self, key: Key<'_>, over: Over) {
+        self.store.state_value(self.db, key, over, self.now);
     }
 
     /// `None`: no such key. `Some(None)`: it has no deadline.

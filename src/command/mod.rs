@@ -37,12 +37,13 @@ pub mod server;
 pub mod set;
 pub mod sliced;
 pub mod staged;
+pub mod storing;
 pub mod string;
 pub mod syntax;
 pub mod table;
 pub mod zset;
 
-pub use caller::{Caller, Ctx, Desk};
+pub use caller::{Caller, Ctx, Desk, Key};
 pub use flags::{Flags, Group};
 pub use places::Keys;
 pub use table::Table;

@@ -98,6 +98,14 @@ impl Pieces {
         graves.bury_shared(self.current.shared.into_iter().map(|splice| splice.value));
     }
 
+    /// All of it, in pieces.
+    pub fn into_output(mut self) -> Output {
+        self.close();
+        let mut output = Output::default();
+        self.done.into_iter().for_each(|piece| output.push_shared(piece));
+        output
+    }
+
     /// Puts all of it into the reply.
     pub fn pour(&mut self, reply: &mut Reply<'_>) {
         self.done.drain(..).for_each(|piece| reply.shared(piece));

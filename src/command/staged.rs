@@ -1,15 +1,26 @@
 //! Commands that read one key and write another: a short sequence of stages, each on the shard that owns its key.
 //!
 //! ```text
-//!  RENAME a b    [a: take the value out] --value--> [b: put it in]
+//!  RENAME a b             [a: take the value out] --value--> [b: put it in]
+//!  LMOVE a b LEFT LEFT    [b: is it a list?] --> [a: pop] --element--> [b: push]
+//!  SINTERSTORE d a b c    [a b c: their values, O(1) clones] --sources--> [d: a job that makes the set and puts it in]
+//!  SINTER a b c           [a b c: their values] --sources--> [home: a job that answers]
 //! ```
 //!
 //! On one shard the stages run back to back. Over several, the keys are held meanwhile and what one stage hands to the next travels between
-//! the lanes. A stage that faults, or that ends the command, must not have changed anything yet.
+//! the lanes; each states the effect on its own keys (`Cargo::apart`). A stage that faults, or that ends the command, must not have changed
+//! anything yet.
+//!
+//! How a row of set algebra uses it: its first stage is `Stage { on: On::Sources, run: .. }` that calls [`gather`], which hands on the values of
+//! this lane's source keys, or faults with WRONGTYPE. Its second, `On::Home` or `On::Key(1)`, takes them all, in the order of the request, by
+//! [`Cargo::take_sources`] and returns `Flow::Job`: a job of its own that answers, or `storing::store` of what a [`super::storing::Making`]
+//! makes. A job's first step is taken at once, so that what is small is over within its turn. The sources are free again as soon as the job
+//! runs: it works on clones. Keys that a job is to write stay held to its end.
 
 use super::sliced::Job;
 use super::{Ctx, Outcome};
-use crate::store::entry::Entry;
+use crate::store::entry::{Entry, Kind, ValueRef};
+use crate::types::{Object, Progress};
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -28,6 +39,10 @@ pub enum On {
     Key(usize),
     /// On each shard that owns some of the keys, which sees a request with only those.
     EachOwner,
+    /// On each shard that owns keys which the command only reads; each sees the whole request.
+    Sources,
+    /// Where the connection is.
+    Home,
 }
 
 /// How a stage ended.
@@ -37,6 +52,8 @@ pub enum Flow {
     On,
     /// The reply is written, no further stage runs.
     Done,
+    /// There is nothing to be had, and nothing was changed: null, or a wait where the command may wait (`blocking.rs`).
+    Nothing,
     /// What is left to do is too long for a turn. No further stage runs; the job writes the reply.
     Job(Box<dyn Job>),
 }
@@ -48,26 +65,108 @@ pub struct Cargo {
     pub apart: bool,
     pub entry: Option<Entry>,
     pub text: Option<Vec<u8>>,
-    /// Whether the place to write to was taken.
+    /// Whether the place to write to was taken, and by a value of a kind that the command cannot write to.
     pub taken: bool,
+    pub wrong_kind: bool,
+    sources: Vec<Source>,
 }
 
-/// Runs all stages on one shard; the job, if one is left to do.
+/// A clone of the value of a source key. Keys that are missing have none.
+#[derive(Debug)]
+pub struct Source {
+    /// The word of the request that is its key.
+    pub word: usize,
+    pub kind: Kind,
+    pub object: Object,
+}
+
+impl Cargo {
+    /// What a stage on one of several shards begins with.
+    pub fn between_shards() -> Self {
+        Self { apart: true, ..Self::default() }
+    }
+
+    /// Takes in what another shard's part of the same stage hands on.
+    pub fn join(&mut self, other: Self) {
+        self.sources.extend(other.sources);
+        self.entry = other.entry.or_else(|| self.entry.take());
+        self.text = other.text.or_else(|| self.text.take());
+        self.apart |= other.apart;
+        self.taken |= other.taken;
+        self.wrong_kind |= other.wrong_kind;
+    }
+
+    /// All sources that were gathered, in the order of their words. Whoever takes them lets what is large die in steps
+    /// (`Graveyard::bury_object`): the original may be gone.
+    pub fn take_sources(&mut self) -> Vec<Source> {
+        let mut sources = std::mem::take(&mut self.sources);
+        sources.sort_unstable_by_key(|source| source.word);
+        sources
+    }
+}
+
+/// Hands on clones of the values of those of these keys that are this lane's; a fault if one is of another kind.
+pub fn gather(
+    ctx: &mut Ctx<'_>,
+    cargo: &mut Cargo,
+    args: Args<'_>,
+    words: impl Iterator<Item = usize>,
+    kinds: &[Kind],
+) -> Result<Flow, Fault> {
+    for word in words {
+        let key = ctx.key(args.at(word));
+        if cargo.apart && ctx.lanes.owner(key.hash.slot()) != ctx.lane {
+            continue;
+        }
+        let Some(entry) = ctx.read(key) else { continue };
+        let kind = entry.kind();
+        match entry.value() {
+            ValueRef::Object(object) if kinds.contains(&kind) => {
+                cargo.sources.push(Source { word, kind, object: object.clone() });
+            }
+            _ => return Err(Fault::WrongType),
+        }
+    }
+    Ok(Flow::On)
+}
+
+/// What all stages on one shard came to.
+#[derive(Debug)]
+pub enum Together {
+    Done,
+    Nothing,
+    /// It is left to do.
+    Job(Box<dyn Job>),
+}
+
+/// Runs all stages on one shard.
 pub fn run_together(
     stages: &[Stage],
     ctx: &mut Ctx<'_>,
     args: Args<'_>,
     reply: &mut Reply<'_>,
-) -> Result<Option<Box<dyn Job>>, Fault> {
+) -> Result<Together, Fault> {
     let mut cargo = Cargo::default();
     for stage in stages {
         match (stage.run)(ctx, args, &mut cargo, reply)? {
             Flow::On => {}
-            Flow::Done => return Ok(None),
-            Flow::Job(job) => return Ok(Some(job)),
+            Flow::Done => return Ok(Together::Done),
+            Flow::Nothing => return Ok(Together::Nothing),
+            Flow::Job(job) => return Ok(begin(job, ctx, reply)?.map_or(Together::Done, Together::Job)),
         }
     }
-    Ok(None)
+    Ok(Together::Done)
+}
+
+/// Takes a job's first step; the job, if that was not the last.
+pub fn begin(mut job: Box<dyn Job>, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Option<Box<dyn Job>>, Fault> {
+    let progress = job.step(ctx, reply)?;
+    Ok((progress == Progress::More).then_some(job))
+}
+
+/// Whether it may take more than a turn.
+pub fn may_be_long(stages: &[Stage]) -> bool {
+    stages.iter().any(|stage| stage.on == On::Sources)
 }
 
 /// For stages that end in a reply.

@@ -80,7 +80,12 @@ impl Default for Table {
 
 impl Table {
     pub fn new() -> Self {
-        let mut top: Vec<&'static Command> = FAMILIES.iter().copied().flatten().collect();
+        Self::with(&[])
+    }
+
+    /// With rows beside those there are: tests bring some of shapes that no command has.
+    pub fn with(more: &'static [Command]) -> Self {
+        let mut top: Vec<&'static Command> = FAMILIES.iter().copied().flatten().chain(more).collect();
         top.sort_by_key(|row| row.name);
         let rows: Vec<&'static Command> =
             top.iter().flat_map(|row| std::iter::once(*row).chain(row.children)).collect();

@@ -102,6 +102,7 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
             room_for_clients,
             cpu_time_ns: thread_cpu_ns,
             slicing: Slicing::default(),
+            rows: &[],
             planted: None,
         })
     })

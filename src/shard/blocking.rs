@@ -9,7 +9,12 @@
 //!                  Waiting  --the time is over, CLIENT UNBLOCK, the connection ends--> its reply; the owners forget it
 //!                     v   a key was written: its owner asks, the first who asks is told to serve it
 //!                  Taken    --Served--> its reply; the other owners forget it
+//!
+//!  BLMOVE a b 5     Waiting for a --a was written: its owner asks--> Taken: a transaction over a, which its owner hands over as it holds it, and b
 //! ```
+//!
+//! Such a transaction does not wait while it holds out of order, as no other does: if b is held by somebody it gives a back and asks again in
+//! the order of the lanes. Meanwhile others may come upon what is in a, and if it is gone then the request waits on at its old place.
 //!
 //! Everything about a wait that must happen once is decided here, so that a value is taken for a client only while that client wants it.
 //! The rest is at the owners: `waiters.rs`.
@@ -18,11 +23,12 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
+use super::locks::ClaimId;
 use super::message::{Message, Ticket};
 use super::route::Route;
 use super::{ConnId, Shard};
 use crate::base::lanes::ShardId;
-use crate::command::blocking::{Blocking, Patience, Served};
+use crate::command::blocking::{Blocking, Patience, Serve, Served};
 use crate::command::clients::{BlockId, Closing, Parting};
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::{CommandId, Found};
@@ -32,7 +38,7 @@ use crate::store::waiters::WaiterId;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
-use crate::wire::request::Args;
+use crate::wire::request::{Args, Request};
 
 const UNBLOCKED: Fault = Fault::Fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");
 
@@ -52,11 +58,13 @@ struct Blocked {
     command: CommandId,
     /// Nanoseconds of the monotonic clock.
     deadline_ns: Option<u64>,
-    /// The owners of its keys.
+    /// Where it is enrolled.
     lanes: BTreeSet<ShardId>,
     state: State,
     /// It waits for the disk, not for a key.
     pub(super) disk: Option<DiskWait>,
+    /// What it asks for, if more than one lane may have to be asked when it is served.
+    request: Option<Request>,
 }
 
 /// What a request that waits for the disk has been told.
@@ -208,17 +216,13 @@ impl Shard {
             Patience::Millis(millis) => Some(after(millis)),
             Patience::Forever | Patience::None => None,
         };
-        let lanes = found.row.keys.positions(args).map(|i| self.owner_of(args.at(i))).collect();
-        let state = State::Looking;
-        self.blocks.insert(Blocked {
-            caller: *caller,
-            ticket,
-            command: found.id,
-            deadline_ns,
-            lanes,
-            state,
-            disk: None,
-        })
+        // Who waits for the disk waits for no key.
+        let way = if let Run::Blocking(way) = found.row.run { Some(way) } else { None };
+        let awaited = way.into_iter().flat_map(|way| way.awaited(found.row.keys, args));
+        let lanes = awaited.map(|i| self.owner_of(args.at(i))).collect();
+        let (state, command, disk) = (State::Looking, found.id, None);
+        let request = way.filter(|way| matches!(way.serve, Serve::Moving(_))).map(|_| args.into());
+        self.blocks.insert(Blocked { caller: *caller, ticket, command, deadline_ns, lanes, state, disk, request })
     }
 
     /// Tries the keys from this word of the request on, as far as they are this lane's. The word at which others must go on, beyond the
@@ -232,7 +236,7 @@ impl Shard {
         out: &mut Output,
     ) -> Option<usize> {
         let row = self.table.row(command);
-        for word in row.keys.positions(args).filter(|word| *word >= from) {
+        for word in way_of(row).awaited(row.keys, args).filter(|word| *word >= from) {
             if self.owner_of(args.at(word)) != self.me {
                 return Some(word);
             }
@@ -256,8 +260,7 @@ impl Shard {
         let row = self.table.row(command);
         let mark = out.mark();
         let first = self.first_of(row, args);
-        let served =
-            (way_of(row).serve)(&mut self.ctx(caller, first), args, word, &mut Reply::new(out, caller.dialect));
+        let served = way_of(row).serve(&mut self.ctx(caller, first), args, word, &mut Reply::new(out, caller.dialect));
         match served {
             Ok(served) => {
                 self.state_effect(caller, row, args);
@@ -334,6 +337,37 @@ impl Shard {
             self.blocks.deadlines.remove(&(deadline, block));
         }
         true
+    }
+
+    /// An owner that holds a key by this claim asks for a request that is served by a transaction. Whether that begins.
+    pub(super) fn take_to_move(&mut self, block: BlockId, from: (ShardId, ClaimId)) -> bool {
+        if !self.take_block(block) {
+            return false;
+        }
+        let blocked = self.blocks.all.get_mut(&block).expect("just looked at");
+        let (caller, ticket, command) = (blocked.caller, blocked.ticket, blocked.command);
+        let request = blocked.request.take().expect("it was kept for this");
+        self.begin_moving(&caller, self.table.found(command), request.args(), ticket, block, from);
+        if let Some(blocked) = self.blocks.all.get_mut(&block) {
+            blocked.request = Some(request);
+        }
+        true
+    }
+
+    /// Whether such a request is served by a transaction that its home begins.
+    pub(super) fn is_moved(&self, block: BlockId) -> bool {
+        self.blocks.all.get(&block).is_some_and(|blocked| blocked.request.is_some())
+    }
+
+    /// The transaction that was to serve it is over: its reply, or none if somebody was there before it.
+    pub(super) fn conclude_serving(&mut self, block: BlockId, reply: Option<Output>, untils: &[(ShardId, Position)]) {
+        let Some(reply) = reply else {
+            self.blocks.all.get_mut(&block).expect("only this ends it").state = State::Looking;
+            return self.begin_waiting(block);
+        };
+        let blocked = self.blocks.take_out(block).expect("only this ends it");
+        self.forget_everywhere(block, &blocked.lanes);
+        self.pay_when_durable(blocked.ticket, reply, untils);
     }
 
     /// It was served: the reply, which may find its connection gone.

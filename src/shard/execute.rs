@@ -7,6 +7,7 @@ use crate::base::hash::KeyHash;
 use crate::base::limits;
 use crate::base::time::Millis;
 use crate::command::merge::{self, MergeFn};
+use crate::command::staged::Together;
 use crate::command::table::{CommandId, Found};
 use crate::command::{Caller, Command, Ctx, Desk, Flags, Log, Merging, Outcome, Part, Run, SessionFn};
 use crate::command::{blocking, sliced, staged};
@@ -117,7 +118,11 @@ impl Shard {
                 Ok(())
             }
             Run::Staged(stages) => {
-                self.begun = staged::run_together(stages, &mut self.ctx(caller, first), args, reply)?;
+                match staged::run_together(stages, &mut self.ctx(caller, first), args, reply)? {
+                    Together::Done => {}
+                    Together::Nothing => reply.null(),
+                    Together::Job(job) => self.begun = Some(job),
+                }
                 Ok(())
             }
             Run::Split { part: Part::Desk(run), merge: Merging::Always(merge), .. } => {
@@ -220,6 +225,20 @@ impl Shard {
             let verbatim = matches!(row.log, Log::Verbatim).then_some(args);
             self.store.effects.commit(caller.db, verbatim);
         }
+        self.tell_what_happened();
+    }
+
+    /// As `state_effect`, after a step of a job, which has stated its effect itself.
+    pub(super) fn state_step(&mut self, caller: &Caller, row: &Command) {
+        if row.is_write() {
+            self.ran += self.store.take_moved(caller.db) / limits::MOVED_PER_REQUEST;
+            self.store.effects.commit(caller.db, None);
+            self.tell_what_happened();
+        }
+    }
+
+    #[inline]
+    fn tell_what_happened(&mut self) {
         if self.store.effects.has_happened() {
             self.store.tell_watchers();
             self.serve_ready();

@@ -151,7 +151,10 @@ impl Shard {
     /// Whether [`Self::run_backlog`] has work: then the lane must not wait.
     #[inline]
     pub fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty() || !self.guest_jobs.is_empty() || !self.long_requests.is_empty()
+        !self.backlog.is_empty()
+            || !self.guest_jobs.is_empty()
+            || !self.long_requests.is_empty()
+            || self.waiting.has_later()
     }
 
     /// Goes on, in turn, with connections whose input exceeded their quota or the turn. To be called before new input is fed:
@@ -827,8 +830,9 @@ impl Shard {
             return Flow::Stop;
         }
         let skipped = caller.reply_mode == ReplyMode::SkipNext;
+        let innermost = found.map(|found| self.table.innermost(found, args).id);
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
-        client.last_command = found.map(|found| self.table.innermost(found, args).id).or(client.last_command);
+        client.last_command = innermost.or(client.last_command);
         if skipped {
             client.reply_mode = ReplyMode::Skipping;
         }
@@ -844,6 +848,15 @@ impl Shard {
             client.reply_mode = ReplyMode::On;
         }
         *caller = Caller::of(self.me, caller.conn, client);
+        if let Some(command) = innermost.filter(|id| begun.is_some() && self.table.row(*id).is_write())
+            && let Some(job) = begun
+        {
+            // It goes on whatever becomes of its connection, and holds what it writes.
+            let claim = self.claim_for_job(command, args);
+            let ticket = self.owe(caller, Where::Lane(self.me), Barrier::Yes, silent, out);
+            self.go_on_for(ticket, job, caller, command, claim);
+            return Flow::Next;
+        }
         client.job = begun;
         client.job_ns = std::mem::take(&mut self.begun_ns);
         client.job_is_silent = client.job.is_some() && silent;

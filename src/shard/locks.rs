@@ -227,6 +227,37 @@ impl<T> Locks<T> {
         }
     }
 
+    /// A granted claim on keys takes more of them if nobody stands in the way of any. Whether it did.
+    pub(super) fn widen(&mut self, claim: ClaimId, more: &[(KeyHash, Mode)]) -> bool {
+        let Scope::Keys(held) = self.scope(claim) else { unreachable!("only who holds single keys wants more") };
+        let new: Vec<_> = more.iter().filter(|(key, _)| !held.iter().any(|(other, _)| other == key)).copied().collect();
+        if new.iter().any(|(key, mode)| self.blocks(*key, *mode)) {
+            return false;
+        }
+        let held = held.clone();
+        self.count(&held, false);
+        for (key, mode) in &new {
+            let queue = self.keys.entry(*key).or_default();
+            queue.claims.push_back((claim, *mode));
+            queue.held += 1;
+        }
+        let wider = [held, new].concat();
+        self.count(&wider, true);
+        self.claims.get_mut(claim.0).expect("a claim lives until its release").scope = Scope::of(wider);
+        true
+    }
+
+    /// A granted claim on keys gives back those it only reads.
+    pub(super) fn narrow(&mut self, claim: ClaimId) {
+        let Scope::Keys(held) = self.scope(claim).clone() else { return };
+        self.count(&held, false);
+        let (kept, read): (Vec<_>, Vec<_>) = held.into_iter().partition(|(_, mode)| *mode == Mode::Exclusive);
+        read.iter().for_each(|(key, _)| self.leave(*key, claim));
+        self.count(&kept, true);
+        self.claims.get_mut(claim.0).expect("a claim lives until its release").scope = Scope::Keys(kept);
+        self.open_gate();
+    }
+
     /// What a claim holds.
     pub(super) fn scope(&self, claim: ClaimId) -> &Scope {
         &self.claims.get(claim.0).expect("a claim lives until its release").scope
@@ -423,6 +454,26 @@ mod tests {
         order.push(locks.release(last));
         assert_eq!(order, ["free", "ahead", "waits", "wants all", "after all"]);
         assert!(locks.is_empty() && locks.keys.is_empty());
+    }
+
+    #[test]
+    fn a_claim_takes_more_only_of_what_is_free() {
+        let key = |hash: u64, mode| (KeyHash(hash), mode);
+        let mut locks = Locks::default();
+        let widens = locks.try_claim(Scope::of([key(1, Mode::Exclusive)]), "widens").expect("free");
+        let other = locks.try_claim(Scope::of([key(2, Mode::Shared)]), "other").expect("free");
+        assert!(!locks.widen(widens, &[key(3, Mode::Exclusive), key(2, Mode::Exclusive)]));
+        assert!(!locks.blocks(KeyHash(3), Mode::Exclusive), "all of it or nothing");
+        assert!(locks.widen(widens, &[key(1, Mode::Exclusive), key(3, Mode::Exclusive), key(2, Mode::Shared)]));
+        locks.claim(Scope::of([key(3, Mode::Shared)]), "waits");
+        locks.release(other);
+        assert!(locks.next_granted().is_none() && locks.blocks(KeyHash(2), Mode::Exclusive));
+        locks.narrow(widens);
+        assert!(!locks.blocks(KeyHash(2), Mode::Exclusive) && locks.blocks(KeyHash(1), Mode::Shared));
+        locks.release(widens);
+        let waited = locks.next_granted().expect("nobody holds it");
+        assert_eq!(locks.release(waited), "waits");
+        assert!(locks.is_empty() && locks.keys.is_empty() && (locks.keyed, locks.keyed_exclusive) == (0, 0));
     }
 
     proptest! {

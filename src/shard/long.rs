@@ -15,11 +15,12 @@
 //! Whoever wants a key of them, or the keyspace as a whole, waits for the end; all others are served between the slices.
 
 use super::Shard;
+use super::errand::{Ran, What};
 use super::message::{Ticket, TxId};
 use super::plan::{Pace, Plan};
 use super::planted::Planted;
 use super::route::mode;
-use super::txn::{Form, Ran, What};
+use super::txn::Form;
 use crate::base::limits;
 use crate::command::multi::{Each, Queue, Queued};
 use crate::command::owed::{Barrier, Where};

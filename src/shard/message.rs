@@ -17,9 +17,9 @@
 use std::ops::Range;
 
 use super::durable::withheld::{Asks, Fate};
+use super::errand::{Order, Report};
 use super::locks::ClaimId;
 use super::probe::Times;
-use super::txn::{Order, Report};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::command::Caller;

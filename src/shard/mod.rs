@@ -20,6 +20,7 @@
 mod admit;
 mod blocking;
 mod durable;
+mod errand;
 mod execute;
 mod foresight;
 mod gather;
@@ -68,9 +69,9 @@ use crate::base::lanes::Lanes;
 use crate::base::limits;
 use crate::base::slab::Slab;
 use crate::base::time::{Millis, Now};
-use crate::command::Table;
 use crate::command::clients::{Client, Clients, Closing, Durability, Parting};
 use crate::command::sliced::Job;
+use crate::command::{Command, Table};
 use crate::config::Config;
 use crate::store::incoming::Incoming;
 use crate::store::journal::Effects;
@@ -97,6 +98,8 @@ pub struct Setup {
     pub cpu_time_ns: fn() -> u64,
     /// Which requests are worked off in slices, and how large these are.
     pub slicing: Slicing,
+    /// Rows beside those of the table, for tests.
+    pub rows: &'static [Command],
     /// A defect on purpose, for tests; a release build knows none.
     pub planted: Option<Planted>,
 }
@@ -177,7 +180,7 @@ pub struct Shard {
     /// Shares of transactions in this lane's keys, and transactions whose home it is.
     guests: HashMap<message::TxId, txn::Guest>,
     txns: Slab<txn::Txn>,
-    own_reports: VecDeque<(message::TxId, txn::Report)>,
+    own_reports: VecDeque<(message::TxId, errand::Report)>,
     guest_jobs: VecDeque<visit::GuestJob>,
     /// Requests of very many keys that are to go on.
     long_requests: VecDeque<long::Due>,
@@ -220,7 +223,7 @@ protected-mode no' from this machine or start the server with '--protected-mode 
 
 impl Shard {
     pub fn new(setup: Setup) -> Self {
-        let table = Table::new();
+        let table = Table::with(setup.rows);
         let (lanes, me) = (Lanes::new(setup.identity.lanes), ShardId(setup.identity.lane));
         let counts = durable::journal::Standing::Counts;
         let durable = setup.journal.map(|keeping| Box::new(durable::Durable::new(keeping, lanes, me, counts)));

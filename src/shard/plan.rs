@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
+use super::errand::Errand;
 use super::locks::Mode;
 use super::route::Spread;
 use super::steps::Step;
-use super::txn::{Errand, Share};
+use super::txn::Share;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::command::multi::WatchedKey;

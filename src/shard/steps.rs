@@ -4,6 +4,7 @@
 //!  MSET           [Split: lane 0 | lane 1]
 //!  RENAME         [Staged: lane 0 take] -> [lane 1 put]
 //!  BGETDEL        [Try: lane 0 serve] -> [lane 1 serve] -> [lane 0 enrol | lane 1 enrol]
+//!  BLMOVE         [Staged: lane 1 look] -> [lane 0 pop] -> [lane 1 push], or after the first two [lane 0 enrol]
 //!  MSET of many   [Long: a slice of the keys, lane 0 | lane 1] -> [the next slice] ...            (long.rs)
 //!  EXEC           [Batch: commands of one lane each] [Split] [Batch] ...      in the order of the queue
 //! ```
@@ -11,17 +12,21 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::Shard;
-use super::blocking::given_up;
+use super::blocking::{given_up, way_of};
+use super::errand::{Errand, Marking, Ran, What};
 use super::long::Long;
 use super::message::TxId;
 use super::route::Spread;
-use super::txn::{Errand, Marking, Ran, What, fault_reply};
+use super::txn::fault_reply;
 use crate::admin::facts::LaneFacts;
 use crate::base::lanes::ShardId;
 use crate::command::Caller;
+use crate::command::blocking::{Blocking, Serve};
 use crate::command::clients::BlockId;
 use crate::command::merge::Merging;
-use crate::command::staged::{Cargo, Flow, On, Stage};
+use crate::command::places::Touch;
+use crate::command::sliced::Job;
+use crate::command::staged::{Cargo, Flow, On, Stage, begin};
 use crate::command::table::CommandId;
 use crate::command::{Command, Merging as Merge, Run};
 use crate::store::incoming::Incoming;
@@ -59,6 +64,7 @@ enum Kind {
         longs: Incoming,
         stage: usize,
         cargo: Cargo,
+        wait: Wait,
     },
     /// A command that may wait: one owner of keys after the other tries to serve it; if none could, all of them enrol it as `block`, or
     /// it gives up.
@@ -73,6 +79,19 @@ enum Kind {
     Facts { command: CommandId, request: Request },
     /// A command that concerns the connection.
     Home { command: CommandId, request: Request },
+}
+
+/// What becomes of a staged command that finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// It does not wait: it gives up.
+    No,
+    /// It waits as this.
+    As(BlockId),
+    /// It has been enrolled.
+    Enrolled,
+    /// It has waited, and does so again.
+    Again,
 }
 
 impl Step {
@@ -142,7 +161,7 @@ impl Step {
     /// Whether no errand can follow those that are there.
     pub(super) fn is_last(&self) -> bool {
         match &self.kind {
-            Kind::Staged { stages, stage, .. } => stage + 1 == stages.len(),
+            Kind::Staged { stages, stage, wait, .. } => *wait == Wait::Enrolled || stage + 1 == stages.len(),
             Kind::Try { enrols, .. } => *enrols,
             Kind::Long(long) => long.is_over(),
             _ => true,
@@ -156,7 +175,7 @@ impl Step {
 
     pub(super) fn hear(&mut self, from: ShardId, ran: Vec<Ran>, brought: Cargo) {
         if let Kind::Staged { cargo, .. } = &mut self.kind {
-            *cargo = brought;
+            cargo.join(brought);
         }
         self.part(from).ran.extend(ran);
     }
@@ -254,10 +273,18 @@ impl Shard {
         }
     }
 
-    pub(super) fn staged(&mut self, caller: &Caller, command: CommandId, args: Args<'_>, longs: Incoming) -> Step {
-        let cargo = Cargo { apart: true, ..Cargo::default() };
+    pub(super) fn staged(
+        &mut self,
+        caller: &Caller,
+        command: CommandId,
+        args: Args<'_>,
+        longs: Incoming,
+        wait: Wait,
+    ) -> Step {
+        let cargo = Cargo::between_shards();
         let stages = stages(self.table.row(command));
-        let kind = Kind::Staged { command, stages, caller: *caller, request: args.into(), longs, stage: 0, cargo };
+        let (caller, request) = (*caller, args.into());
+        let kind = Kind::Staged { command, stages, caller, request, longs, stage: 0, cargo, wait };
         let mut step = Step { parts: Vec::new(), kind };
         self.enter_stage(&mut step);
         step
@@ -265,15 +292,38 @@ impl Shard {
 
     /// Gives the errands of the stage to the lanes it is on.
     fn enter_stage(&self, step: &mut Step) {
-        let Kind::Staged { command, stages, caller, request, longs, stage, .. } = &step.kind else { return };
+        let Kind::Staged { command, stages, caller, request, longs, stage, wait, .. } = &mut step.kind else { return };
         let (command, stages, caller, stage) = (*command, *stages, *caller, *stage);
         let row = self.table.row(command);
         let errand = |request: Request, longs: Incoming| {
             let first = self.first_of(row, request.args());
-            Errand { caller, command, first, request, longs, what: What::Stage(stage) }
+            let what = match (stage == stages.len(), *wait) {
+                (true, Wait::As(block)) => What::Enrol(block),
+                (_, Wait::Again) => What::Move(stage),
+                _ => What::Stage(stage),
+            };
+            Errand { caller, command, first, request, longs, what }
         };
-        let errands: Vec<(ShardId, Errand)> = match stages[stage].on {
-            On::Key(word) => vec![(self.owner_of(request.args().at(word)), errand(request.clone(), longs.clone()))],
+        let whole = || errand(request.clone(), longs.clone());
+        let Some(stage) = stages.get(stage) else {
+            // It found nothing.
+            if let Wait::As(_) = wait {
+                let (lane, enrol) = (self.owner_of(request.args().at(usize::from(row.keys.first))), whole());
+                *wait = Wait::Enrolled;
+                step.parts.clear();
+                step.part(lane).errands.push(enrol);
+            }
+            return;
+        };
+        let errands: Vec<(ShardId, Errand)> = match stage.on {
+            On::Key(word) => vec![(self.owner_of(request.args().at(word)), whole())],
+            On::Home => vec![(self.me, whole())],
+            On::Sources => {
+                let reads = |(word, touch)| (touch == Touch::Read).then_some(word);
+                let words = row.keys.touched(request.args()).filter_map(reads);
+                let owners: BTreeSet<ShardId> = words.map(|word| self.owner_of(request.args().at(word))).collect();
+                owners.into_iter().map(|lane| (lane, whole())).collect()
+            }
             On::EachOwner => {
                 let args = request.args();
                 parts_of(row, args, longs, &self.spread(row, args))
@@ -311,7 +361,7 @@ impl Shard {
             longs: Incoming::default(),
             what,
         };
-        let owners = || row.keys.positions(args).map(|i| self.owner_of(args.at(i)));
+        let owners = || way_of(row).awaited(row.keys, args).map(|i| self.owner_of(args.at(i)));
         let errands: Vec<(ShardId, Errand)> = match (args.get(word), *block) {
             (Some(key), _) => vec![(self.owner_of(key), errand(What::Serve(word)))],
             (None, None) => Vec::new(),
@@ -374,19 +424,42 @@ impl Shard {
     ) -> Option<usize> {
         let (args, stages) = (errand.request.args(), stages(self.table.row(errand.command)));
         let mut at = from;
-        self.remember(&errand.caller, self.table.row(errand.command));
+        let row = self.table.row(errand.command);
+        if let What::Move(_) = errand.what {
+            self.trace_served(&errand.caller, usize::from(row.keys.first));
+        } else {
+            self.remember(&errand.caller, row);
+        }
+        // From the queue of an EXEC it comes as it was sent.
+        if let Run::Blocking(way) = row.run
+            && let Err(fault) = (way.patience)(args, self.at)
+        {
+            self.fail(errand.command, &fault, &errand.caller, out);
+            return None;
+        }
         loop {
             let mut reply = Reply::new(out, errand.caller.dialect);
             let mark = reply.mark();
-            let flow = (stages[at].run)(&mut self.ctx(&errand.caller, errand.first), args, cargo, &mut reply);
-            match flow {
-                Ok(flow) => {
-                    self.state_effect(&errand.caller, self.table.row(errand.command), args);
-                    match flow {
-                        Flow::On => at += 1,
-                        Flow::Done => return None,
-                        Flow::Job(job) => {
-                            self.begun = Some(job);
+            let ctx = &mut self.ctx(&errand.caller, errand.first);
+            let ran = (stages[at].run)(ctx, args, cargo, &mut reply).and_then(|flow| match flow {
+                Flow::On => Ok(Ended::On),
+                Flow::Nothing => Ok(Ended::Nothing),
+                Flow::Done => Ok(Ended::Over(None)),
+                Flow::Job(job) => begin(job, ctx, &mut reply).map(Ended::Over),
+            });
+            match ran {
+                Ok(ran) => {
+                    self.state_effect(&errand.caller, row, args);
+                    self.note_durability(&errand.caller, row, args, errand.first);
+                    match ran {
+                        Ended::On => at += 1,
+                        Ended::Nothing if matches!(row.run, Run::Blocking(_)) => return Some(stages.len()),
+                        Ended::Nothing => {
+                            Reply::new(out, errand.caller.dialect).null();
+                            return None;
+                        }
+                        Ended::Over(job) => {
+                            self.begun = job;
                             return None;
                         }
                     }
@@ -399,8 +472,11 @@ impl Shard {
                 }
             }
             let here = match stages[at].on {
-                On::Key(word) => stages[from].on != On::EachOwner && self.owner_of(args.at(word)) == self.me,
-                On::EachOwner => false,
+                // What several lanes hand on comes together at home.
+                _ if matches!(stages[from].on, On::EachOwner | On::Sources) => false,
+                On::Key(word) => self.owner_of(args.at(word)) == self.me,
+                On::Home => errand.caller.home == self.me,
+                On::EachOwner | On::Sources => false,
             };
             if !here {
                 return Some(at);
@@ -436,11 +512,23 @@ impl Shard {
                 let row = self.table.row(long.command);
                 self.txn(tx).say(long.reply(row));
             }
-            Kind::Staged { command, .. } => {
-                self.stats.count_call(command.0);
+            Kind::Staged { command, mut cargo, wait, .. } => {
+                if wait == Wait::No {
+                    self.stats.count_call(command.0);
+                }
+                // Of a command that failed; what they were cloned from may be gone.
+                let left = cargo.take_sources().into_iter();
+                left.for_each(|source| self.store.graves.bury_object(source.object));
                 let mut ran = parts.into_iter().flat_map(|part| part.ran);
-                let reply = ran.find(|ran| ran.next.is_none()).map(|ran| ran.reply).unwrap_or_default();
-                self.txn(tx).say(reply);
+                let reply = match ran.find(|ran| ran.next.is_none()) {
+                    _ if wait == Wait::Enrolled => None,
+                    None if wait == Wait::Again => None,
+                    None => Some(given_up(self.table.row(command), &caller)),
+                    Some(ran) => Some(ran.reply),
+                };
+                if let Some(reply) = reply {
+                    self.txn(tx).say(reply);
+                }
             }
             Kind::Try { command, block, enrols, .. } => {
                 let served = parts.into_iter().flat_map(|part| part.ran).find(|ran| ran.next.is_none());
@@ -503,9 +591,20 @@ impl Shard {
     }
 }
 
-fn stages(row: &'static Command) -> &'static [Stage] {
-    let Run::Staged(stages) = row.run else { unreachable!("only staged commands have stages") };
-    stages
+/// How a stage ended here.
+enum Ended {
+    On,
+    Nothing,
+    /// The command is over, but for the job if there is one.
+    Over(Option<Box<dyn Job>>),
+}
+
+pub(super) fn stages(row: &'static Command) -> &'static [Stage] {
+    match row.run {
+        Run::Staged(stages) => stages,
+        Run::Blocking(Blocking { serve: Serve::Moving(stages), .. }) => stages,
+        _ => unreachable!("only staged commands have stages"),
+    }
 }
 
 /// For each owner of keys a request with only those, whatever belongs to a key (as its value in MSET) going with it.

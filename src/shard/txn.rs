@@ -27,14 +27,13 @@ use hashbrown::HashSet;
 
 use super::Shard;
 use super::durable::Signature;
-use super::durable::rewrite::Prepared;
+use super::errand::{Errand, Marking, Order, Ran, Report, Then, What, Why};
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::plan::{Pace, Plan};
 use super::planted::Planted;
 use super::steps::Step;
-use super::visit::{Addressee, Claimant, GuestJob};
-use crate::admin::facts::LaneFacts;
+use super::visit::{Addressee, Claimant};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::base::time::Millis;
@@ -43,126 +42,13 @@ use crate::command::clients::BlockId;
 use crate::command::multi::WatchedKey;
 use crate::command::sliced::Pieces;
 use crate::command::staged::Cargo;
-use crate::command::table::CommandId;
 use crate::persist::Position;
 use crate::persist::record::Records;
-use crate::store::incoming::Incoming;
 use crate::store::waiters::WaiterId;
 use crate::store::watchers::Since;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
-use crate::wire::request::Request;
-
-/// A piece of work on one lane.
-#[derive(Debug)]
-pub(super) struct Errand {
-    pub(super) caller: Caller,
-    pub(super) command: CommandId,
-    pub(super) first: KeyHash,
-    pub(super) request: Request,
-    pub(super) longs: Incoming,
-    pub(super) what: What,
-}
-
-/// What of its command an errand is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
-    /// All of it.
-    Whole,
-    /// The part of one of several lanes.
-    Part,
-    /// This stage and those after it that are this lane's; each errand of a lane's share in an `EachOwner` stage is one alone.
-    Stage(usize),
-    /// Not the command itself: what this lane counts, for INFO.
-    Facts,
-    /// Notes the keys as watched.
-    Watch,
-    /// Serves it from the first key that can, from this word of the request on.
-    Serve(usize),
-    /// Waits for this lane's keys.
-    Enrol(BlockId),
-    /// No command: the journals' serial point.
-    Mark(Marking),
-}
-
-/// What all lanes do at one serial point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Marking {
-    /// The journal turns the page, if it has a log, and what was there is said anew.
-    Rewrite(Prepared),
-    /// Nothing is recorded any more.
-    Close,
-}
-
-/// What a home wants of a participant.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// `caller`: whose command it is, so that it comes after that connection's requests which wait here.
-    /// `grows`: it may need memory.
-    Claim {
-        caller: Caller,
-        grows: bool,
-        wait: bool,
-        scope: Scope,
-        watched: Vec<WatchedKey>,
-        now: Millis,
-        run: Vec<Errand>,
-        signature: Option<Signature>,
-    },
-    Run {
-        errands: Vec<Errand>,
-        cargo: Cargo,
-        now: Millis,
-        then: Then,
-    },
-    Release(Why),
-}
-
-/// What becomes of the intents after the errands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
-    Hold,
-    Release,
-}
-
-/// Why intents are given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// What was looked at here does not count: all are asked for again in order, or another lane's word has decided.
-    Retry,
-    Over,
-}
-
-/// What a participant says.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// With the time of the participant, and when the first of the watched keys will be gone by itself.
-    Granted { now: Millis, until: Option<Millis> },
-    /// Somebody holds a key. The work that came along goes back.
-    Refused { run: Vec<Errand> },
-    /// A watched key has changed.
-    Changed,
-    /// There is no memory left for what it may need.
-    Full,
-    Ran {
-        ran: Vec<Ran>,
-        cargo: Cargo,
-        now: Millis,
-        /// Up to where the participant's journal must be firm before the reply may leave.
-        until: Position,
-    },
-}
-
-/// What came of an errand.
-#[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) reply: Output,
-    /// For a stage: the next one, or none if the command is over. For a command that may wait: the next key, none if it was served.
-    pub(super) next: Option<usize>,
-    pub(super) facts: Option<Box<LaneFacts>>,
-    pub(super) watched: Vec<WatchedKey>,
-}
 
 /// A lane's part in a transaction.
 #[derive(Debug)]
@@ -174,6 +60,8 @@ pub(super) struct Share {
     /// It is part of a command that writes, here or with what it reads here: then its journal says so, lest a restart keep the one without
     /// the other.
     pub(super) signs: bool,
+    /// The lane holds a part of it already, by this claim.
+    pub(super) held: Option<ClaimId>,
     pub(super) state: Held,
 }
 
@@ -239,6 +127,8 @@ pub(super) enum Form {
     Blocking(BlockId),
     /// Nobody's.
     Mark,
+    /// It has waited: the one reply, or none, and it waits on.
+    Serving(BlockId),
 }
 
 /// A transaction's share of this lane, on the participant's side.
@@ -347,8 +237,9 @@ impl Shard {
             let wait = !run.is_empty() && own.is_none_or(|own| own < i);
             let (scope, watched) = (share.scope.clone().unwrap_or(Scope::Keys(Vec::new())), share.watched.clone());
             let run = std::mem::take(&mut run);
+            let held = share.held.take();
             let (caller, grows, signature) = (txn.caller, txn.grows, txn.signature.clone());
-            orders.push((share.lane, Order::Claim { caller, grows, wait, scope, watched, now, run, signature }));
+            orders.push((share.lane, Order::Claim { caller, held, grows, wait, scope, watched, now, run, signature }));
         }
         if orders.is_empty() {
             return self.run_steps(tx);
@@ -362,11 +253,16 @@ impl Shard {
         let (scope, watched) = (txn.shares[own].scope.clone(), txn.shares[own].watched.clone());
         let (of, now) = ((txn.caller.home, txn.caller.conn), self.clock());
         let scope = scope.unwrap_or(Scope::Keys(Vec::new()));
-        if self.lines.contains_key(&of) {
+        let held = self.txn(tx).shares[own].held.take();
+        if held.is_none() && self.lines.contains_key(&of) {
             return Held::Refused;
         }
         // Looked at only when it is held: others may be in the middle of something.
-        let Ok(claim) = self.locks.try_claim(scope, Claimant::Guest(tx)) else { return Held::Refused };
+        let claim = match held {
+            Some(held) => self.take_over(tx, held, &scope),
+            None => self.locks.try_claim(scope, Claimant::Guest(tx)).ok(),
+        };
+        let Some(claim) = claim else { return Held::Refused };
         let (caller, signature) = (self.txn(tx).caller, self.txn(tx).signature.clone());
         let has_watched = !watched.is_empty();
         self.guests.insert(tx, Guest { has_watched, signature, ..Guest::new(caller, Some(claim), now) });
@@ -389,6 +285,9 @@ impl Shard {
     /// Gives back what is held and asks one lane after the other.
     fn wait_in_order(&mut self, tx: TxId) {
         self.release_all(tx, Why::Retry);
+        let held = self.txn(tx).shares.iter_mut().filter_map(|share| Some((share.lane, share.held.take()?)));
+        let held: Vec<(ShardId, ClaimId)> = held.collect();
+        held.into_iter().for_each(|(lane, claim)| self.order(tx, lane, Order::Yield(claim)));
         let Caller { conn, client: id, .. } = self.txn(tx).caller;
         if let Some(client) = self.clients.get_mut(conn).filter(|client| client.id == id) {
             client.owed.bar();
@@ -410,7 +309,8 @@ impl Shard {
         let (lane, watched) = (share.lane, share.watched.clone());
         let scope = share.scope.clone().unwrap_or(Scope::Keys(Vec::new()));
         let (caller, grows, signature, run) = (txn.caller, txn.grows, txn.signature.clone(), Vec::new());
-        self.order(tx, lane, Order::Claim { caller, grows, wait: true, scope, watched, now, run, signature });
+        let claim = Order::Claim { caller, held: None, grows, wait: true, scope, watched, now, run, signature };
+        self.order(tx, lane, claim);
     }
 
     /// A participant's report has come to the home.
@@ -561,7 +461,10 @@ impl Shard {
         for lane in lanes {
             let errands = step.take_errands(lane);
             let then = if last { Then::Release } else { Then::Hold };
-            orders.push((lane, Order::Run { errands, cargo: cargo.take().unwrap_or_default(), now, then }));
+            orders.push((
+                lane,
+                Order::Run { errands, cargo: cargo.take().unwrap_or_else(Cargo::between_shards), now, then },
+            ));
         }
         txn.waiting = orders.len();
         if last {
@@ -604,11 +507,11 @@ impl Shard {
         let untils = txn.untils();
         let Txn { caller, ticket, shares, mut replies, mut pieces, answered, form, .. } = txn;
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
-        if form == Form::Mark {
-            return self.marked();
-        }
-        if let Form::Blocking(block) = form {
-            return self.conclude_block(block, replies.pop(), &untils);
+        match form {
+            Form::Mark => return self.marked(),
+            Form::Blocking(block) => return self.conclude_block(block, replies.pop(), &untils),
+            Form::Serving(block) => return self.conclude_serving(block, replies.pop(), &untils),
+            Form::Bare | Form::Array => {}
         }
         let mut out = Output::default();
         let mut reply = Reply::new(&mut out, caller.dialect);
@@ -641,10 +544,13 @@ impl Shard {
 impl Shard {
     pub(super) fn obey(&mut self, tx: TxId, order: Order) {
         match order {
-            Order::Claim { caller, grows, wait, scope, watched, now, run, signature } => {
+            Order::Claim { caller, held, grows, wait, scope, watched, now, run, signature } => {
                 let (at_once, errands) = (!run.is_empty(), run.into());
                 let guest = Guest { watched, errands, at_once, grows, signature, ..Guest::new(caller, None, now) };
-                self.claim_for(tx, wait, scope, guest);
+                match held {
+                    Some(held) => self.claim_more_for(tx, held, &scope, guest),
+                    None => self.claim_for(tx, wait, scope, guest),
+                }
             }
             Order::Run { errands, cargo, now, then } => {
                 let caller = errands.first().expect("only lanes with errands are asked to run").caller;
@@ -661,6 +567,10 @@ impl Shard {
                     self.trace(&caller, now);
                 }
                 self.dismiss(tx, why);
+            }
+            Order::Yield(claim) => {
+                self.hand_over_claim(tx, claim);
+                self.locks.release(claim);
             }
         }
     }
@@ -686,6 +596,17 @@ impl Shard {
         }
     }
 
+    /// As `claim_for`, of one that takes over what is held for those who wait.
+    fn claim_more_for(&mut self, tx: TxId, held: ClaimId, scope: &Scope, guest: Guest) {
+        match self.take_over(tx, held, scope) {
+            Some(claim) => {
+                self.guests.insert(tx, guest);
+                self.guest_granted(tx, claim);
+            }
+            None => self.report(tx, Report::Refused { run: guest.errands.into() }),
+        }
+    }
+
     /// Whether work that came with its claim, and finds its keys free, is over before anybody could find them held.
     fn runs_through(&self, guest: &Guest) -> bool {
         let is_part = |errand: &Errand| errand.what == What::Part && self.table.row(errand.command).is_split_by_keys();
@@ -701,7 +622,7 @@ impl Shard {
         let ((), effects, until) = self.apart(|shard| {
             for errand in guest.errands {
                 shard.ran += 1;
-                ran.push(shard.run_errand(&errand, &mut cargo, now));
+                ran.push(shard.run_errand(tx, &errand, &mut cargo, now));
             }
         });
         let end = self.append_guest(tx, guest.signature.as_ref(), &effects);
@@ -751,17 +672,20 @@ impl Shard {
             }
             let (now, mut cargo) = (guest.now, std::mem::take(&mut guest.cargo));
             self.ran += 1;
-            let (ran, effects, until) = self.apart(|shard| shard.run_errand(&errand, &mut cargo, now));
+            let (ran, effects, until) = self.apart(|shard| shard.run_errand(tx, &errand, &mut cargo, now));
             let guest = self.guests.get_mut(&tx).expect("still here");
             guest.cargo = cargo;
             guest.ran.push(ran);
             guest.effects.append(effects);
             guest.until = guest.until.max(until);
             if let Some(job) = self.begun.take() {
-                let to = Addressee::Guest(tx);
-                let (caller, command, spent_ns) = (errand.caller, errand.command, std::mem::take(&mut self.begun_ns));
-                self.guest_jobs.push_back(GuestJob { job, caller, command, to, spent_ns });
-                return;
+                let at = self.table.row(errand.command).is_write().then_some(now);
+                // It works on clones of what it only reads.
+                let guest = self.guests.get(&tx).expect("still here");
+                if let Some(claim) = guest.claim.filter(|_| guest.then == Then::Release && guest.errands.is_empty()) {
+                    self.locks.narrow(claim);
+                }
+                return self.go_on_as_job(job, &errand.caller, errand.command, Addressee::Guest(tx), at, None);
             }
         }
         let guest = self.guests.get_mut(&tx).expect("still here");
@@ -772,6 +696,13 @@ impl Shard {
             until = self.dismiss(tx, Why::Over);
         }
         self.report(tx, Report::Ran { ran, cargo, now, until });
+    }
+
+    /// A step of the job of a guest's errand has left this for the journal.
+    pub(super) fn guest_stepped(&mut self, tx: TxId, effects: Records, until: Position) {
+        let guest = self.guests.get_mut(&tx).expect("a job's guest waits for it");
+        guest.effects.append(effects);
+        guest.until = guest.until.max(until);
     }
 
     /// The job of a guest's errand is over.
@@ -816,14 +747,14 @@ impl Shard {
         }
     }
 
-    fn run_errand(&mut self, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
+    fn run_errand(&mut self, tx: TxId, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
         let mut ran = None;
         // Shared with it: an errand that is refused goes back with all it had.
-        self.with_longs(errand.longs.clone(), |shard| ran = Some(shard.run_errand_here(errand, cargo, now)));
+        self.with_longs(errand.longs.clone(), |shard| ran = Some(shard.run_errand_here(tx, errand, cargo, now)));
         ran.expect("it has run")
     }
 
-    fn run_errand_here(&mut self, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
+    fn run_errand_here(&mut self, tx: TxId, errand: &Errand, cargo: &mut Cargo, now: Millis) -> Ran {
         let mut reply = self.spares.pop().unwrap_or_default();
         // One lane alone has read all times itself, and a replay may want them in another order.
         if !self.lanes.is_one() {
@@ -852,6 +783,10 @@ impl Shard {
                 &mut reply,
             ),
             What::Stage(from) => next = self.run_stages_here(errand, from, cargo, &mut reply),
+            What::Move(from) => {
+                next = self.run_stages_here(errand, from, cargo, &mut reply);
+                self.note_moved(tx, next, errand.command);
+            }
             What::Serve(from) => next = self.serve_errand(errand, from, &mut reply),
             What::Enrol(block) => {
                 let waiter = WaiterId { home: errand.caller.home, block: block.0 };
@@ -924,7 +859,7 @@ impl Share {
     }
 
     pub(super) fn new(lane: ShardId) -> Self {
-        Self { lane, scope: None, watched: Vec::new(), signs: false, state: Held::No }
+        Self { lane, scope: None, watched: Vec::new(), signs: false, held: None, state: Held::No }
     }
 
     /// Holds more keys, or everything.

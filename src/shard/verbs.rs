@@ -7,18 +7,23 @@
 //! ```
 
 use super::admit::{exec_abort, is_exec};
-use super::locks::{Mode, Scope};
+use super::blocking::way_of;
+use super::errand::{Errand, What};
+use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket};
 use super::plan::{Pace, Plan};
 use super::route::{Route, Spread, mode};
-use super::steps::Step;
-use super::txn::{Errand, Form, What};
+use super::steps::{Step, Wait};
+use super::txn::Form;
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
+use crate::base::lanes::ShardId;
+use crate::command::blocking::{Blocking, Serve};
 use crate::command::clients::BlockId;
 use crate::command::connection::selected;
 use crate::command::multi::{Multi, Queue, Queued, WatchedKey};
 use crate::command::owed::{Barrier, Where};
+use crate::command::staged::may_be_long;
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Outcome, Over, Part, Run, Verb};
 use crate::wire::fault::Fault;
@@ -206,7 +211,7 @@ impl Shard {
         let ends_at_once = match row.run {
             Run::Keys(_) | Run::Session(_) | Run::Verb(_) | Run::Blocking(_) => true,
             Run::Split { part, .. } => !matches!(part, Part::Sliced(_)),
-            Run::Staged(_) => row.is_write(),
+            Run::Staged(stages) => row.is_write() && !may_be_long(stages),
             Run::Sliced { .. } | Run::Container => false,
         };
         let everywhere = matches!(row.run, Run::Verb(Verb::Info)) && self.asks_all_lanes(caller);
@@ -276,7 +281,9 @@ impl Shard {
                 let spread = self.spread(row, args);
                 plan.hold(&spread, row);
                 let step = match run {
-                    Run::Staged(_) => self.staged(&caller, command, args, longs),
+                    Run::Staged(_) | Run::Blocking(Blocking { serve: Serve::Moving(_), .. }) => {
+                        self.staged(&caller, command, args, longs, Wait::No)
+                    }
                     Run::Blocking(_) => self.tries(&caller, command, args, None),
                     _ => self.split_by_keys(&caller, command, args, &longs, &spread),
                 };
@@ -326,7 +333,7 @@ impl Shard {
             }
             Run::Staged(_) => {
                 self.hold_keys(&mut plan, found.row, args);
-                self.staged(caller, found.id, args, longs)
+                self.staged(caller, found.id, args, longs, Wait::No)
             }
             Run::Split { over: Over::Keyspace, .. } => {
                 self.lanes.all().for_each(|lane| plan.share(lane).hold_whole(mode(found.row)));
@@ -358,9 +365,31 @@ impl Shard {
     ) {
         let mut plan = Plan::of(*caller, Pace::AtOnce);
         self.hold_keys(&mut plan, found.row, args);
-        plan.steps.push_back(self.tries(caller, found.id, args, block));
+        plan.steps.push_back(match way_of(found.row).serve {
+            Serve::FromKey(_) => self.tries(caller, found.id, args, block),
+            Serve::Moving(_) => {
+                self.staged(caller, found.id, args, Default::default(), block.map_or(Wait::No, Wait::As))
+            }
+        });
         plan.grows = found.row.flags.has(Flags::DENYOOM);
         self.begin_txn(ticket, plan, block.map_or(Form::Bare, Form::Blocking));
+    }
+
+    /// A command that has waited is served by its stages. `from` holds the key it waited for.
+    pub(super) fn begin_moving(
+        &mut self,
+        caller: &Caller,
+        found: Found,
+        args: Args<'_>,
+        ticket: Ticket,
+        block: BlockId,
+        from: (ShardId, ClaimId),
+    ) {
+        let mut plan = Plan::of(*caller, Pace::AtOnce);
+        self.hold_keys(&mut plan, found.row, args);
+        plan.steps.push_back(self.staged(caller, found.id, args, Default::default(), Wait::Again));
+        plan.share(from.0).held = Some(from.1);
+        self.begin_txn(ticket, plan, Form::Serving(block));
     }
 
     /// Notes keys of this lane as watched.

@@ -13,16 +13,18 @@
 use std::collections::VecDeque;
 
 use super::durable::withheld::Parting;
-use super::locks::{ClaimId, Scope};
+use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Parcel, Piece, Ticket, TxId};
 use super::probe::Times;
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::base::limits;
+use crate::base::time::Millis;
 use crate::command::sliced::Job;
 use crate::command::table::CommandId;
 use crate::command::{Caller, Command};
+use crate::persist::Position;
 use crate::store::incoming::Incoming;
 use crate::store::waiters::{Place, WaiterId};
 use crate::types::Progress;
@@ -37,7 +39,7 @@ pub(super) enum Claimant {
     Request(Box<Parked>),
     /// A transaction's share.
     Guest(TxId),
-    /// A request that waited and runs now.
+    /// A request that waited and runs now, or a job that writes.
     Running,
     /// Those who wait until this key is written.
     Waiters(Place),
@@ -88,7 +90,13 @@ pub(super) struct GuestJob {
     pub(super) command: CommandId,
     pub(super) to: Addressee,
     /// What its steps have taken, nanoseconds.
-    pub(super) spent_ns: u64,
+    spent_ns: u64,
+    /// The time it sees, if not that of the turn: it writes, and is of one moment.
+    at: Option<Millis>,
+    /// What it writes is held until it is over.
+    claim: Option<ClaimId>,
+    /// Up to where the journal must be firm before its reply may leave.
+    until: Position,
 }
 
 /// How many requests of a parcel are looked at ahead.
@@ -140,7 +148,11 @@ impl Shard {
             Message::Order { tx, order } => self.obey(tx, *order),
             Message::Report { tx, report } => self.hear(tx, from, *report),
             Message::May { block, claim } => {
-                let taken = self.take_block(block);
+                let is_moved = self.is_moved(block);
+                if is_moved && self.take_to_move(block, (from, claim)) {
+                    return;
+                }
+                let taken = !is_moved && self.take_block(block);
                 self.outboxes[from.index()].messages.push(Message::Answer { claim, taken });
             }
             Message::Answer { claim, taken } => self.hear_answer(claim, taken),
@@ -178,10 +190,15 @@ impl Shard {
             return self.park_own(ticket, caller, command, args, longs);
         }
         self.with_longs(longs, |shard| {
-            shard.run_visit(ticket, caller, command, args, first, shard.now.mono_ns);
+            let begun = shard.run_visit(ticket, caller, command, args, first, shard.now.mono_ns);
+            if let Some(job) = begun {
+                let claim = shard.claim_for_job(command, args);
+                shard.go_on_for(ticket, job, caller, command, claim);
+            }
         });
     }
 
+    /// Runs it; the job, if it takes more than this turn.
     fn run_visit(
         &mut self,
         ticket: Ticket,
@@ -190,7 +207,7 @@ impl Shard {
         args: Args<'_>,
         first: KeyHash,
         arrived_ns: u64,
-    ) {
+    ) -> Option<Box<dyn Job>> {
         let found = self.table.found(command);
         let started_ns = caller.probed.then(|| (self.stopwatch)());
         let times =
@@ -219,11 +236,40 @@ impl Shard {
                 self.outboxes[home].messages.push(Message::Done { ticket, piece });
             }
         }
-        if let Some(job) = self.begun.take() {
-            let to = Addressee::Ticket(caller.home, ticket);
-            let spent_ns = std::mem::take(&mut self.begun_ns);
-            self.guest_jobs.push_back(GuestJob { job, caller: *caller, command, to, spent_ns });
-        }
+        self.begun.take()
+    }
+
+    /// Holds what a command writes that has just begun a job: nobody held any of it when it began.
+    pub(super) fn claim_for_job(&mut self, command: CommandId, args: Args<'_>) -> Option<ClaimId> {
+        let Some(Scope::Keys(mut keys)) = self.scope(self.table.row(command), args) else { return None };
+        keys.retain(|(_, mode)| *mode == Mode::Exclusive);
+        (!keys.is_empty()).then(|| self.locks.take(Scope::Keys(keys), Claimant::Running))
+    }
+
+    /// A command goes on as a job, for whoever has the ticket.
+    pub(super) fn go_on_for(
+        &mut self,
+        ticket: Ticket,
+        job: Box<dyn Job>,
+        caller: &Caller,
+        command: CommandId,
+        claim: Option<ClaimId>,
+    ) {
+        let at = claim.is_some().then_some(self.at);
+        self.go_on_as_job(job, caller, command, Addressee::Ticket(caller.home, ticket), at, claim);
+    }
+
+    pub(super) fn go_on_as_job(
+        &mut self,
+        job: Box<dyn Job>,
+        caller: &Caller,
+        command: CommandId,
+        to: Addressee,
+        at: Option<Millis>,
+        claim: Option<ClaimId>,
+    ) {
+        let (spent_ns, until) = (std::mem::take(&mut self.begun_ns), self.take_until());
+        self.guest_jobs.push_back(GuestJob { job, caller: *caller, command, to, spent_ns, at, claim, until });
     }
 
     /// Whether a request must not run now: its keys are held, or one before it of its connection waits.
@@ -324,9 +370,17 @@ impl Shard {
         let Claimant::Request(parked) = claimant else { unreachable!("the caller has looked") };
         let Parked { caller, ticket, command, first, request, longs, arrived_ns } = *parked;
         self.with_longs(longs, |shard| {
-            shard.run_visit(ticket, &caller, command, request.args(), first, arrived_ns);
+            let begun = shard.run_visit(ticket, &caller, command, request.args(), first, arrived_ns);
+            if let Some(job) = begun {
+                let held = shard.table.row(command).is_write().then_some(claim);
+                shard.go_on_for(ticket, job, &caller, command, held);
+                if held.is_none() {
+                    shard.locks.release(claim);
+                }
+            } else {
+                shard.locks.release(claim);
+            }
         });
-        self.locks.release(claim);
         self.go_on_in_line((caller.home, caller.conn));
     }
 
@@ -356,18 +410,47 @@ impl Shard {
         for _ in 0..self.guest_jobs.len() {
             let Some(mut guest) = self.guest_jobs.pop_front() else { return };
             let mut output = Output::default();
-            let GuestJob { job, caller, command, spent_ns, .. } = &mut guest;
-            let progress = self.step_of(job, caller, Some(*command), spent_ns, &mut output);
-            if progress == Progress::More {
-                self.guest_jobs.push_back(guest);
-            } else {
-                self.answer(guest.to, output);
+            match self.step_guest_job(&mut guest, &mut output) {
+                Progress::More => self.guest_jobs.push_back(guest),
+                Progress::Done => self.end_guest_job(guest, output),
             }
         }
         if !self.long_requests.is_empty() {
             self.step_long_requests();
         }
+        if self.waiting.has_later() {
+            self.serve_later();
+        }
         self.settle();
+    }
+
+    fn step_guest_job(&mut self, guest: &mut GuestJob, output: &mut Output) -> Progress {
+        let GuestJob { job, caller, command, spent_ns, at, to, until, .. } = guest;
+        let turn = self.at;
+        self.at = at.unwrap_or(turn);
+        let (progress, reached) = match to {
+            Addressee::Ticket(..) => (self.step_of(job, caller, Some(*command), spent_ns, output), self.take_until()),
+            Addressee::Guest(tx) => {
+                let (progress, effects, reached) =
+                    self.apart(|shard| shard.step_of(job, caller, Some(*command), spent_ns, output));
+                self.guest_stepped(*tx, effects, reached);
+                (progress, reached)
+            }
+        };
+        self.at = turn;
+        *until = (*until).max(reached);
+        progress
+    }
+
+    fn end_guest_job(&mut self, guest: GuestJob, output: Output) {
+        self.put_until(guest.until);
+        if let Some(claim) = guest.claim {
+            self.note_job_written(&guest.caller, claim);
+            self.answer(guest.to, output);
+            self.locks.release(claim);
+        } else {
+            self.answer(guest.to, output);
+        }
     }
 
     /// A job's step, timed on top of what others took; its fault becomes the reply.
@@ -390,6 +473,9 @@ impl Shard {
         let took_ns = (self.stopwatch)().saturating_sub(started);
         self.stalls.note(command.map_or("a step", |id| self.table.row(id).name), took_ns);
         *spent_ns += took_ns;
+        if let Some(id) = command {
+            self.state_step(caller, self.table.row(id));
+        }
         if let Some(command) = command.filter(|_| progress == Progress::Done) {
             self.note_duration(command, *spent_ns);
         }

@@ -12,16 +12,21 @@
 //! The time is that of the question, lest the key expire before the answer. A waiter whose home is here is served before the next request
 //! runs, as in Redis; inside EXEC, after it.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
 
 use super::Shard;
 use super::blocking::way_of;
 use super::durable::withheld::Parting;
+use super::errand::Errand;
 use super::locks::{ClaimId, Mode, Scope};
-use super::message::Message;
+use super::message::{Message, TxId};
 use super::planted::Planted;
-use super::txn::Errand;
+use super::route::Route;
+use super::steps::stages;
 use super::visit::Claimant;
+use crate::base::limits;
 use crate::base::time::Millis;
 use crate::command::Caller;
 use crate::command::blocking::Served;
@@ -53,17 +58,25 @@ pub(super) struct Waiting {
     wishes: HashMap<WaiterId, Box<Wish>>,
     /// By the claim that holds the key meanwhile.
     asked: HashMap<ClaimId, Asked>,
+    /// Who is being served by a transaction, and the key it waited for: nobody behind it is served from there meanwhile.
+    moving: HashMap<TxId, (WaiterId, Place)>,
+    /// Claims on keys for whose waiters there is more, in a later turn.
+    later: VecDeque<ClaimId>,
     /// Commands under way at whose end those who wait are served.
     held_back: u32,
 }
 
 impl Waiting {
     pub(super) fn is_empty(&self) -> bool {
-        self.wishes.is_empty() && self.asked.is_empty()
+        self.wishes.is_empty() && self.asked.is_empty() && self.moving.is_empty() && self.later.is_empty()
     }
 
     pub(super) fn has_asked(&self) -> bool {
         !self.asked.is_empty()
+    }
+
+    pub(super) fn has_later(&self) -> bool {
+        !self.later.is_empty()
     }
 
     /// Nobody is served until `go_on`.
@@ -81,7 +94,7 @@ impl Shard {
     pub(super) fn enrol(&mut self, waiter: WaiterId, caller: &Caller, command: CommandId, request: Request) {
         let (row, args) = (self.table.row(command), request.args());
         self.remember(caller, row);
-        for word in row.keys.positions(args) {
+        for word in way_of(row).awaited(row.keys, args) {
             let key = args.at(word);
             if self.owner_of(key) == self.me {
                 self.store.enrol(waiter, Place { db: caller.db, key: key.into() }, word);
@@ -130,12 +143,25 @@ impl Shard {
         }
     }
 
-    /// The key is held: serves one waiter after the other while there is something to serve from. Ends early when a home must be asked.
+    /// Goes on with keys that had more waiters than one step serves.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn serve_later(&mut self) {
+        for claim in std::mem::take(&mut self.waiting.later) {
+            self.serve_waiters(claim);
+        }
+    }
+
+    /// The key is held: serves one waiter after the other while there is something to serve from. Ends early when a home must be asked, and
+    /// for this turn when it has served many.
     pub(super) fn serve_waiters(&mut self, claim: ClaimId) {
         let Claimant::Waiters(place) = self.locks.what(claim) else { unreachable!("the caller has looked") };
         let place = place.clone();
         let at = self.clock();
-        loop {
+        for served in 0.. {
+            if served == limits::WAITERS_PER_STEP {
+                return self.waiting.later.push_back(claim);
+            }
             self.store.waiters.seen(&place);
             let Some(mut first) = self.first_to_serve(&place, at) else { break };
             if self.plant.strikes(Planted::Overtake) {
@@ -143,6 +169,15 @@ impl Shard {
             }
             let (waiter, word) = first;
             let block = BlockId(waiter.block);
+            if waiter.home == self.me && self.is_moved(block) && !self.has_all_here(claim, waiter) {
+                self.waiting.asked.insert(claim, Asked { waiter, word, at });
+                if self.take_to_move(block, (self.me, claim)) {
+                    return;
+                }
+                self.waiting.asked.remove(&claim);
+                self.forget_waiter(waiter);
+                continue;
+            }
             if waiter.home != self.me {
                 self.waiting.asked.insert(claim, Asked { waiter, word, at });
                 return self.outboxes[waiter.home.index()].messages.push(Message::May { block, claim });
@@ -157,6 +192,49 @@ impl Shard {
         self.locks.release(claim);
     }
 
+    /// Whether all keys of a request that waits are of this lane and free, or held already: then they are held by this claim.
+    fn has_all_here(&mut self, claim: ClaimId, waiter: WaiterId) -> bool {
+        let wish = self.waiting.wishes.get(&waiter).expect("who stands in a queue has a wish");
+        let (row, args) = (self.table.row(wish.command), wish.request.args());
+        if self.route_of_keys(row, args) != Route::Here {
+            return false;
+        }
+        let Some(Scope::Keys(keys)) = self.scope(row, args) else { return false };
+        self.locks.widen(claim, &keys)
+    }
+
+    /// A transaction takes over the key that is held for a request which it is to serve, and takes what else it wants of this lane. `None`:
+    /// somebody has that, and all is given back.
+    pub(super) fn take_over(&mut self, tx: TxId, claim: ClaimId, scope: &Scope) -> Option<ClaimId> {
+        self.hand_over_claim(tx, claim);
+        let Scope::Keys(keys) = scope else { unreachable!("it wants single keys") };
+        if self.locks.widen(claim, keys) {
+            return Some(claim);
+        }
+        self.locks.release(claim);
+        None
+    }
+
+    /// The claim on a key is a transaction's from now on, which serves the request that it was asked for.
+    pub(super) fn hand_over_claim(&mut self, tx: TxId, claim: ClaimId) {
+        let Asked { waiter, .. } = self.waiting.asked.remove(&claim).expect("it was asked for by this claim");
+        let Claimant::Waiters(place) = std::mem::replace(self.locks.what(claim), Claimant::Guest(tx)) else {
+            unreachable!("a key is held for who waits")
+        };
+        self.waiting.moving.insert(tx, (waiter, place));
+    }
+
+    /// A transaction that serves a request has had its part here. If it waited here it is done with, unless there was nothing for it.
+    pub(super) fn note_moved(&mut self, tx: TxId, next: Option<usize>, command: CommandId) {
+        let Some((waiter, place)) = self.waiting.moving.remove(&tx) else { return };
+        if next == Some(stages(self.table.row(command)).len()) {
+            // Whoever stands behind it may be served from what came since.
+            self.store.waiters.touched(place.db, &place.key);
+        } else {
+            self.forget_waiter(waiter);
+        }
+    }
+
     /// The first in the queue of a key that waits for what it holds.
     fn first_to_serve(&self, place: &Place, at: Millis) -> Option<(WaiterId, usize)> {
         let hash = self.store.hash_key.key(&place.key);
@@ -165,7 +243,9 @@ impl Shard {
             let wish = self.waiting.wishes.get(waiter).expect("who stands in a queue has a wish");
             way_of(self.table.row(wish.command)).awaits
         };
-        self.store.waiters.of(place).find(|(waiter, _)| awaits(waiter) == kind)
+        let first = self.store.waiters.of(place).find(|(waiter, _)| awaits(waiter) == kind)?;
+        let is_moving = self.waiting.moving.values().any(|(waiter, _)| *waiter == first.0);
+        (!is_moving).then_some(first)
     }
 
     /// A home has said whether the request that was asked for may be served.

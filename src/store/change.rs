@@ -104,6 +104,11 @@ impl Store {
     /// As `put`, of what another lane has sent: the value itself is the effect.
     pub fn receive(&mut self, db: u8, key: Key<'_>, entry: Entry, now: Millis) {
         let over = self.put(db, key, entry, now);
+        self.state_value(db, key, over, now);
+    }
+
+    /// States that a key holds what it does now. `over`: what it held before is gone.
+    pub fn state_value(&mut self, db: u8, key: Key<'_>, over: Over, now: Millis) {
         if let Some(entry) = self.dbs[usize::from(db)].find(key.bytes, key.hash, now) {
             self.effects.state_value(db, entry, over, &self.hash_key);
         }

@@ -179,10 +179,26 @@ impl Effects {
         }
     }
 
+    /// As [`Self::state_value`], of what was written as so many requests before.
+    pub fn state_records(&mut self, db: u8, key: Key<'_>, over: Over, records: &Records, count: usize) {
+        if !self.recording {
+            return;
+        }
+        if over == Over::Another {
+            self.state(db, &[b"DEL", key.bytes]);
+        }
+        records.copy_to(&mut self.stated);
+        self.stated_count += count;
+    }
+
     /// The command succeeded. `verbatim` is its request when that is the effect.
     #[inline]
     pub fn commit(&mut self, db: u8, verbatim: Option<Args<'_>>) {
         if self.dirty == 0 {
+            // What was stated beforehand has not come about.
+            if self.stated_count > 0 {
+                self.forget_stated();
+            }
             return;
         }
         self.changes += self.dirty;

@@ -185,6 +185,7 @@ fn shard() -> Shard {
         config,
         seed: [1, 2],
         trace: false,
+        rows: &[],
         planted: None,
         slicing: Slicing::default(),
         journal: None,

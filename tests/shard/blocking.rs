@@ -41,9 +41,14 @@ impl World {
 
     pub(super) fn with(count: usize, config: &Config, journal: impl Fn(u16) -> Option<Keeping>) -> Self {
         let lanes = u16::try_from(count).expect("few lanes");
-        let shard = |lane| Shard::new(Setup { config: config.clone(), journal: journal(lane), ..setup(lane, lanes) });
+        Self::made(count, |lane| Setup { config: config.clone(), journal: journal(lane), ..setup(lane, lanes) })
+    }
+
+    pub(super) fn made(count: usize, setup: impl Fn(u16) -> Setup) -> Self {
+        let lanes = u16::try_from(count).expect("few lanes");
+        let lane = |lane| Lane { shard: Shard::new(setup(lane)), wakes_ns: None };
         Self {
-            lanes: (0..lanes).map(|lane| Lane { shard: shard(lane), wakes_ns: None }).collect(),
+            lanes: (0..lanes).map(lane).collect(),
             links: (0..count * count).map(|_| VecDeque::new()).collect(),
             replies: BTreeMap::new(),
             closed: Vec::new(),
@@ -107,7 +112,7 @@ impl World {
         Some(String::from_utf8(bytes).expect("text"))
     }
 
-    fn call(&mut self, lane: usize, conn: ConnId, words: &[&str]) -> String {
+    pub(super) fn call(&mut self, lane: usize, conn: ConnId, words: &[&str]) -> String {
         self.turn(lane, 0, Some((conn, request(words))));
         self.rest();
         self.reply(lane, conn).expect("an answer")

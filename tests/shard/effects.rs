@@ -26,13 +26,13 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A database and a key.
-type Place = (u8, Vec<u8>);
+pub(super) type Place = (u8, Vec<u8>);
 /// Type, contents and deadline.
-type Held = (Kind, Vec<Vec<u8>>, Option<Millis>);
-type Dump = BTreeMap<Place, Held>;
+pub(super) type Held = (Kind, Vec<Vec<u8>>, Option<Millis>);
+pub(super) type Dump = BTreeMap<Place, Held>;
 
 /// All that a client could see.
-fn dump(store: &Store, now: Millis) -> Dump {
+pub(super) fn dump(store: &Store, now: Millis) -> Dump {
     let mut all = Dump::new();
     for db in (0..store.databases()).map(|db| u8::try_from(db).expect("few databases")) {
         let mut cursor = Cursor::START;
@@ -84,10 +84,10 @@ fn contents(entry: EntryRef<'_>) -> Vec<Vec<u8>> {
 }
 
 /// An effect: its database and its words.
-type Effect = (u8, Vec<Vec<u8>>);
+pub(super) type Effect = (u8, Vec<Vec<u8>>);
 
 /// The effects in records that were written one after the other.
-fn effects_in(records: &Records) -> Vec<Effect> {
+pub(super) fn effects_in(records: &Records) -> Vec<Effect> {
     let (records, mut found, mut spans) = (records.to_vec(), Vec::new(), Vec::new());
     let mut rest = &records[..];
     while let Some(head) = rest.first_chunk() {
@@ -240,7 +240,7 @@ impl Pair {
 }
 
 /// Does what an effect says.
-fn repeat(replica: &mut Driver, (db, words): &Effect) {
+pub(super) fn repeat(replica: &mut Driver, (db, words): &Effect) {
     let conn = replica.connect();
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     for words in [&[b"SELECT", db.to_string().as_bytes()][..], &words] {

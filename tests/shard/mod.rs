@@ -1,12 +1,15 @@
 //! The shard driven with arrays instead of sockets: what holds for bytes in and bytes out, without a kernel between.
 
+mod algebra;
 mod allocations;
 mod blocking;
+mod crowds;
 mod durable;
 mod effects;
 mod foresight;
 mod gather;
 mod instructions;
+mod moving;
 mod protected;
 mod rewriting;
 mod slices;
@@ -16,7 +19,7 @@ mod unread;
 
 use crate::support::setup;
 use corelane::base::time::Now;
-use corelane::shard::{ConnId, Opening, Order, Shard};
+use corelane::shard::{ConnId, Opening, Order, Setup, Shard};
 use corelane::wire::output::Output;
 
 /// A shard and the little of a runtime that a test needs.
@@ -28,7 +31,11 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new() -> Self {
-        let shard = Shard::new(setup(0, 1));
+        Self::made(setup(0, 1))
+    }
+
+    pub(crate) fn made(setup: Setup) -> Self {
+        let shard = Shard::new(setup);
         let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1_000_000_000 };
         let mut driver = Self { shard, now, spare: Output::default() };
         driver.shard.begin_turn(now);

@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 
 use corelane::base::time::{Millis, Now};
+use corelane::command::places::{Begin, Find};
 use corelane::shard::{ConnId, Opening, Order, Shard};
 use corelane::wire::output::Output;
 use corelane::wire::request::Request;
@@ -24,7 +25,7 @@ use super::footprint::{Footprint, LOOSE, is_loose, of_call, owner, queue};
 use super::frames;
 use super::guarantee::Lives;
 use super::log::{Call, CallId, Log, short};
-use super::order::{Node, Part};
+use super::order::{Node, Part, moves};
 use crate::support::client::encode;
 
 /// Requests that choose at random.
@@ -183,15 +184,15 @@ impl<'l> Oracle<'l> {
         }
     }
 
-    /// It had waited and takes what is under a key now.
+    /// It had waited and takes what is under a key now: as if that were its only one.
     fn serve(&mut self, id: CallId, word: usize) -> Result<(), String> {
         let call = self.log.call(id);
         let conn = self.data_connection(id.client, call);
         self.ask(conn, &[b"MULTI".to_vec()]);
-        self.ask(conn, &from_one_key(call, word));
+        self.ask(conn, &with_one_key(call, word));
         let reply = self.ask(conn, &[b"EXEC".to_vec()]);
         let said = frames::items(&reply).and_then(|items| items.first().copied()).unwrap_or(&reply);
-        if call.answered.is_none() || call.reply == said { Ok(()) } else { Err(self.differs(id, said)) }
+        self.compare(id, said)
     }
 
     /// A request that may wait and ran on no lane: WAIT, or what was refused at once, which `catch_up` asks again. Whether that is all.
@@ -359,6 +360,25 @@ impl<'l> Oracle<'l> {
     }
 }
 
+/// A request that waits for several keys, of this one alone.
+fn with_one_key(call: &Call, word: usize) -> Vec<Vec<u8>> {
+    let request: Request = call.words.iter().map(Vec::as_slice).collect();
+    let Some(row) = call.row.filter(|row| !moves(row)) else { return call.words.clone() };
+    let keys: Vec<usize> = row.keys.positions(request.args()).collect();
+    let mut words = call.words.clone();
+    for spec in row.keys.specs() {
+        if let (Begin::Word(count), Find::Count) = (spec.begin, spec.find) {
+            words[usize::from(count)] = b"1".to_vec();
+        }
+    }
+    let mut place = 0;
+    words.retain(|_| {
+        place += 1;
+        place - 1 == word || !keys.contains(&(place - 1))
+    });
+    words
+}
+
 fn is_number(reply: &[u8]) -> bool {
     reply.starts_with(b":")
 }
@@ -366,16 +386,4 @@ fn is_number(reply: &[u8]) -> bool {
 /// How many keys of a database are alive.
 fn content_size(shard: &Shard, db: u8, now: Millis) -> usize {
     content(shard, now).keys().filter(|(of, _)| *of == db).count()
-}
-
-/// The request as if it were about the key at this word alone.
-fn from_one_key(call: &Call, word: usize) -> Vec<Vec<u8>> {
-    let row = call.row.expect("only a command waits");
-    let request: Request = call.words.iter().map(Vec::as_slice).collect();
-    let mut words = call.words.clone();
-    if row.keys.are_movable() {
-        words[usize::from(row.keys.first) - 1] = b"1".to_vec();
-    }
-    let others: BTreeSet<usize> = row.keys.positions(request.args()).filter(|other| *other != word).collect();
-    words.into_iter().enumerate().filter(|(at, _)| !others.contains(at)).map(|(_, word)| word).collect()
 }

@@ -17,6 +17,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use corelane::base::time::Millis;
+use corelane::command::blocking::{Blocking, Serve};
+use corelane::command::{Command, Run};
 
 use super::footprint::{self, Access, Footprint, Place, is_loose};
 use super::frames;
@@ -291,10 +293,20 @@ impl Graph {
     }
 }
 
+/// Whether it is served from one key into another.
+pub(crate) fn moves(row: &Command) -> bool {
+    matches!(row.run, Run::Blocking(Blocking { serve: Serve::Moving(_), .. }))
+}
+
 fn footprint_of(log: &Log, id: CallId, part: Part) -> Footprint {
     let call = log.call(id);
     if let Part::Served(word) = part {
-        return Footprint::Keys(vec![((call.db, call.words[word].clone()), Access::Write)]);
+        let is_moved = call.row.is_some_and(moves);
+        return if is_moved {
+            footprint::of_call(call, call.db)
+        } else {
+            Footprint::Keys(vec![((call.db, call.words[word].clone()), Access::Write)])
+        };
     }
     if call.is("exec") { footprint::of_exec(log, id) } else { footprint::of_call(call, call.db) }
 }

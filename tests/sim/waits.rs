@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use corelane::command::{Command, Run};
+use corelane::wire::request::Request;
+
 use super::log::{Call, CallId, ClientLog, Log};
 
 /// Checks all that waited.
@@ -35,7 +38,7 @@ fn check_queues(log: &Log, lane: usize) -> Result<(), String> {
         let key = &log.call(early.call).words[early.word];
         let wants_it = |late: &&Served| {
             let call = log.call(late.call);
-            call.db == log.call(early.call).db && call.words[1..call.words.len() - 1].contains(key)
+            call.db == log.call(early.call).db && awaited(call).contains(key)
         };
         let overtaken =
             all.iter().filter(wants_it).find(|late| late.served > early.served && late.enrolled < early.enrolled);
@@ -44,6 +47,13 @@ fn check_queues(log: &Log, lane: usize) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The keys that a request waits for.
+fn awaited(call: &Call) -> Vec<Vec<u8>> {
+    let Some(Command { keys, run: Run::Blocking(way), .. }) = call.row else { return Vec::new() };
+    let request: Request = call.words.iter().map(Vec::as_slice).collect();
+    way.awaited(*keys, request.args()).map(|word| call.words[word].clone()).collect()
 }
 
 /// Who is told to be unblocked was, and who is said to have unblocked somebody did.

@@ -30,6 +30,7 @@ pub(crate) fn setup(lane: u16, lanes: u16) -> Setup {
         journal: None,
         cpu_time_ns: || 0,
         slicing: Slicing::default(),
+        rows: &[],
         planted: None,
     }
 }

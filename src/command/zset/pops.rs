@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::super::blocking::{Blocking, Patience, Served, seconds};
+use super::super::blocking::{Blocking, Patience, Serve, Served, seconds};
 use super::super::places::{BadCount, count};
 use super::super::sliced::Job;
 use super::super::{Command, Ctx, Flags, Group, Keys, Log, Run};
@@ -60,10 +60,10 @@ pub const ROWS: &[Command] = &[
         summary: "ZMPOP that waits for a member if there is none.",
         run: Run::Blocking(&Blocking {
             awaits: Kind::Zset,
-            serve: |ctx, args, word, reply| {
+            serve: Serve::FromKey(|ctx, args, word, reply| {
                 let (extreme, most) = mpop_options(args, 2)?;
                 mpop(ctx, ctx.key(args.at(word)), extreme, most, reply)
-            },
+            }),
             patience: |args, now| {
                 mpop_options(args, 2)?;
                 seconds(args.at(1), now)
@@ -79,7 +79,7 @@ pub const ROWS: &[Command] = &[
         summary: "Takes the member with the highest score from the first key that has one; waits for one if need be.",
         run: Run::Blocking(&Blocking {
             awaits: Kind::Zset,
-            serve: |ctx, args, word, reply| pop_named(ctx, ctx.key(args.at(word)), Extreme::Max, reply),
+            serve: Serve::FromKey(|ctx, args, word, reply| pop_named(ctx, ctx.key(args.at(word)), Extreme::Max, reply)),
             patience: last_word,
             give_up: |reply| reply.null_array(),
         }),
@@ -92,7 +92,7 @@ pub const ROWS: &[Command] = &[
         summary: "Takes the member with the lowest score from the first key that has one; waits for one if need be.",
         run: Run::Blocking(&Blocking {
             awaits: Kind::Zset,
-            serve: |ctx, args, word, reply| pop_named(ctx, ctx.key(args.at(word)), Extreme::Min, reply),
+            serve: Serve::FromKey(|ctx, args, word, reply| pop_named(ctx, ctx.key(args.at(word)), Extreme::Min, reply)),
             patience: last_word,
             give_up: |reply| reply.null_array(),
         }),
@@ -110,10 +110,10 @@ pub const ROWS: &[Command] = &[
         log: Log::Effect,
         run: Run::Blocking(&Blocking {
             awaits: Kind::Zset,
-            serve: |ctx, args, word, reply| {
+            serve: Serve::FromKey(|ctx, args, word, reply| {
                 let (extreme, most) = mpop_options(args, 1)?;
                 mpop(ctx, ctx.key(args.at(word)), extreme, most, reply)
-            },
+            }),
             patience: |args, _| mpop_options(args, 1).map(|_| Patience::None),
             give_up: |reply| reply.null_array(),
         }),

@@ -25,7 +25,7 @@ use self::journal::{Journal, Pace, Standing, Sync};
 use self::notary::Notary;
 use self::withheld::Withheld;
 use self::written::Written;
-use super::locks::{Mode, Scope};
+use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::{Shard, ShardId};
 use crate::admin::journal::JournalFacts;
@@ -311,6 +311,16 @@ impl Shard {
             durable.noted = self.store.effects.len();
         }
         ran
+    }
+
+    /// A job that writes is over, what it has written being held by this claim.
+    pub(super) fn note_job_written(&mut self, caller: &Caller, claim: ClaimId) {
+        let end = self.journal_end();
+        let Some(durable) = &mut self.durable else { return };
+        durable.note_written(self.locks.scope(claim), end);
+        if caller.fsyncs {
+            durable.until = durable.until.max(end);
+        }
     }
 
     /// The keys of a request that is served apart from what runs: see [`Self::note_durability`].

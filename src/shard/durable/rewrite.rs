@@ -16,8 +16,8 @@
 //!
 //! The snapshot goes on to its end whatever becomes of its base (`store/snapshot.rs`): the keeper takes pieces it cannot write, too.
 
+use super::super::errand::Marking;
 use super::super::message::Message;
-use super::super::txn::Marking;
 use super::super::{Shard, ShardId};
 use super::journal::Standing;
 use super::{Durable, Keeping};
