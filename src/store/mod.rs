@@ -252,10 +252,12 @@ impl Store {
     /// nanoseconds of the monotonic clock.
     pub fn tick(&mut self, now: Now, held: impl Fn(KeyHash) -> bool) -> Option<u64> {
         self.expire(now, held);
-        if self.graves.step(limits::FREE_NODES_PER_TURN) == Progress::More {
-            return Some(now.mono_ns);
-        }
-        self.next_deadline(now)
+        self.free(now).or_else(|| self.next_deadline(now))
+    }
+
+    /// Frees what is dead, as much as a turn has time for; when it wants to go on.
+    pub fn free(&mut self, now: Now) -> Option<u64> {
+        (self.graves.step(limits::FREE_NODES_PER_TURN) == Progress::More).then_some(now.mono_ns)
     }
 
     /// All databases share what a turn has time for. Where that ends, the next turn begins with the one behind.

@@ -41,6 +41,30 @@ fn files(dir: &Path, wanted: &str) -> Vec<PathBuf> {
     found
 }
 
+/// The record that makes the key stay is many turns of loading behind the one that would let it go.
+#[test]
+fn nothing_expires_while_a_journal_is_loaded() {
+    let dir = scratch_dir();
+    let first = server("1", &dir);
+    let mut client = first.client();
+    client.words("SET kept v PX 60000");
+    let filler = "x".repeat(10_000);
+    for i in 0..400 {
+        client.call(&["SET", &format!("filler:{i}"), &filler]);
+    }
+    // Its deadline is past when the journal is loaded, the record behind takes it away.
+    client.words("PEXPIRE kept 700");
+    for i in 0..400 {
+        client.call(&["SET", &format!("filler:{i}"), &filler]);
+    }
+    assert_eq!(client.words("PERSIST kept"), Value::Int(1));
+    stop(first);
+    std::thread::sleep(std::time::Duration::from_millis(800));
+    let second = server("1", &dir);
+    assert_eq!(second.client().words("GET kept"), Value::Bulk(b"v".to_vec()));
+    stop(second);
+}
+
 #[test]
 fn what_was_written_is_there_again_whatever_the_number_of_lanes() {
     let dir = scratch_dir();
