@@ -47,7 +47,20 @@ pub(super) enum Pace {
 #[derive(Debug)]
 enum Noted {
     Few(Vec<(ShardId, KeyHash, Mode)>),
-    Many(BTreeMap<ShardId, (HashSet<KeyHash>, Mode)>),
+    Many(BTreeMap<ShardId, Holding>),
+}
+
+/// What is held of a lane, in no order: all of it in one mode, the stronger.
+#[derive(Debug)]
+struct Holding {
+    keys: HashSet<KeyHash>,
+    mode: Mode,
+}
+
+impl Default for Holding {
+    fn default() -> Self {
+        Self { keys: HashSet::new(), mode: Mode::Shared }
+    }
 }
 
 impl Plan {
@@ -73,7 +86,8 @@ impl Plan {
     /// Makes room for so many keys of each lane, so that none of the sets is rebuilt as it grows.
     pub(super) fn expect_keys(&mut self, lanes: impl Iterator<Item = ShardId>, count: usize) {
         if let Noted::Many(sets) = &mut self.keys {
-            lanes.for_each(|lane| _ = sets.insert(lane, (HashSet::with_capacity(count), Mode::Shared)));
+            // What is watched may stand there already.
+            lanes.for_each(|lane| sets.entry(lane).or_default().keys.reserve(count));
         }
     }
 
@@ -100,10 +114,10 @@ impl Plan {
         match &mut self.keys {
             Noted::Few(keys) => keys.push((lane, key, mode)),
             Noted::Many(sets) => {
-                let (set, held) = sets.entry(lane).or_insert_with(|| (HashSet::new(), Mode::Shared));
-                set.insert(key);
+                let claim = sets.entry(lane).or_default();
+                claim.keys.insert(key);
                 if mode == Mode::Exclusive {
-                    *held = mode;
+                    claim.mode = mode;
                 }
             }
         }
@@ -119,7 +133,7 @@ impl Plan {
                 }
             }
             Noted::Many(sets) => {
-                for (lane, (keys, mode)) in sets.into_iter().filter(|(_, (keys, _))| !keys.is_empty()) {
+                for (lane, Holding { keys, mode }) in sets.into_iter().filter(|(_, claim)| !claim.keys.is_empty()) {
                     self.share(lane).hold_many(Arc::new(keys), mode);
                 }
             }
@@ -146,5 +160,30 @@ impl Plan {
         batch.add(lane, errand);
         self.steps.push_back(batch);
         self.batched = words;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::locks::Scope;
+
+    #[test]
+    fn what_is_watched_is_held_whatever_room_is_made_afterwards() {
+        let (lane, hash) = (ShardId(0), KeyHash(7));
+        for pace in [Pace::AtOnce, Pace::InSlices] {
+            let mut plan = Plan::of(Caller::nobody(lane, 0), pace);
+            let watched = WatchedKey { db: 0, key: Box::from(*b"k"), hash, version: Default::default(), existed: true };
+            plan.watch(lane, watched);
+            plan.expect_keys([lane, ShardId(1)].into_iter(), 100);
+            let shares = plan.take_shares();
+            assert_eq!(shares.len(), 1, "a lane of which nothing is held takes no part");
+            let holds = match &shares[0].scope {
+                Some(Scope::Keys(keys)) => keys == &[(hash, Mode::Shared)],
+                Some(Scope::Many(keys, Mode::Shared)) => keys.len() == 1 && keys.contains(&hash),
+                _ => false,
+            };
+            assert!(holds, "{pace:?}: {:?}", shares[0].scope);
+        }
     }
 }

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use crate::base::hash::KeyHash;
 
 /// The state of a watched key at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     changes: u64,
     sweeps: u64,
