@@ -135,7 +135,7 @@ impl Command {
     };
 
     pub fn arity_fits(&self, words: usize) -> bool {
-        self.counts_fit(words) && self.keys.are_whole(words)
+        self.counts_fit(words) && (self.arity >= 0 || self.keys.are_whole(words))
     }
 
     /// Whether a request has words enough, but a key lacks its value: Redis lets it pass into a queue.

@@ -263,7 +263,7 @@ impl Shard {
         let served = way_of(row).serve(&mut self.ctx(caller, first), args, word, &mut Reply::new(out, caller.dialect));
         match served {
             Ok(served) => {
-                self.state_effect(caller, row, args);
+                self.state_effect(caller, row, Some(args));
                 self.note_durability(caller, row, args, first);
                 served
             }

@@ -84,7 +84,7 @@ impl Shard {
         }
         self.remember(caller, found.row);
         match outcome {
-            Ok(()) => self.state_effect(caller, found.row, args),
+            Ok(()) => self.state_effect(caller, found.row, Some(args)),
             Err(fault) => {
                 reply.truncate(mark);
                 self.stats.commands[usize::from(found.id.0)].failed += 1;
@@ -197,8 +197,8 @@ impl Shard {
     fn is_timed(&mut self, found: Found, args: Args<'_>) -> bool {
         let row = found.row;
         // A few members or fields are as good as constant.
-        let names_few = row.elements.is_some() && args.len() <= limits::ELEMENTS_FEW;
-        if !row.is_constant_time() && !names_few {
+        let is_cheap = row.is_constant_time() || (row.elements.is_some() && args.len() <= limits::ELEMENTS_FEW);
+        if !is_cheap {
             return true;
         }
         let left = &mut self.stats.commands[usize::from(found.id.0)].untimed_left;
@@ -217,28 +217,14 @@ impl Shard {
         }
     }
 
-    /// A write that changed something leaves its effect: the request itself, unless the handler stated another.
-    #[inline]
-    pub(super) fn state_effect(&mut self, caller: &Caller, row: &Command, args: Args<'_>) {
+    /// A write that changed something leaves its effect: the request itself, unless another was stated. A step of a job has no request.
+    #[inline(always)]
+    pub(super) fn state_effect(&mut self, caller: &Caller, row: &Command, request: Option<Args<'_>>) {
         if row.is_write() {
             self.ran += self.store.take_moved(caller.db) / limits::MOVED_PER_REQUEST;
-            let verbatim = matches!(row.log, Log::Verbatim).then_some(args);
+            let verbatim = request.filter(|_| matches!(row.log, Log::Verbatim));
             self.store.effects.commit(caller.db, verbatim);
         }
-        self.tell_what_happened();
-    }
-
-    /// As `state_effect`, after a step of a job, which has stated its effect itself.
-    pub(super) fn state_step(&mut self, caller: &Caller, row: &Command) {
-        if row.is_write() {
-            self.ran += self.store.take_moved(caller.db) / limits::MOVED_PER_REQUEST;
-            self.store.effects.commit(caller.db, None);
-            self.tell_what_happened();
-        }
-    }
-
-    #[inline]
-    fn tell_what_happened(&mut self) {
         if self.store.effects.has_happened() {
             self.store.tell_watchers();
             self.serve_ready();

@@ -449,7 +449,7 @@ impl Shard {
             });
             match ran {
                 Ok(ran) => {
-                    self.state_effect(&errand.caller, row, args);
+                    self.state_effect(&errand.caller, row, Some(args));
                     self.note_durability(&errand.caller, row, args, errand.first);
                     match ran {
                         Ended::On => at += 1,

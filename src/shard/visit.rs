@@ -474,7 +474,7 @@ impl Shard {
         self.stalls.note(command.map_or("a step", |id| self.table.row(id).name), took_ns);
         *spent_ns += took_ns;
         if let Some(id) = command {
-            self.state_step(caller, self.table.row(id));
+            self.state_effect(caller, self.table.row(id), None);
         }
         if let Some(command) = command.filter(|_| progress == Progress::Done) {
             self.note_duration(command, *spent_ns);

@@ -102,7 +102,6 @@ pub struct Fields {
     pub mc_flags: u32,
     pub form: Form,
     pub recency: Recency,
-    pub epoch: Epoch,
 }
 
 /// A value on its way into an entry.
@@ -207,8 +206,7 @@ impl Entry {
             | if fields.cas.is_some() { CAS } else { 0 }
             | if object.is_some() { OBJECT } else { 0 }
             | if fields.mc_flags != 0 { MC_FLAGS } else { 0 }
-            | if fields.form == Form::Raw { RAW } else { 0 }
-            | fields.epoch.flag();
+            | if fields.form == Form::Raw { RAW } else { 0 };
         let shape = Shape { flags, key_len: key.len(), value_len: bytes.len() };
         let header = Header {
             kind,
@@ -247,6 +245,13 @@ impl Entry {
 
     pub const fn view(&self) -> EntryRef<'_> {
         EntryRef(self.0, PhantomData)
+    }
+
+    /// The same, of this epoch; a new one is of the default.
+    #[must_use]
+    pub fn in_epoch(self, epoch: Epoch) -> Self {
+        EntryMut(self.0, PhantomData).set_epoch(epoch);
+        self
     }
 
     /// The same key and value with other fields.
@@ -395,7 +400,6 @@ impl<'e> EntryRef<'e> {
                 mc_flags: if shape.has(MC_FLAGS) != 0 { self.0.add(shape.mc_flags()).cast::<u32>().read() } else { 0 },
                 form: if shape.has(RAW) != 0 { Form::Raw } else { Form::Plain },
                 recency: self.recency(),
-                epoch: self.epoch(),
             }
         }
     }
@@ -450,8 +454,8 @@ impl<'e> EntryMut<'e> {
         }
     }
 
-    /// Writes an embedded string and its fields where they are, if the entry has exactly these fields and this size class. The new
-    /// bytes must not come from this entry: a borrow cannot.
+    /// Writes an embedded string and its fields where they are, if the entry has exactly these fields and this size class; its epoch stays.
+    /// The new bytes must not come from this entry: a borrow cannot.
     #[must_use]
     pub fn overwrite(&mut self, value: &[u8], fields: Fields) -> bool {
         let old = self.view().shape();
@@ -466,7 +470,7 @@ impl<'e> EntryMut<'e> {
         // SAFETY: the fields are there as their flags say, the value fits the allocation, and this view is the only one.
         unsafe {
             let header = &mut *self.0.cast::<Header>().as_ptr();
-            header.flags = wanted | raw | fields.epoch.flag();
+            header.flags = wanted | raw | old.flags & EPOCH;
             header.recency = fields.recency.0;
             header.value_len = u16::try_from(value.len()).expect("EMBED_MAX fits");
             if let Some(expiry) = fields.expiry {
@@ -522,15 +526,13 @@ mod tests {
             prop_oneof![Just(0), any::<u32>()],
             any::<bool>(),
             any::<[u8; 3]>(),
-            any::<bool>(),
         )
-            .prop_map(|(expiry, cas, mc_flags, raw, recency, epoch)| Fields {
+            .prop_map(|(expiry, cas, mc_flags, raw, recency)| Fields {
                 expiry: expiry.map(Millis),
                 cas,
                 mc_flags,
                 form: if raw { Form::Raw } else { Form::Plain },
                 recency: Recency(recency),
-                epoch: if epoch { Epoch::default().next() } else { Epoch::default() },
             })
     }
 
@@ -554,10 +556,10 @@ mod tests {
             } else {
                 prop_assert_eq!((text(entry.view()), entry.view().fields()), (&old[..], fields));
             }
-            view.set_epoch(entry.view().epoch().next());
-            let was = entry.view().fields();
-            view.set_epoch(was.epoch.next());
-            prop_assert_eq!(entry.view().fields(), Fields { epoch: was.epoch.next(), ..was });
+            let (was, next) = (entry.view().fields(), entry.view().epoch().next());
+            view.set_epoch(next);
+            prop_assert_eq!((entry.view().epoch(), entry.view().fields()), (next, was));
+            prop_assert!(!view.overwrite(text(entry.view()).to_vec().as_slice(), was) || entry.view().epoch() == next, "it stays");
             entry = Entry::new(&key, Value::Object(Kind::String, Box::new(Object::Rope(Rope::from(&new[..])))), fields);
             prop_assert_eq!((entry.view().key(), entry.view().fields()), (&key[..], fields));
             let object = entry.into_object();

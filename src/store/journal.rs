@@ -220,6 +220,7 @@ impl Effects {
         self.forget_stated();
     }
 
+    #[cold]
     fn forget_stated(&mut self) {
         self.stated.clear();
         self.stated_count = 0;

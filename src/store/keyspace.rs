@@ -47,7 +47,7 @@ pub struct Keyspace {
     deadlines: Deadlines,
     hasher: HashKey,
     usage: [Usage; Kind::ALL.len()],
-    /// What is written now is of this.
+    /// What is written now is of this, and while there is no moment, all there is.
     epoch: Epoch,
     /// While a snapshot of it is being taken: whatever is about to change is kept as it was.
     pub(super) moment: Option<Box<Moment>>,
@@ -97,13 +97,13 @@ pub struct Write {
 }
 
 impl Write {
-    fn fields(self, before: Option<Millis>, epoch: Epoch) -> Fields {
+    fn fields(self, before: Option<Millis>) -> Fields {
         let expiry = match self.deadline {
             Deadline::Clear => None,
             Deadline::Keep => before,
             Deadline::At(deadline) => Some(deadline),
         };
-        Fields { expiry, cas: self.cas, mc_flags: self.mc_flags, form: self.form, recency: self.recency, epoch }
+        Fields { expiry, cas: self.cas, mc_flags: self.mc_flags, form: self.form, recency: self.recency }
     }
 }
 
@@ -190,8 +190,8 @@ impl Keyspace {
         let at = match self.table.find_or_gap(hash, |entry| entry.key() == key) {
             Ok(at) => at,
             Err(gap) => {
-                let fields = write.fields(None, self.epoch);
-                let entry = Entry::new(key, value, fields);
+                let fields = write.fields(None);
+                let entry = Entry::new(key, value, fields).in_epoch(self.epoch);
                 count_in(&mut self.usage, entry.view());
                 let hasher = self.hasher;
                 self.table.insert(gap, entry, |entry| hasher.key(entry.key()));
@@ -203,14 +203,14 @@ impl Keyspace {
         let old = self.table.at(at);
         let before = old.expiry();
         let found = if old.is_due(now) { Before::Due } else { Before::Present };
-        let fields = write.fields(before.filter(|_| found == Before::Present), self.epoch);
+        let fields = write.fields(before.filter(|_| found == Before::Present));
         self.deadlines.change(hash, before, fields.expiry);
         if let Value::Embedded(text) = value
             && self.table.at_mut(at).overwrite(text, fields)
         {
             return found;
         }
-        let entry = Entry::new(key, value, fields);
+        let entry = Entry::new(key, value, fields).in_epoch(self.epoch);
         count_out(&mut self.usage, self.table.at(at));
         count_in(&mut self.usage, entry.view());
         graves.bury(self.table.replace(at, entry));
@@ -291,7 +291,9 @@ impl Keyspace {
         self.deadlines.change(hash, fields.expiry, deadline);
         if deadline.is_none_or(|deadline| !self.table.at_mut(at).set_expiry(deadline)) {
             count_out(&mut self.usage, self.table.at(at));
-            self.table.rewrite(at, |entry| entry.with_fields(Fields { expiry: deadline, ..fields }));
+            let epoch = self.epoch;
+            let with = Fields { expiry: deadline, ..fields };
+            self.table.rewrite(at, |entry| entry.with_fields(with).in_epoch(epoch));
             count_in(&mut self.usage, self.table.at(at));
         }
         true
@@ -781,7 +783,7 @@ mod tests {
                            let write = Write { deadline, ..Write::default() };
                            db.set_string(&key, hasher.key(&key), &vec![b'x'; len], write, now, &mut graves);
                            let before = model.get(&key).and_then(|(_, deadline)| *deadline);
-                           model.insert(key, (len, write.fields(before, Epoch::default()).expiry));
+                           model.insert(key, (len, write.fields(before).expiry));
                        }
                        Step::Remove(key) => {
                            let key = name(key);
