@@ -65,6 +65,14 @@ impl Rng {
         u64::try_from(wide >> 64).expect("the upper half of a u128 is a u64")
     }
 
+    /// A place in something of `len` members.
+    ///
+    /// # Panics
+    /// If `len` is 0.
+    pub fn place(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("below a length")
+    }
+
     /// True once in `n` calls on average.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0

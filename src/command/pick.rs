@@ -96,7 +96,7 @@ fn pop(ctx: &mut Ctx<'_>, key: Key<'_>, count: usize, reply: &mut Reply<'_>) {
     let mut statement = ctx.store.effects.recording.then(|| Statement::of(&[b"SREM", key.bytes]));
     ctx.take_members(key, Event::SPOP, |set, displaced| {
         for _ in 0..count {
-            let index = place(&mut rng, set.len());
+            let index = rng.place(set.len());
             set.take_nth(index, &hasher, displaced, |member| {
                 if let Some(statement) = &mut statement {
                     statement.say(member);
@@ -137,7 +137,7 @@ fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Rep
     let (set, _) = match (ctx.set(key)?, wanted) {
         (Some(found), Some(_)) => found,
         (Some((set, _)), None) => {
-            let member = set.nth(place(&mut rng, set.len())).expect("a place below the length");
+            let member = set.nth(rng.place(set.len())).expect("a place below the length");
             answer_value(member, reply);
             return Ok(Flow::Done);
         }
@@ -169,11 +169,6 @@ impl Ctx<'_> {
     pub(super) fn dice(&mut self) -> Rng {
         self.store.dice.throw(&mut self.store.rng)
     }
-}
-
-/// A place in something of `len` members.
-fn place(rng: &mut Rng, len: usize) -> usize {
-    usize::try_from(rng.below(len as u64)).expect("below a length")
 }
 
 /// Members being drawn from what a set held.
@@ -218,7 +213,7 @@ impl Draw {
         match &mut self.way {
             Way::Again => {
                 for _ in 0..budget.min(*left) {
-                    found.push(set.nth(place(rng, set.len())).expect("a place below the length"));
+                    found.push(set.nth(rng.place(set.len())).expect("a place below the length"));
                     *left -= 1;
                 }
             }
@@ -227,7 +222,7 @@ impl Draw {
                     if *left == 0 {
                         break;
                     }
-                    let place = place(rng, set.len());
+                    let place = rng.place(set.len());
                     if chosen.add(format_u64(place as u64, &mut [0; I64_TEXT_MAX]), Limits::default(), hasher) {
                         found.push(set.nth(place).expect("a place below the length"));
                         *left -= 1;
@@ -236,7 +231,7 @@ impl Draw {
             }
             Way::InTurn { cursor, seen } => {
                 *cursor = set.walk(*cursor, budget, Stop::AtLeaf, hasher, |member| {
-                    if place(rng, set.len() - *seen) < *left {
+                    if rng.place(set.len() - *seen) < *left {
                         found.push(member);
                         *left -= 1;
                     }

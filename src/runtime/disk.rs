@@ -44,13 +44,8 @@ enum Fidelity {
 
 impl Fidelity {
     fn of_build() -> Self {
-        if !cfg!(debug_assertions) {
-            return Self::Real;
-        }
-        let wish = std::env::var("CORELANE_DISK").unwrap_or_default();
-        let (name, at) = wish.split_once(':').unwrap_or((&wish, ""));
-        let at = at.parse().unwrap_or(1);
-        match name {
+        let (name, at) = wished();
+        match &*name {
             "lossy" => Self::Lossy,
             "forgetful" => Self::Forgetful,
             "fails" => Self::Fails { at },
@@ -58,6 +53,13 @@ impl Fidelity {
             _ => Self::Real,
         }
     }
+}
+
+/// Which fault a debug build is to have, `CORELANE_DISK=NAME:NUMBER`, and at which of its calls; none in a release.
+pub(super) fn wished() -> (String, u32) {
+    let wish = if cfg!(debug_assertions) { std::env::var("CORELANE_DISK").unwrap_or_default() } else { String::new() };
+    let (name, at) = wish.split_once(':').unwrap_or((&wish, ""));
+    (name.to_owned(), at.parse().unwrap_or(1))
 }
 
 /// What came of a completion.

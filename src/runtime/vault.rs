@@ -9,6 +9,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::disk;
+
 /// A directory.
 #[derive(Debug)]
 pub(super) struct Vault {
@@ -50,13 +52,8 @@ enum Forgets {
 
 impl Fidelity {
     fn of_build() -> Self {
-        if !cfg!(debug_assertions) {
-            return Self::Real;
-        }
-        let wish = std::env::var("CORELANE_DISK").unwrap_or_default();
-        let (name, at) = wish.split_once(':').unwrap_or((&wish, ""));
-        let at = at.parse().unwrap_or(1);
-        match name {
+        let (name, at) = disk::wished();
+        match &*name {
             "lossy" | "forgetful" => Self::Lossy { forgets: None },
             "no-base-sync" => Self::Lossy { forgets: Some(Forgets::File(What::Base)) },
             "no-manifest-sync" => Self::Lossy { forgets: Some(Forgets::File(What::Manifest)) },

@@ -101,11 +101,7 @@ impl Hash {
     pub fn remove(&mut self, field: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) -> bool {
         match self {
             Self::Trie(trie) => trie.remove(field, hasher, graves),
-            Self::Packed(packed) => {
-                let Some((place, _)) = packed.find(&Form::of(field)) else { return false };
-                packed.remove(place);
-                true
-            }
+            Self::Packed(packed) => packed.remove_first(&Form::of(field)),
         }
     }
 

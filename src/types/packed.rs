@@ -142,6 +142,12 @@ impl<const COLUMNS: usize> Packed<COLUMNS> {
         }
     }
 
+    /// Removes the record whose first column is `first`; whether there was one.
+    pub fn remove_first(&mut self, first: &Form<'_>) -> bool {
+        let found = self.find(first).map(|(place, _)| place);
+        found.map(|place| self.remove(place)).is_some()
+    }
+
     /// Writes a record over the `old` bytes at `place`, moving what follows.
     fn splice(&mut self, place: Place, old: usize, first: &Form<'_>, second: &Form<'_>) {
         let (new, end) = (row_size::<COLUMNS>(first, second), self.end());

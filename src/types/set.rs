@@ -154,11 +154,7 @@ impl Set {
         match self {
             Self::Ints(ints) => parse_i64(member).is_some_and(|number| ints.remove(number)),
             Self::Trie(trie) => trie.remove(member, hasher, graves),
-            Self::Packed(packed) => {
-                let Some((place, _)) = packed.find(&Form::of(member)) else { return false };
-                packed.remove(place);
-                true
-            }
+            Self::Packed(packed) => packed.remove_first(&Form::of(member)),
         }
     }
 

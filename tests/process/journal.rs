@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::Value;
 use crate::support::client::Client;
 use crate::support::server::{Crashing, Server, free_port, run_to_end, scratch_dir};
-use crate::support::{Value, eventually};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("scratch folders have plain names")
@@ -13,15 +13,7 @@ fn text(path: &Path) -> &str {
 
 fn server(lanes: &str, dir: &Path) -> Server {
     let dir = text(dir);
-    let server = Server::start(&["--lanes", lanes, "--appendonly", "yes", "--dir", dir]);
-    let mut client = server.client();
-    assert!(eventually(|| matches!(client.words("DBSIZE"), Value::Int(_))), "it does not end loading");
-    server
-}
-
-fn stop(mut server: Server) {
-    server.signal("TERM");
-    assert!(server.exit().success());
+    Server::start(&["--lanes", lanes, "--appendonly", "yes", "--dir", dir]).loaded()
 }
 
 fn lines(client: &mut Client, lines: &[&str]) {
@@ -58,11 +50,11 @@ fn nothing_expires_while_a_journal_is_loaded() {
         client.call(&["SET", &format!("filler:{i}"), &filler]);
     }
     assert_eq!(client.words("PERSIST kept"), Value::Int(1));
-    stop(first);
+    first.stop();
     std::thread::sleep(std::time::Duration::from_millis(800));
     let second = server("1", &dir);
     assert_eq!(second.client().words("GET kept"), Value::Bulk(b"v".to_vec()));
-    stop(second);
+    second.stop();
 }
 
 #[test]
@@ -105,7 +97,7 @@ fn what_was_written_is_there_again_whatever_the_number_of_lanes() {
         lines(&mut client, &["SELECT 3", "SET other db3", "SWAPDB 3 4", "SELECT 4"]);
         assert_eq!(client.words("GET other"), Value::Bulk(b"db3".to_vec()));
         lines(&mut client, &["SWAPDB 3 4"]);
-        stop(server);
+        server.stop();
     }
     let _ = fs::remove_dir_all(&dir);
 }
@@ -118,7 +110,7 @@ fn a_directory_belongs_to_one_server() {
     let second = run_to_end(&["--port", &free_port().to_string(), "--appendonly", "yes", "--dir", path]);
     assert_eq!(second.code, Some(1));
     assert!(second.output.contains("another server writes its journal"), "{}", second.output);
-    stop(first);
+    first.stop();
     let _ = fs::remove_dir_all(&dir);
 }
 
@@ -129,7 +121,7 @@ fn written() -> PathBuf {
         Server::start(&["--lanes", "1", "--appendonly", "yes", "--appendfsync", "always", "--dir", text(&dir)]);
     let mut client = server.client();
     (0..100).for_each(|i| lines(&mut client, &[&format!("SET k{i} {i}")]));
-    stop(server);
+    server.stop();
     dir
 }
 
@@ -160,7 +152,7 @@ fn a_torn_end_is_cut_off_or_refused_as_told() {
     assert!(server.output().contains("the journal ends before it"), "{}", server.output());
     let mut client = server.client();
     assert_eq!(client.words("GET k98"), Value::Bulk(b"98".to_vec()));
-    stop(server);
+    server.stop();
     let _ = fs::remove_dir_all(&dir);
 }
 

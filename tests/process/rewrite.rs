@@ -9,15 +9,7 @@ use crate::support::{Value, eventually};
 
 fn server(dir: &Path, flags: &[&str]) -> Server {
     let dir = dir.to_str().expect("scratch folders have plain names");
-    let server = Server::start(&[&["--dir", dir, "--auto-aof-rewrite-percentage", "0"], flags].concat());
-    let mut client = server.client();
-    assert!(eventually(|| matches!(client.words("DBSIZE"), Value::Int(_))), "it does not end loading");
-    server
-}
-
-fn stop(mut server: Server) {
-    server.signal("TERM");
-    assert!(server.exit().success());
+    Server::start(&[&["--dir", dir, "--auto-aof-rewrite-percentage", "0"], flags].concat()).loaded()
 }
 
 fn files(dir: &Path) -> Vec<String> {
@@ -97,13 +89,13 @@ fn a_rewritten_journal_is_short_and_holds_the_same() {
         assert_eq!(info_field(&mut client, "aof_last_bgrewrite_status"), "ok");
         rewrite(&mut client);
         client.words("SET counter 2");
-        stop(server);
+        server.stop();
         let checked = run_to_end(&["check", dir.join("appendonlydir").to_str().expect("plain names")]);
         assert!(checked.code == Some(0) && checked.output.contains(".base.0: "), "{}", checked.output);
     }
     let server = server(&dir, &["--appendonly", "yes", "--lanes", "2"]);
     assert_filled(&mut server.client());
-    stop(server);
+    server.stop();
     let _ = fs::remove_dir_all(&dir);
 }
 
@@ -121,7 +113,7 @@ fn a_journal_that_has_grown_is_rewritten_by_itself() {
     assert!(rewritten, "{}", server.output());
     let size: u64 = info_field(&mut client, "aof_current_size").parse().unwrap();
     assert!(size < 40_000_000, "{size}");
-    stop(server);
+    server.stop();
     let _ = fs::remove_dir_all(&dir);
 }
 
@@ -149,10 +141,10 @@ fn the_journal_is_switched_on_and_off_while_the_server_runs() {
         assert_eq!(client.words("CONFIG SET appendonly yes"), Value::ok());
         assert_eq!(client.words("WAITAOF 1 0 0"), Value::Array(vec![Value::Int(1), Value::Int(0)]));
         assert_eq!(client.words("DEL a b c round"), Value::Int(4));
-        stop(off);
+        off.stop();
         let on = server(&dir, &["--lanes", lanes, "--appendonly", "yes"]);
         assert_filled(&mut on.client());
-        stop(on);
+        on.stop();
         let _ = fs::remove_dir_all(&dir);
     }
 }
@@ -162,14 +154,14 @@ fn what_a_rewrite_left_is_removed_at_start() {
     let dir = scratch_dir();
     let first = server(&dir, &["--appendonly", "yes", "--lanes", "1"]);
     first.client().words("SET k v");
-    stop(first);
+    first.stop();
     let left = ["journal.77.base.0", "journal.78.log.0", "journal.78.log.1"];
     left.iter().for_each(|name| fs::write(dir.join("appendonlydir").join(name), "half").unwrap());
     let second = server(&dir, &["--appendonly", "yes", "--lanes", "1"]);
     assert!(second.output().contains(&left.join(" ")), "{}", second.output());
     assert!(!files(&dir).iter().any(|name| left.contains(&name.as_str())), "{:?}", files(&dir));
     assert_eq!(second.client().words("GET k"), Value::Bulk(b"v".to_vec()));
-    stop(second);
+    second.stop();
     let _ = fs::remove_dir_all(&dir);
 }
 
@@ -188,7 +180,7 @@ fn a_directory_that_cannot_be_used_is_tried_again() {
     assert_eq!(client.words("SET k w"), Value::ok());
     fs::remove_file(&path).unwrap();
     assert!(eventually(|| info_field(&mut client, "aof_last_bgrewrite_status") == "ok"), "{}", server.output());
-    stop(server);
+    server.stop();
     let _ = fs::remove_dir_all(&dir);
 }
 

@@ -117,6 +117,19 @@ impl Server {
         assert!(ended, "the server does not end:\n{}", self.output());
         status.expect("it has ended")
     }
+
+    /// Waits until it has loaded its journal.
+    pub(crate) fn loaded(self) -> Self {
+        let mut client = self.client();
+        assert!(eventually(|| matches!(client.words("DBSIZE"), Value::Int(_))), "it does not end loading");
+        self
+    }
+
+    /// Ends it as an operator does.
+    pub(crate) fn stop(mut self) {
+        self.signal("TERM");
+        assert!(self.exit().success());
+    }
 }
 
 impl Drop for Server {

@@ -67,7 +67,7 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Resu
         (None, None) => reply.null(),
         (None, Some(_)) => reply.array(0),
         (Some((zset, _)), None) => {
-            let rank = place(&mut rng, zset.len());
+            let rank = rng.place(zset.len());
             zset.range(rank..rank + 1, Order::Up, |member, _| answer_value(member, reply));
         }
         (Some((zset, _)), Some(count)) => {
@@ -78,11 +78,6 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Resu
 }
 
 const BEYOND_LONG: &str = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-
-/// A place in something of `len` members.
-fn place(rng: &mut Rng, len: usize) -> usize {
-    usize::try_from(rng.below(len as u64)).expect("below a length")
-}
 
 /// Members being drawn from what a sorted set held.
 #[derive(Debug)]
@@ -128,9 +123,9 @@ impl Draw {
                 return;
             }
             match way {
-                Way::Again => show(place(rng, len)),
+                Way::Again => show(rng.place(len)),
                 Way::Once(chosen) => {
-                    let rank = place(rng, len);
+                    let rank = rng.place(len);
                     if !chosen.insert(rank) {
                         continue;
                     }
@@ -139,7 +134,7 @@ impl Draw {
                 Way::InTurn(rank) => {
                     let here = *rank;
                     *rank += 1;
-                    if place(rng, len - here) >= *left {
+                    if rng.place(len - here) >= *left {
                         continue;
                     }
                     show(here);

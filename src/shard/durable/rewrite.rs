@@ -80,8 +80,7 @@ pub(in crate::shard) struct Rewrites {
     prepared: Option<Prepared>,
     is_marking: bool,
     pub(in crate::shard) facts: RewriteFacts,
-    /// How often in a row it came to nothing, and when it is tried again at the earliest, unless somebody asks.
-    failures: u32,
+    /// When it is tried again at the earliest, unless somebody asks.
     not_before_ns: u64,
     /// By lane, the size of its journal and how many rewrites it has seen the end of.
     sizes: Vec<(u64, u32)>,
@@ -144,7 +143,6 @@ impl Rewrites {
             prepared: None,
             is_marking: false,
             facts: RewriteFacts { asked: rewrite == Some(true), ..RewriteFacts::default() },
-            failures: 0,
             not_before_ns: 0,
             sizes: vec![told; lanes.into()],
             base_bytes: None,
@@ -169,8 +167,7 @@ impl Rewrites {
         let began_s = self.facts.began_s.take();
         self.facts.last_took_s = began_s.map(|began_s| now_s.saturating_sub(began_s));
         self.facts.has_failed = !is_done;
-        self.failures = if is_done { 0 } else { self.failures + 1 };
-        self.facts.failures = self.failures;
+        self.facts.failures = if is_done { 0 } else { self.facts.failures + 1 };
     }
 
     /// By how many percent the journal has grown since the last rewrite, if that is known.
@@ -367,7 +364,7 @@ impl Shard {
             rewrites.base_bytes = None;
             rewrites.facts.count += 1;
         }
-        let pause_ns = RETRY_NS.saturating_mul(1 << rewrites.failures.min(6)).min(RETRY_NS_MAX);
+        let pause_ns = RETRY_NS.saturating_mul(1 << rewrites.facts.failures.min(6)).min(RETRY_NS_MAX);
         rewrites.not_before_ns = if is_done { 0 } else { now_ns + pause_ns };
     }
 }

@@ -230,7 +230,7 @@ fn every_member_is_equally_likely_to_be_taken() {
         for _ in 0..ROUNDS {
             let mut set = set.clone();
             for _ in 0..2 {
-                let index = usize::try_from(rng.below(set.len() as u64)).expect("64 bits");
+                let index = rng.place(set.len());
                 set.take_nth(index, &hasher(), &mut Vec::new(), |member| *seen.entry(owned(member)).or_insert(0) += 1);
             }
         }

@@ -21,7 +21,7 @@ fn every_pick_is_equally_likely() {
     let (trie, mut rng) = (filled(MEMBERS), Rng::new(1));
     let mut seen = std::collections::BTreeMap::new();
     for _ in 0..MEMBERS * 50 {
-        let index = usize::try_from(rng.below(MEMBERS as u64)).expect("64 bits");
+        let index = rng.place(MEMBERS);
         let mut member = Vec::new();
         trie.nth(index).expect("below the length").first.read_into(&mut member);
         *seen.entry(member).or_insert(0u32) += 1;
@@ -39,7 +39,7 @@ fn what_is_taken_by_its_place_is_what_stood_there() {
     let copy = trie.clone();
     let mut gone = std::collections::BTreeSet::new();
     while let Some(last) = trie.len().checked_sub(1) {
-        let index = usize::try_from(rng.below(last as u64 + 1)).expect("64 bits");
+        let index = rng.place(last + 1);
         let (mut there, mut taken) = (Vec::new(), Vec::new());
         trie.nth(index).expect("below the length").first.read_into(&mut there);
         trie.take_nth(index, &hasher(), &mut graves, |pair| pair.first.read_into(&mut taken));
