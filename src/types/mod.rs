@@ -20,6 +20,7 @@ pub mod algebra;
 pub mod dict;
 pub mod hash;
 pub mod ints;
+pub mod list;
 pub mod packed;
 pub mod ranked;
 pub mod rope;
@@ -29,6 +30,7 @@ pub mod trie;
 pub mod zset;
 
 use hash::Hash;
+use list::List;
 use rope::Rope;
 use set::Set;
 use zset::Zset;
@@ -38,6 +40,7 @@ use zset::Zset;
 pub enum Object {
     Rope(Rope),
     Hash(Hash),
+    List(List),
     Set(Set),
     Zset(Zset),
 }
@@ -63,6 +66,7 @@ impl Object {
         match self {
             Self::Rope(rope) => rope.bytes(),
             Self::Hash(hash) => hash.bytes(),
+            Self::List(list) => list.bytes(),
             Self::Set(set) => set.bytes(),
             Self::Zset(zset) => zset.bytes(),
         }
@@ -72,6 +76,7 @@ impl Object {
         match self {
             Self::Rope(rope) => rope.recount_bytes(),
             Self::Hash(hash) => hash.recount_bytes(),
+            Self::List(list) => list.recount_bytes(),
             Self::Set(set) => set.recount_bytes(),
             Self::Zset(zset) => zset.recount_bytes(),
         }
@@ -82,6 +87,7 @@ impl Object {
         match self {
             Self::Rope(rope) => rope.free_step(budget),
             Self::Hash(hash) => hash.free_step(budget),
+            Self::List(list) => list.free_step(budget),
             Self::Set(set) => set.free_step(budget),
             Self::Zset(zset) => zset.free_step(budget),
         }

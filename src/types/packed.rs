@@ -203,6 +203,11 @@ impl<'a> Cell<'a> {
         })
     }
 
+    /// The payload: the text, unless it is an integer or elsewhere.
+    pub(crate) fn payload(self) -> &'a [u8] {
+        self.payload
+    }
+
     /// The element's text; `buffer` serves if it is stored as an integer.
     #[inline]
     pub fn text(self, buffer: &'a mut [u8; I64_TEXT_MAX]) -> &'a [u8] {
@@ -232,6 +237,11 @@ impl<'a> Form<'a> {
             [b'0'..=b'9' | b'-', _, ..] if text.len() <= I64_TEXT_MAX => Self::of_digits(text),
             _ => Self::of_text(text),
         }
+    }
+
+    /// Bytes of the text.
+    pub(crate) fn text_len(&self) -> usize {
+        self.cell().text(&mut [0; I64_TEXT_MAX]).len()
     }
 
     pub(crate) fn elsewhere(place: usize) -> Self {
