@@ -197,6 +197,14 @@ pub const DRAWS_MAX: usize = i32::MAX as usize;
 /// Members that one step takes out of a sorted set: each is a descent of two trees, some of it from memory.
 pub const REMOVALS_PER_STEP: usize = 128;
 
+/// Bytes that one step of a walk over a list answers, give or take an element that is copied.
+pub const REPLY_BYTES_PER_STEP: usize = 128 << 10;
+
+/// Elements of a list that one step compares with a text, at some nanoseconds each; of a long text fewer, since all that are as long may begin
+/// as it does.
+pub const ELEMENTS_COMPARED_PER_STEP: usize = 16 << 10;
+pub const COMPARED_BYTES_PER_STEP: usize = 1 << 20;
+
 /// Fields that one request of a journal or its base restates: of the longest that are not shared, 64 KiB.
 pub const FIELDS_PER_STATEMENT: usize = 64;
 

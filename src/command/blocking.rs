@@ -51,6 +51,14 @@ impl Blocking {
         keys.positions(args).take(most)
     }
 
+    /// The reply when its time is over. Redis spells that one way for all that move elements, and another way where they do not wait.
+    pub fn time_out(&self, reply: &mut Reply<'_>) {
+        match self.serve {
+            Serve::Moving(_) => reply.null_array(),
+            Serve::FromKey(_) => (self.give_up)(reply),
+        }
+    }
+
     /// Tries one of them.
     pub fn serve(
         &self,

@@ -21,6 +21,7 @@ pub mod introspect;
 pub mod keys;
 pub mod latency;
 pub mod lcs;
+pub mod list;
 pub mod merge;
 pub mod multi;
 pub mod nodes;

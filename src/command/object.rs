@@ -157,6 +157,7 @@ fn encoding(entry: EntryRef<'_>) -> &'static str {
         ValueRef::Str(text) if text.len() <= EMBSTR_BYTES_MAX => "embstr",
         ValueRef::Str(_) | ValueRef::Object(Object::Rope(_)) => "raw",
         ValueRef::Object(Object::Hash(hash)) => hash.encoding(),
+        ValueRef::Object(Object::List(list)) => list.encoding(),
         ValueRef::Object(Object::Set(set)) => set.encoding(),
         ValueRef::Object(Object::Zset(zset)) => zset.encoding(),
     }

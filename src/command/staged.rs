@@ -164,9 +164,9 @@ pub fn begin(mut job: Box<dyn Job>, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) ->
     Ok((progress == Progress::More).then_some(job))
 }
 
-/// Whether it may take more than a turn.
+/// Whether it may take more than a turn. A stage that is alone is there for the job in which it may end.
 pub fn may_be_long(stages: &[Stage]) -> bool {
-    stages.iter().any(|stage| stage.on == On::Sources)
+    stages.len() == 1 || stages.iter().any(|stage| stage.on == On::Sources)
 }
 
 /// For stages that end in a reply.

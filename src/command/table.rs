@@ -10,8 +10,8 @@ use crate::wire::request::{Args, Span};
 use super::arguments::{self, Argument};
 use super::{Command, Flags, Run};
 use super::{
-    blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, multi, object, pick, ranges,
-    scan, server, set, sliced, string, zset,
+    blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, multi, object, pick,
+    ranges, scan, server, set, sliced, string, zset,
 };
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
@@ -56,6 +56,9 @@ const FAMILIES: &[&[Command]] = &[
     keys::ROWS,
     latency::ROWS,
     lcs::ROWS,
+    list::ROWS,
+    list::search::ROWS,
+    list::moves::ROWS,
     multi::ROWS,
     object::ROWS,
     pick::ROWS,

@@ -330,7 +330,7 @@ pub const ROWS: &[Row] = &[
 
     row(Encodings, "hash-max-listpack-entries", "hash-max-ziplist-entries", int(0, LONG), "512", Live, Works, "Most fields of a packed hash"),
     row(Encodings, "hash-max-listpack-value", "hash-max-ziplist-value", mem(0), "64", Live, Works, "Longest field or value of a packed hash"),
-    row(Encodings, "list-max-listpack-size", "list-max-ziplist-size", int(i32::MIN as i64, INT), "-2", Live, Accepted(NO_TYPE), "Size of a list node: entries, or -1 to -5 for 4 to 64 KiB"),
+    row(Encodings, "list-max-listpack-size", "list-max-ziplist-size", int(i32::MIN as i64, INT), "-2", Live, Works, "Size up to which a list is a listpack: elements, or -1 to -5 for 4 to 64 KiB"),
     row(Encodings, "list-compress-depth", "", int(0, INT), "0", Live, Accepted("list nodes are not compressed"), "Nodes at each end of a list left uncompressed"),
     row(Encodings, "set-max-intset-entries", "", int(0, LONG), "512", Live, Works, "Most members of a set kept as sorted integers"),
     row(Encodings, "set-max-listpack-entries", "", int(0, LONG), "128", Live, Works, "Most members of a packed set"),

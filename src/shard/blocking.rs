@@ -151,18 +151,19 @@ impl Shard {
                 return self.answer_at_once(silent, out, |shard, out| shard.fail(found.id, &fault, caller, out));
             }
         };
-        self.stats.count_call(found.id.0);
         let keyless = found.row.keys.first == 0;
         let here = keyless || route == Route::Here && !self.must_wait_here(caller, found.id, args);
+        if patience == Patience::None && !here {
+            // One round over the owners of its keys; counted where that ends.
+            let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
+            return self.begin_tries(caller, found, args, ticket, None);
+        }
+        self.stats.count_call(found.id.0);
         if here && self.serve_from(caller, found.id, args, usize::from(found.row.keys.first), out).is_none() {
             if silent {
                 out.truncate(mark);
             }
             return;
-        }
-        if patience == Patience::None && !here {
-            let ticket = self.owe(caller, Where::Several, Barrier::Yes, silent, out);
-            return self.begin_tries(caller, found, args, ticket, None);
         }
         if patience == Patience::None {
             return self.answer_at_once(silent, out, |_, out| (way.give_up)(&mut Reply::new(out, caller.dialect)));
@@ -396,7 +397,11 @@ impl Shard {
         let reply = match parting {
             Parting::TimedOut => match disk {
                 Some(disk) => disk.reply(&caller),
-                None => given_up(self.table.row(command), &caller),
+                None => {
+                    let mut reply = Output::default();
+                    way_of(self.table.row(command)).time_out(&mut Reply::new(&mut reply, caller.dialect));
+                    reply
+                }
             },
             Parting::Error => {
                 let mut reply = Output::default();

@@ -3,6 +3,7 @@
 //! ```text
 //!  string   SET key text [PXAT at]                                 one request; a long text is a shared word, not copied
 //!  hash     HSET key field value ...  HSET key ...  PEXPIREAT key at     some hundred fields each; long values are shared words
+//!  list     RPUSH key element ...  RPUSH key ...  PEXPIREAT key at       likewise, in their order
 //!  set      SADD key member ...  SADD key ...  PEXPIREAT key at          likewise
 //!  zset     ZADD key score member ...  ZADD key ...  PEXPIREAT key at    likewise, in order
 //! ```
@@ -23,6 +24,7 @@ use crate::base::time::Millis;
 use crate::persist::record::{self, Records};
 use crate::types::Object;
 use crate::types::hash::Hash;
+use crate::types::list::List;
 use crate::types::ranked::Way;
 use crate::types::rope::Rope;
 use crate::types::set::Set;
@@ -53,6 +55,8 @@ enum Left {
     Rope(Rope),
     /// From this cursor of its scan on.
     Fields(Hash, u64),
+    /// From the element of this number on.
+    Elements(List, usize),
     Members(Set, u64),
     /// From this rank on.
     Ranks(Zset, usize),
@@ -85,6 +89,7 @@ impl Restatement {
             ValueRef::Str(text) => Left::Text(text.into()),
             ValueRef::Object(Object::Rope(rope)) => Left::Rope(rope.clone()),
             ValueRef::Object(Object::Hash(hash)) => Left::Fields(hash.clone(), 0),
+            ValueRef::Object(Object::List(list)) => Left::Elements(list.clone(), 0),
             ValueRef::Object(Object::Set(set)) => Left::Members(set.clone(), 0),
             ValueRef::Object(Object::Zset(zset)) => Left::Ranks(zset.clone(), 0),
         };
@@ -115,6 +120,7 @@ impl Restatement {
                 Some(statement)
             }
             Left::Fields(hash, cursor) => Some(self.fields(hash, cursor, hasher)),
+            Left::Elements(list, from) => Some(self.elements(list, from)),
             Left::Members(set, cursor) => Some(self.members(set, cursor, hasher)),
             Left::Ranks(zset, rank) => Some(self.ranks(zset, rank)),
             Left::Deadline => self.deadline.map(|at| {
@@ -142,6 +148,14 @@ impl Restatement {
             statement.say(pair.second);
         });
         self.left = if next == 0 { Left::Deadline } else { Left::Fields(hash, next) };
+        statement
+    }
+
+    fn elements(&mut self, list: List, from: usize) -> Statement {
+        let mut statement = Statement::of(&[b"RPUSH", &self.key]);
+        let end = list.len().min(from + limits::FIELDS_PER_STATEMENT);
+        list.visit(from..end, |element| statement.say(element));
+        self.left = if end == list.len() { Left::Deadline } else { Left::Elements(list, end) };
         statement
     }
 

@@ -71,6 +71,15 @@ fn contents(entry: EntryRef<'_>) -> Vec<Vec<u8>> {
             set.for_each(|member| assert!(members.insert(TextRoom::default().text(member).to_vec()), "each once"));
             members.into_iter().collect()
         }
+        ValueRef::Object(Object::List(list)) => {
+            let mut all = Vec::new();
+            list.visit(0..list.len(), |element| {
+                let mut text = Vec::new();
+                element.read_into(&mut text);
+                all.push(text);
+            });
+            all
+        }
         ValueRef::Object(Object::Zset(zset)) => {
             let mut all = Vec::new();
             zset.range(0..zset.len(), Way::Up, |member, score| {
@@ -298,6 +307,11 @@ fn is_left_out(args: &[Vec<u8>]) -> bool {
 const TEMPLATES: &[&str] = &[
     "APPEND k v",
     "BGETDEL k k 0",
+    "BLMOVE l l LEFT RIGHT 0.01",
+    "BLMPOP 0.01 2 l l LEFT COUNT 2",
+    "BLPOP l l 0.01",
+    "BRPOP l k 0.01",
+    "BRPOPLPUSH l l 0.01",
     "BZMPOP 0.01 2 z z MAX COUNT 2",
     "BZPOPMAX z z 0.01",
     "BZPOPMIN z z 0.01",
@@ -306,6 +320,7 @@ const TEMPLATES: &[&str] = &[
     "COPY k k DB d",
     "COPY s s REPLACE",
     "COPY z z REPLACE",
+    "COPY l l REPLACE",
     "DECR k",
     "DECRBY k n",
     "DEL k h",
@@ -328,6 +343,24 @@ const TEMPLATES: &[&str] = &[
     "INCR k",
     "INCRBY k n",
     "INCRBYFLOAT k 0.5",
+    "LINSERT l BEFORE n v",
+    "LINSERT l AFTER n n",
+    "LMOVE l l LEFT LEFT",
+    "LMOVE l l RIGHT LEFT",
+    "LMOVE l k RIGHT LEFT",
+    "LMPOP 2 l l RIGHT COUNT 3",
+    "LPOP l",
+    "LPOP l n",
+    "LPUSH l n n n n",
+    "LPUSH k n",
+    "LPUSHX l v v",
+    "LREM l 0 n",
+    "LREM l -1 n",
+    "LREM l 2 n",
+    "LSET l n v",
+    "LSET l -1 n",
+    "LTRIM l 1 -2",
+    "LTRIM l n 20",
     "MOVE k d",
     "MOVE h d",
     "MSET k v k n",
@@ -344,6 +377,13 @@ const TEMPLATES: &[&str] = &[
     "RENAME h k",
     "RENAME s s",
     "RENAMENX k h",
+    "RPOP l",
+    "RPOP l 2",
+    "RPOPLPUSH l l",
+    "RPUSH l n v n v n",
+    "RPUSH l n",
+    "RPUSHX l n",
+    "RENAME l l",
     "SADD s m m m",
     "SADD s m m",
     "SADD s v",
@@ -428,6 +468,7 @@ fn fill(template: &str, dice: [u8; 8]) -> Vec<Vec<u8>> {
         match word {
             "k" => format!("k{}", die % 4).into_bytes(),
             "h" => format!("h{}", die % 3).into_bytes(),
+            "l" => format!("l{}", die % 2).into_bytes(),
             "s" => format!("s{}", die % 3).into_bytes(),
             "m" if die % 2 == 0 => (die % 10).to_string().into_bytes(),
             "m" => format!("m{}", die % 10).into_bytes(),

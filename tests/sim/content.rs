@@ -62,6 +62,11 @@ fn holding(entry: EntryRef<'_>) -> Holding {
                 }
             });
         }
+        ValueRef::Object(Object::List(list)) => list.visit(0..list.len(), |element| {
+            let mut text = Vec::new();
+            element.read_into(&mut text);
+            value.push(text);
+        }),
         ValueRef::Object(Object::Zset(zset)) => zset.range(0..zset.len(), Way::Up, |member, score| {
             let mut text = Vec::new();
             member.read_into(&mut text);

@@ -22,11 +22,14 @@ use super::log::EPOCH;
 type Generator = fn(&mut Rng, &Keys) -> Vec<u8>;
 
 const WORDS: &[(&[&str], Generator)] = &[
-    (&["value", "comparison-value", "message", "string"], |rng, _| value(rng)),
+    (&["value", "comparison-value", "element", "message", "string"], |rng, _| value(rng)),
     (&["field"], |rng, keys| keys.field(rng)),
     (&["member"], |rng, keys| keys.member(rng)),
     (&["score"], |rng, _| score(rng)),
     (&["min", "max", "stop"], |rng, _| bound(rng)),
+    (&["pivot"], |rng, _| number(rng.below(100))),
+    (&["rank"], |rng, _| format!("{}", rng.below(9).cast_signed() - 4).into_bytes()),
+    (&["num-matches", "len"], |rng, _| number(rng.below(6))),
     (&["increment", "decrement"], |rng, _| increment(rng)),
     (&["seconds"], |rng, _| number(rng.below(4))),
     (&["milliseconds"], |rng, _| number(rng.below(3000))),
@@ -49,7 +52,7 @@ const WORDS: &[(&[&str], Generator)] = &[
     (&["connection-name", "clientname"], |rng, _| format!("name{}", rng.below(9)).into_bytes()),
 ];
 
-const TYPES: &[&str] = &["string", "hash", "set", "zset"];
+const TYPES: &[&str] = &["string", "hash", "list", "set", "zset"];
 
 const PATTERNS: &[&str] = &["*", "k*", "h*", "s*", "f1*", "*1*", "k?", "[kh][0-9]", "nothing"];
 

@@ -31,6 +31,7 @@ impl Keys {
     pub(crate) fn of_group(&self, group: Group) -> Self {
         let letter = match group {
             Group::Hash => 'h',
+            Group::List => 'l',
             Group::Set => 's',
             Group::SortedSet => 'z',
             _ => 'k',
@@ -39,7 +40,7 @@ impl Keys {
     }
 
     pub(crate) fn key(&self, rng: &mut Rng) -> Vec<u8> {
-        let letters = ['k', 'h', 's', 'z'];
+        let letters = ['k', 'h', 'l', 's', 'z'];
         let other = letters[pick(rng, letters.len())];
         let letter = if rng.one_in(self.strangers) { other } else { self.letter };
         let number = if rng.one_in(4) { self.hot + pick(rng, self.cold) } else { pick(rng, self.hot) };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use corelane::command::{Command, Run};
+use corelane::store::entry::Kind;
 use corelane::wire::request::Request;
 
 use super::log::{Call, CallId, ClientLog, Log};
@@ -38,7 +39,8 @@ fn check_queues(log: &Log, lane: usize) -> Result<(), String> {
         let key = &log.call(early.call).words[early.word];
         let wants_it = |late: &&Served| {
             let call = log.call(late.call);
-            call.db == log.call(early.call).db && awaited(call).contains(key)
+            let early = log.call(early.call);
+            call.db == early.db && kind(call) == kind(early) && awaited(call).contains(key)
         };
         let overtaken =
             all.iter().filter(wants_it).find(|late| late.served > early.served && late.enrolled < early.enrolled);
@@ -47,6 +49,12 @@ fn check_queues(log: &Log, lane: usize) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What a request waits for.
+fn kind(call: &Call) -> Option<Kind> {
+    let Some(Command { run: Run::Blocking(way), .. }) = call.row else { return None };
+    Some(way.awaits)
 }
 
 /// The keys that a request waits for.

@@ -106,7 +106,7 @@ impl Workload {
         let (mut rows, mut sum) = (Vec::new(), 0);
         let keep_one_in = 1 + rng.below(4);
         for row in candidates(table) {
-            let is_needed = matches!(row.name, "set" | "mset" | "hset" | "sadd" | "zadd");
+            let is_needed = matches!(row.name, "set" | "mset" | "hset" | "rpush" | "sadd" | "zadd");
             if !rng.one_in(keep_one_in) && !is_needed || CONTROL.contains(&row.name) {
                 continue;
             }

@@ -20,11 +20,11 @@ use std::collections::VecDeque;
 use crate::support::setup;
 use corelane::base::rng::Rng;
 use corelane::base::time::{Millis, Now};
-use corelane::command::Table;
+use corelane::command::{Command, Run, Table};
 use corelane::config::{Config, Rights};
 use corelane::shard::{Opening, Order, Parcel, Planted, Setup, Shard, ShardId, Slicing};
-use corelane::store::entry::Kind;
 use corelane::wire::output::Output;
+use corelane::wire::request::Request;
 
 use super::client::{Client, End, waits};
 use super::content::content;
@@ -472,7 +472,7 @@ impl World {
             // One whose reply nobody wants may be what he waits for.
             let oldest = self.clients[at].waits_for().map(|number| &log.calls[number]);
             let is_first = |call: &&Call| waits(log).next().is_some_and(|first| std::ptr::eq(first, *call));
-            if let Some(call) = oldest.filter(is_first).filter(|call| call.is("bgetdel")) {
+            if let Some(call) = oldest.filter(is_first) {
                 self.must_lack(call)?;
             }
             self.clients[at].lose();
@@ -483,12 +483,14 @@ impl World {
     }
 
     fn must_lack(&self, call: &Call) -> Result<(), String> {
-        for key in &call.words[1..call.words.len() - 1] {
+        let Some(Command { keys, run: Run::Blocking(way), .. }) = call.row else { return Ok(()) };
+        let request: Request = call.words.iter().map(Vec::as_slice).collect();
+        for key in way.awaited(*keys, request.args()).map(|word| &call.words[word]) {
             let lane = &self.lanes[owner(key, self.lanes.len())];
-            let is_string = content(&lane.shard, lane.now.millis())
+            let is_there = content(&lane.shard, lane.now.millis())
                 .get(&(call.db, key.clone()))
-                .is_some_and(|holding| holding.kind == Kind::String);
-            if is_string {
+                .is_some_and(|holding| holding.kind == way.awaits);
+            if is_there {
                 return Err(format!("{} waits for what is there", call.text()));
             }
         }
