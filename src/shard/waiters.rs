@@ -227,12 +227,11 @@ impl Shard {
     /// A transaction that serves a request has had its part here. If it waited here it is done with, unless there was nothing for it.
     pub(super) fn note_moved(&mut self, tx: TxId, next: Option<usize>, command: CommandId) {
         let Some((waiter, place)) = self.waiting.moving.remove(&tx) else { return };
-        if next == Some(stages(self.table.row(command)).len()) {
-            // Whoever stands behind it may be served from what came since.
-            self.store.waiters.touched(place.db, &place.key);
-        } else {
+        if next != Some(stages(self.table.row(command)).len()) {
             self.forget_waiter(waiter);
         }
+        // Whoever stands behind it may be served from what came since, or from what it has left.
+        self.store.waiters.touched(place.db, &place.key);
     }
 
     /// The first in the queue of a key that waits for what it holds.

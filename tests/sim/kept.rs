@@ -34,4 +34,16 @@ pub(crate) const KEPT: &[(u64, u64, u16, &str)] = &[
         5,
         "a share of a turn ended exactly at the end of the head of what waited, and what came next took its empty place before the pieces behind it",
     ),
+    (
+        279_349_181,
+        2179,
+        5,
+        "an EXEC in slices made room for its keys after it had noted those that were watched, and forgot them: another wrote one before it was over",
+    ),
+    (
+        306_481,
+        2484,
+        5,
+        "a waiter that moves an element was served, and who stood behind it was looked at while it still stood there: what it left was nobody's",
+    ),
 ];

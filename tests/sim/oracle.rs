@@ -96,8 +96,8 @@ impl<'l> Oracle<'l> {
     fn run(&mut self, node: &Node) -> Result<(), String> {
         let CallId { client, number } = node.call;
         let call = self.log.call(node.call);
-        if let Part::Served(word) = node.part {
-            return self.serve(node.call, word);
+        if let Part::Served(word) | Part::Tried(word, _) = node.part {
+            return self.serve(node, word);
         }
         if let Part::Watch(lane) = node.part {
             self.catch_up(client, number)?;
@@ -185,14 +185,19 @@ impl<'l> Oracle<'l> {
     }
 
     /// It had waited and takes what is under a key now: as if that were its only one.
-    fn serve(&mut self, id: CallId, word: usize) -> Result<(), String> {
+    fn serve(&mut self, node: &Node, word: usize) -> Result<(), String> {
+        let id = node.call;
         let call = self.log.call(id);
         let conn = self.data_connection(id.client, call);
         self.ask(conn, &[b"MULTI".to_vec()]);
         self.ask(conn, &with_one_key(call, word));
         let reply = self.ask(conn, &[b"EXEC".to_vec()]);
         let said = frames::items(&reply).and_then(|items| items.first().copied()).unwrap_or(&reply);
-        self.compare_waited(id, said)
+        match node.part {
+            Part::Tried(..) if frames::is_null(said) => Ok(()),
+            Part::Tried(..) => Err(format!("it found nothing where there was something: {}", self.differs(id, said))),
+            _ => self.compare_waited(id, said),
+        }
     }
 
     /// That its time was over Redis says otherwise than that there is nothing, if it was to move an element: see `Blocking::time_out`.

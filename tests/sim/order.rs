@@ -33,6 +33,8 @@ pub(crate) enum Part {
     Watch(usize),
     /// It had waited, and is served from the key at this word.
     Served(usize),
+    /// It was to be served from there at this time, but found nothing and waits on: only who moves an element, whose other key may be held.
+    Tried(usize, Millis),
 }
 
 /// A request, or a part of it, with the place it has in the order.
@@ -58,8 +60,9 @@ type NodeId = usize;
 pub(crate) fn serial_order(log: &Log) -> Result<Vec<Node>, String> {
     let mut graph = Graph::default();
     let mut ids = BTreeMap::new();
+    let last_tries = last_tries(log);
     for (lane, runs) in log.runs.iter().enumerate() {
-        graph.add_lane(log, lane, runs, &mut ids)?;
+        graph.add_lane(log, lane, runs, &last_tries, &mut ids)?;
     }
     graph.add_silent_execs(log, &ids);
     graph.add_real_time(log);
@@ -93,6 +96,7 @@ impl Graph {
         log: &Log,
         lane: usize,
         runs: &[(Moment, corelane::shard::Ran)],
+        last_tries: &BTreeMap<CallId, Millis>,
         ids: &mut BTreeMap<(CallId, Part), NodeId>,
     ) -> Result<(), String> {
         let mut conflicts = Conflicts::default();
@@ -112,6 +116,7 @@ impl Graph {
                 continue;
             }
             let part = match ran.served {
+                Some(word) if last_tries.get(&call).is_some_and(|last| ran.now < *last) => Part::Tried(word, ran.now),
                 Some(word) => Part::Served(word),
                 None if log.call(call).is("watch") => Part::Watch(lane),
                 None => Part::Whole,
@@ -293,6 +298,18 @@ impl Graph {
     }
 }
 
+/// When those who move an element were served, or found nothing for the last time.
+fn last_tries(log: &Log) -> BTreeMap<CallId, Millis> {
+    let mut last = BTreeMap::new();
+    for (_, ran) in log.runs.iter().flatten().filter(|(_, ran)| ran.served.is_some()) {
+        if let Some(call) = log.find(ran).filter(|call| log.call(*call).row.is_some_and(moves)) {
+            let at = last.entry(call).or_insert(ran.now);
+            *at = ran.now.max(*at);
+        }
+    }
+    last
+}
+
 /// Whether it is served from one key into another.
 pub(crate) fn moves(row: &Command) -> bool {
     matches!(row.run, Run::Blocking(Blocking { serve: Serve::Moving(_), .. }))
@@ -300,7 +317,7 @@ pub(crate) fn moves(row: &Command) -> bool {
 
 fn footprint_of(log: &Log, id: CallId, part: Part) -> Footprint {
     let call = log.call(id);
-    if let Part::Served(word) = part {
+    if let Part::Served(word) | Part::Tried(word, _) = part {
         let is_moved = call.row.is_some_and(moves);
         return if is_moved {
             footprint::of_call(call, call.db)
