@@ -17,6 +17,8 @@ pub enum Planted {
     LosePlace,
     /// A request of very many keys does not claim one of them.
     ForgetKey,
+    /// A waiter that moves an element is served though somebody holds the key that it moves it to.
+    MoveThrough,
 }
 
 /// So many occasions pass before it goes wrong again.
@@ -40,7 +42,7 @@ impl Plant {
             return false;
         }
         self.occasions += 1;
-        self.occasions.is_multiple_of(ONE_IN)
+        self.occasions % ONE_IN == 1
     }
 
     /// Answers of a parcel, of which two that follow each other change places.

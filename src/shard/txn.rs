@@ -361,15 +361,25 @@ impl Shard {
         if txn.is_stale {
             return self.give_up(tx);
         }
-        match txn.phase {
-            Phase::Trying if txn.shares.iter().any(|share| share.state == Held::Refused) => self.wait_in_order(tx),
+        let (phase, is_refused) = (txn.phase, txn.shares.iter().any(|share| share.state == Held::Refused));
+        match phase {
+            Phase::Trying if is_refused && !self.moves_through(tx) => self.wait_in_order(tx),
             Phase::Trying => self.run_steps(tx),
             Phase::Waiting(at) => {
-                txn.phase = Phase::Waiting(at + 1);
+                self.txn(tx).phase = Phase::Waiting(at + 1);
                 self.ask_next(tx);
             }
             Phase::Running => unreachable!("nothing is claimed any more"),
         }
+    }
+
+    /// A planted defect: a request that moves an element does so though somebody holds the other key.
+    fn moves_through(&mut self, tx: TxId) -> bool {
+        let strikes = matches!(self.txn(tx).form, Form::Serving(_)) && self.plant.strikes(Planted::MoveThrough);
+        if strikes {
+            self.txn(tx).shares.iter_mut().for_each(|share| share.state = Held::Yes);
+        }
+        strikes
     }
 
     /// A watched key has changed, or there is no memory: nothing ran.

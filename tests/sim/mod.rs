@@ -130,8 +130,9 @@ fn defects_inside_the_shards_are_found() {
         Planted::Overtake,
         Planted::LosePlace,
         Planted::ForgetKey,
+        Planted::MoveThrough,
     ] {
-        let found = (0..200).find_map(|seed| run(Plan { planted: Some(planted), ..plan(seed) }).err());
+        let found = (0..2000).find_map(|seed| run(Plan { planted: Some(planted), ..plan(seed) }).err());
         println!("{planted:?}: {}", found.as_deref().unwrap_or_default());
         assert!(found.is_some(), "{planted:?} is not found");
     }

@@ -31,10 +31,11 @@ pub(crate) enum Part {
     Whole,
     /// A lane's part of a WATCH.
     Watch(usize),
+    /// It was to be served from the key at this word at this time, but found nothing and waits on: only who moves an element, whose other key
+    /// may be held.
+    Tried(usize, Millis),
     /// It had waited, and is served from the key at this word.
     Served(usize),
-    /// It was to be served from there at this time, but found nothing and waits on: only who moves an element, whose other key may be held.
-    Tried(usize, Millis),
 }
 
 /// A request, or a part of it, with the place it has in the order.
