@@ -91,7 +91,7 @@ impl Replay {
             arrivals: None,
             spin_us: 0,
             no_fill: true,
-            slots: false,
+            toward: None,
             warm_up: None,
         };
         Plan { address, workload, shape, depth: u32::MAX, dialect, server: None }

@@ -110,7 +110,7 @@ fn load(toy: &Toy, options: &Options, rate: Option<f64>, connections: u32) -> Re
         arrivals: None,
         spin_us: 0,
         no_fill: true,
-        slots: false,
+        toward: None,
         warm_up: None,
     };
     let depth = if rate.is_some() { 64 } else { 1 };

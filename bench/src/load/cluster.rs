@@ -20,7 +20,17 @@ use crate::workload::words::{Part, Words, key_shape};
 const SLOTS: u16 = 16384;
 const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
-/// One node, and the numbers of the keys that it owns.
+/// Which node the requests for a key are sent to.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Toward {
+    /// The one that owns it, as a cluster client does.
+    Owner,
+    /// The one after its owner: every request has to be forwarded, which is what a hop costs.
+    Other,
+}
+
+/// One node, and the numbers of the keys that are asked of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) address: Address,
@@ -28,7 +38,7 @@ pub(crate) struct Node {
 }
 
 /// Asks the server at `seed` for its nodes and deals the workload's keys out to them.
-pub(crate) fn nodes(seed: &Address, workload: &Workload) -> Result<Vec<Node>, String> {
+pub(crate) fn nodes(seed: &Address, workload: &Workload, toward: Toward) -> Result<Vec<Node>, String> {
     let socket = seed.connect().map_err(|error| format!("connecting to {seed}: {error}"))?;
     let reply = Client::over(socket).call(&["CLUSTER", "SLOTS"])?;
     let ranges = ranges(&reply, seed).ok_or("CLUSTER SLOTS was answered by something that is no list of ranges")?;
@@ -52,8 +62,14 @@ pub(crate) fn nodes(seed: &Address, workload: &Workload) -> Result<Vec<Node>, St
         let node = owner[usize::from(slot(&name))];
         nodes.get_mut(node).ok_or("some slots are served by no node")?.1.push(key);
     }
-    let nodes = nodes.into_iter().filter(|(_, keys)| !keys.is_empty());
-    Ok(nodes.map(|(address, keys)| Node { address, keys: keys.into() }).collect())
+    nodes.retain(|(_, keys)| !keys.is_empty());
+    let (addresses, mut keys): (Vec<Address>, Vec<Vec<u32>>) = nodes.into_iter().unzip();
+    match toward {
+        Toward::Owner => {}
+        Toward::Other if keys.len() < 2 => return Err("there is no other node to ask".to_owned()),
+        Toward::Other => keys.rotate_right(1),
+    }
+    Ok(addresses.into_iter().zip(keys).map(|(address, keys)| Node { address, keys: keys.into() }).collect())
 }
 
 /// What stands around the key in all commands: with different names for one key, its slot would depend on the command.

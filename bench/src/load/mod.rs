@@ -40,7 +40,7 @@ use crate::workload::keys::Keys;
 use crate::workload::mix::Mix;
 use crate::workload::overrides::Overrides;
 use address::Address;
-use cluster::Node;
+use cluster::{Node, Toward};
 use disturbance::{Disturber, Happened};
 use lane::{Drive, Fault, Lane, Record, Target, Window, Work};
 use live::Live;
@@ -113,10 +113,10 @@ pub(crate) struct LoadShape {
     /// Do not write the keys before the run.
     #[arg(long)]
     pub(crate) no_fill: bool,
-    /// Ask CLUSTER SLOTS, connect to every node, and send each key to the node that owns it.
-    #[arg(long)]
-    #[serde(default)]
-    pub(crate) slots: bool,
+    /// Ask CLUSTER SLOTS, connect to every node, and send each key to the node that owns it, or to the one after that.
+    #[arg(long = "slots", value_enum, num_args = 0..=1, default_missing_value = "owner")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) toward: Option<Toward>,
     /// Warm up for so many seconds, instead of until the cost of a request stands still.
     #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +152,10 @@ pub(crate) fn measure(plan: &Plan, live: &mut Live) -> Result<Report, String> {
     check(plan)?;
     let mix = Mix::new(&plan.workload, plan.dialect)?;
     let filling = Mix::filling(&plan.workload, plan.dialect)?;
-    let nodes = if plan.shape.slots { cluster::nodes(&plan.address, &plan.workload)? } else { Vec::new() };
+    let nodes = match plan.shape.toward {
+        Some(toward) => cluster::nodes(&plan.address, &plan.workload, toward)?,
+        None => Vec::new(),
+    };
     Run::new(plan, mix, Some(filling), nodes, None)?.go(live)
 }
 

@@ -13,7 +13,7 @@ fn shape(rate: Option<f64>) -> LoadShape {
         arrivals: None,
         spin_us: 0,
         no_fill: false,
-        slots: false,
+        toward: None,
         warm_up: None,
     }
 }
