@@ -1,26 +1,101 @@
-//! A shard under a fixed number of requests and nothing else, for counting instructions under callgrind:
-//! `instructions get|set|hget|hset DEPTH REQUESTS`; the hash is one of `KEYS` fields. `tests/shard/instructions.rs` holds the budgets.
+//! Shards under a fixed number of requests and nothing else, for counting instructions under callgrind:
+//! `instructions get|set|hget|hset|far-get|far-set DEPTH REQUESTS`; the hash is one of `KEYS` fields. `far` asks one of two lanes
+//! for keys of the other. `tests/shard/instructions.rs` holds the budgets.
 
 use corelane::admin::info::Identity;
+use corelane::base::hash::slot;
+use corelane::base::lanes::{Lanes, ShardId};
 use corelane::base::time::Now;
 use corelane::config::Config;
-use corelane::shard::{Opening, Setup, Shard, Slicing};
+use corelane::shard::{ConnId, Opening, Setup, Shard, Slicing};
 use corelane::wire::output::Output;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const KEYS: usize = 1000;
+const NOW: Now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };
 
 fn main() {
     let args: Vec<String> = std::env::args().filter(|arg| arg != "--bench").collect();
     let [_, workload, depth, requests] = &args[..] else { return };
     let (depth, requests): (usize, usize) = match (depth.parse(), requests.parse()) {
         (Ok(depth), Ok(requests)) => (depth, requests),
-        _ => panic!("usage: instructions get|set|hget|hset DEPTH REQUESTS"),
+        _ => panic!("usage: instructions get|set|hget|hset|far-get|far-set DEPTH REQUESTS"),
     };
-    let mut shard = Shard::new(Setup {
-        identity: Identity { lanes: 1, ..Identity::default() },
+    let (lanes, workload) = match workload.strip_prefix("far-") {
+        Some(workload) => (2, workload),
+        None => (1, workload.as_str()),
+    };
+    let keys: Vec<String> =
+        (0..).map(|i| format!("key:{i:012}")).filter(|key| is_last_lanes(key, lanes)).take(KEYS).collect();
+    let write = |i: usize| command(&["SET", &keys[i], &"v".repeat(64)]);
+    let write_field = |i: usize| command(&["HSET", "hash", &keys[i], &"v".repeat(64)]);
+    let mut world = World::new(lanes);
+    (0..KEYS).for_each(|i| world.exchange(&write(i)));
+    (0..KEYS).for_each(|i| world.exchange(&write_field(i)));
+    let batches: Vec<Vec<u8>> = (0..KEYS)
+        .map(|i| {
+            let each = |n: usize| match workload {
+                "get" => command(&["GET", &keys[n % KEYS]]),
+                "set" => write(n % KEYS),
+                "hget" => command(&["HGET", "hash", &keys[n % KEYS]]),
+                "hset" => write_field(n % KEYS),
+                other => panic!("no workload {other}"),
+            };
+            (i..i + depth).flat_map(each).collect()
+        })
+        .collect();
+    (0..requests / depth).for_each(|i| world.exchange(&batches[i % KEYS]));
+}
+
+/// All lanes, and one client, of the first of them.
+struct World {
+    lanes: Vec<Shard>,
+    conn: ConnId,
+    spare: Output,
+}
+
+impl World {
+    fn new(count: u16) -> Self {
+        let mut lanes: Vec<Shard> = (0..count).map(|lane| shard(lane, count)).collect();
+        lanes.iter_mut().for_each(|lane| lane.begin_turn(NOW));
+        let address = "127.0.0.1:1".parse().expect("an address");
+        let opening = Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false };
+        let conn = lanes[0].open(&opening).expect("room for a client");
+        Self { lanes, conn, spare: Output::default() }
+    }
+
+    /// The client sends, and each lane has its turn until nothing is left to do.
+    fn exchange(&mut self, bytes: &[u8]) {
+        self.lanes[0].begin_turn(NOW);
+        self.lanes[0].feed(self.conn, bytes);
+        self.lanes[0].tick();
+        if self.lanes.len() > 1 {
+            self.hop(0, 1);
+            self.hop(1, 0);
+        }
+        while self.lanes[0].next_order().is_some() {
+            let mut output = self.lanes[0].take_output(self.conn, std::mem::take(&mut self.spare));
+            self.lanes[0].in_flight(self.conn, 0);
+            output.clear();
+            self.spare = output;
+        }
+    }
+
+    /// What one lane has for the other, and that one's turn.
+    fn hop(&mut self, from: usize, to: usize) {
+        let id = |lane: usize| ShardId(u16::try_from(lane).expect("two"));
+        let Some(parcel) = self.lanes[from].take_parcel(id(to)) else { return };
+        self.lanes[to].begin_turn(NOW);
+        self.lanes[to].deliver(id(from), parcel);
+        self.lanes[to].tick();
+    }
+}
+
+fn shard(lane: u16, lanes: u16) -> Shard {
+    Shard::new(Setup {
+        identity: Identity { lane, lanes, ..Identity::default() },
         config: Config::default(),
         seed: [1, 2],
         trace: false,
@@ -32,46 +107,12 @@ fn main() {
         slicing: Slicing::default(),
         rows: &[],
         planted: None,
-    });
-    let now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };
-    shard.begin_turn(now);
-    let address = "127.0.0.1:1".parse().expect("an address");
-    let conn = shard
-        .open(&Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false })
-        .expect("room for a client");
-    let write = |i: usize| command(&["SET", &key(i), &"v".repeat(64)]);
-    let write_field = |i: usize| command(&["HSET", "hash", &key(i), &"v".repeat(64)]);
-    let mut spare = Output::default();
-    let mut exchange = |bytes: &[u8]| {
-        shard.begin_turn(now);
-        shard.feed(conn, bytes);
-        shard.tick();
-        while shard.next_order().is_some() {
-            let mut output = shard.take_output(conn, std::mem::take(&mut spare));
-            shard.in_flight(conn, 0);
-            output.clear();
-            spare = output;
-        }
-    };
-    (0..KEYS).for_each(|i| exchange(&write(i)));
-    (0..KEYS).for_each(|i| exchange(&write_field(i)));
-    let batches: Vec<Vec<u8>> = (0..KEYS)
-        .map(|i| {
-            let each = |n: usize| match workload.as_str() {
-                "get" => command(&["GET", &key(n % KEYS)]),
-                "set" => write(n % KEYS),
-                "hget" => command(&["HGET", "hash", &key(n % KEYS)]),
-                "hset" => write_field(n % KEYS),
-                other => panic!("no workload {other}"),
-            };
-            (i..i + depth).flat_map(each).collect()
-        })
-        .collect();
-    (0..requests / depth).for_each(|i| exchange(&batches[i % KEYS]));
+    })
 }
 
-fn key(i: usize) -> String {
-    format!("key:{i:012}")
+/// Whether the last of so many lanes owns a key: each has its share of the slots in a row.
+fn is_last_lanes(key: &str, lanes: u16) -> bool {
+    Lanes::new(lanes).owner(slot(key.as_bytes())).0 + 1 == lanes
 }
 
 fn command(words: &[&str]) -> Vec<u8> {

@@ -161,6 +161,12 @@ impl Command {
         !matches!(self.run, Run::Keys(_) | Run::Split { part: Part::Keys(_), .. })
     }
 
+    /// Whether it is of one key, which its first word names, and no more.
+    #[inline]
+    pub fn is_lone(&self) -> bool {
+        matches!(self.run, Run::Keys(_)) && self.keys.first == 1 && self.keys.is_single() && self.children.is_empty()
+    }
+
     /// Whether each owner of its keys does its part at once.
     pub fn is_split_by_keys(&self) -> bool {
         matches!(self.run, Run::Split { over: Over::Keys, part: Part::Keys(_), .. })

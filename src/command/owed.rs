@@ -203,22 +203,30 @@ impl Owed {
     }
 
     /// Takes the front slot, whose reply is there or has been written.
+    #[inline]
     fn shift(&mut self, output: &mut Output, spares: &mut Vec<Output>) {
         let Some(Slot { reply, after, .. }) = self.slots.pop_front() else { return };
         self.first += 1;
-        for mut part in reply.into_iter().chain([after]) {
-            if part.bytes.capacity() == 0 && part.is_empty() {
-                continue;
-            }
-            self.bytes -= part.len().min(self.bytes);
-            if output.is_empty() && output.bytes.capacity() < part.bytes.capacity() {
-                std::mem::swap(output, &mut part);
-            } else {
-                part.copy_to(output);
-                part.clear();
-            }
-            spares.push(part);
+        if let Some(reply) = reply {
+            self.pour(reply, output, spares);
         }
+        self.pour(after, output, spares);
+    }
+
+    #[inline]
+    fn pour(&mut self, mut part: Output, output: &mut Output, spares: &mut Vec<Output>) {
+        // What holds nothing and never did: no local request came behind the place.
+        if part.bytes.capacity() == 0 && part.shared.is_empty() {
+            return;
+        }
+        self.bytes -= part.len().min(self.bytes);
+        if output.is_empty() && output.bytes.capacity() < part.bytes.capacity() {
+            std::mem::swap(output, &mut part);
+        } else {
+            part.copy_to(output);
+            part.clear();
+        }
+        spares.push(part);
     }
 
     /// Replies were written behind what is owed.

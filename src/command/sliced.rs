@@ -10,7 +10,7 @@ use crate::store::keyspace::Graveyard;
 use crate::types::Progress;
 use crate::types::dict::Cursor;
 use crate::wire::fault::Fault;
-use crate::wire::output::{Output, Shared, Splice};
+use crate::wire::output::{Output, Shared, Splice, Splices};
 use crate::wire::reply::{Dialect, Reply};
 use crate::wire::request::Args;
 
@@ -74,7 +74,7 @@ impl Pieces {
     }
 
     fn close(&mut self) {
-        let fresh = Output { bytes: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8), shared: Vec::new() };
+        let fresh = Output { bytes: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8), shared: Splices::default() };
         let Output { bytes, shared } = std::mem::replace(&mut self.current, fresh);
         self.written += bytes.len();
         let bytes = Bytes::from(bytes);

@@ -76,7 +76,7 @@ impl Tail {
     /// Appends records; long words are shared until they are taken.
     pub fn append(&mut self, records: &Records) {
         let mut from = 0;
-        for splice in &records.shared {
+        for splice in records.shared.iter() {
             self.append_bytes(&records.bytes[from..splice.at]);
             from = splice.at;
             self.end = self.end.after(splice.value.len());

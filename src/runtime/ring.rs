@@ -752,7 +752,7 @@ fn gather(output: &Output, skip: usize) -> Vec<libc::iovec> {
     let mut parts = Vec::with_capacity((output.shared.len() * 2 + 1).min(PARTS_MAX));
     let mut skip = skip;
     let mut from = 0;
-    for splice in &output.shared {
+    for splice in output.shared.iter() {
         if parts.len() >= PARTS_MAX {
             return parts;
         }

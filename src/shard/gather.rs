@@ -15,7 +15,7 @@
 //! `Ctx::content`; what is recorded shares it, and a request that is queued, waits, or goes to other lanes takes them along. For all others the words
 //! are put in place again: a copy, as ever.
 
-use super::input::Flow;
+use super::dispatch::Flow;
 use super::{ConnId, Order, Shard};
 use crate::base::hash::KeyHash;
 use crate::base::limits;

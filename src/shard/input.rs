@@ -15,18 +15,16 @@
 //! request or what exceeds the quota. A stage holds requests of one connection; what waits at the head of other inputs is
 //! foreseen (`foresight.rs`).
 
-use super::message::Message;
+use super::dispatch::{Flow, Ground};
 use super::pending::put_tail;
-use super::route::{Route, Spread, is_barrier};
-use super::{ConnId, Shard, ShardId};
+use super::{ConnId, Shard};
 use crate::base::ascii::is_word;
 use crate::base::hash::KeyHash;
 use crate::base::limits;
 use crate::command::clients::{Client, Closing, ReplyMode};
 use crate::command::owed::{Barrier, Where};
-use crate::command::table::{CommandId, Found};
-use crate::command::{Caller, Command, Part, Run, Verb};
-use crate::config::PipelineOrder;
+use crate::command::table::Found;
+use crate::command::{Caller, Run, Verb};
 use crate::store::Spot;
 use crate::types::Progress;
 use crate::wire::fault::Fault;
@@ -81,17 +79,6 @@ enum RunEnd {
     Waits,
     /// The connection is closing: what follows is not run.
     Closed,
-}
-
-/// What came of a request's turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// It ran, or is under way elsewhere; the next follows.
-    Next,
-    /// It ran; the next does not follow at once.
-    Stop,
-    /// It must wait, and with it all behind it.
-    Wait,
 }
 
 /// What a connection lends to a run over its input.
@@ -481,7 +468,7 @@ impl Shard {
         ran: &mut u32,
         out: &mut Output,
     ) -> Option<Flow> {
-        let mut plain = self.is_plain(caller, input);
+        let mut ground = self.ground(caller, input.spans.len());
         let keeps = self.keeps_journal();
         for request in staged {
             let args = match &request.inline {
@@ -491,10 +478,16 @@ impl Shard {
             let mark = if keeps { Some(out.mark()) } else { None };
             let flow = if !self.longs.is_empty() {
                 self.run_long(caller, request.found, args, request.first, out)
-            } else if plain {
+            } else if ground == Ground::Plain {
                 self.run_one(caller, request.found, args, request.first, out)
+            } else if ground == Ground::Open
+                && let Some(flow) = self.run_direct(caller, request.found, args, request.first, out)
+            {
+                flow
             } else {
-                self.run_routed(caller, request.found, args, request.first, out)
+                let flow = self.run_routed(caller, request.found, args, request.first, out);
+                ground = self.ground(caller, input.spans.len());
+                flow
             };
             if flow == Flow::Wait {
                 return Some(flow);
@@ -507,8 +500,8 @@ impl Shard {
             if flow == Flow::Stop || self.turn_is_full() {
                 return Some(flow);
             }
-            if request.found.is_some_and(|found| found.row.concerns_session()) {
-                plain = self.is_plain(caller, input);
+            if ground == Ground::Plain && request.found.is_some_and(|found| found.row.concerns_session()) {
+                ground = self.ground(caller, input.spans.len());
             }
         }
         None
@@ -542,17 +535,6 @@ impl Shard {
         }
     }
 
-    /// Whether requests need only be executed: all keys are here, nobody holds any, nothing is queued or noted, none has very many words.
-    #[inline]
-    fn is_plain(&self, caller: &Caller, input: Input<'_>) -> bool {
-        self.lanes.is_one()
-            && self.locks.is_empty()
-            && !caller.queues
-            && self.history.is_none()
-            && !self.is_journal_congested()
-            && input.spans.len() <= self.slicing.words_at_once_max
-    }
-
     /// Runs one request here. Inlined by order, or the second place that runs requests, beside a probe, would make it a call for all.
     #[inline(always)]
     fn run_one(
@@ -575,7 +557,7 @@ impl Shard {
 
     /// As `run_one`, for a request that was admitted but for the memory it may need.
     #[inline]
-    fn run_admitted(
+    pub(super) fn run_admitted(
         &mut self,
         caller: &mut Caller,
         found: Found,
@@ -594,214 +576,6 @@ impl Shard {
         Flow::Next
     }
 
-    /// Runs one request wherever it belongs, in its place among those of its connection.
-    #[inline(never)]
-    pub(super) fn run_routed(
-        &mut self,
-        caller: &mut Caller,
-        found: Option<Found>,
-        args: Args<'_>,
-        first: KeyHash,
-        out: &mut Output,
-    ) -> Flow {
-        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
-        if client.owed.is_barred() {
-            client.waits = true;
-            return Flow::Wait;
-        }
-        let admitted = self.admit(caller, found, args);
-        if caller.queues && self.run_queued(caller, found, &admitted, args, out) {
-            if let Err(fault) = &admitted {
-                self.count_rejected(found, args, fault);
-            }
-            return self.passed(caller);
-        }
-        let found = match admitted {
-            Ok(found) => found,
-            Err(fault) => {
-                let flow = self.run_in_session(caller, found, args, out, |shard, caller, out| {
-                    shard.reject(found, args, &fault, &mut Reply::new(out, caller.dialect));
-                });
-                self.passed(caller);
-                return flow;
-            }
-        };
-        let first = if found.row.keys.first > 1 { self.first_of(found.row, args) } else { first };
-        let is_long = self.is_long(found.row, args);
-        let route = if is_long { Route::Several } else { self.route_of(caller, found, args, first) };
-        let is_split = route == Route::Several && !is_long && found.row.is_split_by_keys();
-        let spread = if is_split { self.spread(found.row, args) } else { Spread::default() };
-        let companion = spread.companion(self.me);
-        if self.waits_for_replies(caller, found.row, route, companion) {
-            return Flow::Wait;
-        }
-        let silent = caller.reply_mode != ReplyMode::On;
-        if let Run::Blocking(way) = found.row.run {
-            self.begin_blocking(caller, found, way, route, args, silent, out);
-            self.note_last(caller, found.id);
-            return self.passed_to_wait(caller);
-        }
-        if let Run::Verb(Verb::WaitAof) = found.row.run {
-            self.begin_waitaof(caller, found, args, silent, out);
-            self.note_last(caller, found.id);
-            return self.passed_to_wait(caller);
-        }
-        match route {
-            _ if is_long => self.begin_long(caller, found, args, silent, out),
-            Route::Here
-                if self.locks.is_empty()
-                    || concerns_connection(found.row)
-                    || !self.must_wait(caller, found.id, args) =>
-            {
-                let flow = self.run_admitted(caller, found, args, first, out);
-                self.passed(caller);
-                return flow;
-            }
-            Route::Here => {
-                let ticket = self.owe(caller, Where::Lane(self.me), Barrier::No, silent, out);
-                let longs = std::mem::take(&mut self.store.incoming);
-                self.park_own(ticket, caller, found.id, args, longs);
-            }
-            Route::Lane(lane) => self.forward(lane, caller, found.id, args, first, silent, out),
-            Route::Several if matches!(found.row.run, Run::Verb(Verb::Exec)) => self.begin_exec(caller, silent, out),
-            Route::Several => {
-                // CLIENT LIST tells of itself.
-                if let Some(client) = self.clients.get_mut(caller.conn) {
-                    client.last_command = Some(found.id);
-                }
-                self.begin_several(caller, found, args, &spread, silent, out);
-            }
-        }
-        self.note_last(caller, found.id);
-        self.passed(caller)
-    }
-
-    /// The request has had its turn.
-    fn passed(&mut self, caller: &mut Caller) -> Flow {
-        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
-        client.requests = client.requests.wrapping_add(1);
-        caller.number = client.requests;
-        Flow::Next
-    }
-
-    /// As `passed`, for a request that may wait now: then so does all behind it.
-    fn passed_to_wait(&mut self, caller: &mut Caller) -> Flow {
-        let flow = self.passed(caller);
-        match self.clients.get_mut(caller.conn) {
-            Some(client) if client.owed.is_barred() => {
-                client.waits = true;
-                Flow::Stop
-            }
-            // It hung up before it could wait.
-            Some(client) if client.closing >= Closing::AfterReplies => Flow::Stop,
-            _ => flow,
-        }
-    }
-
-    /// A request of a connection that is queueing: whether that was all.
-    fn run_queued(
-        &mut self,
-        caller: &Caller,
-        found: Option<Found>,
-        admitted: &Result<Found, Fault>,
-        args: Args<'_>,
-        out: &mut Output,
-    ) -> bool {
-        let mark = out.mark();
-        let was_queued = self.enqueue(caller, found, admitted.clone(), args, &mut Reply::new(out, caller.dialect));
-        if was_queued && caller.reply_mode != ReplyMode::On {
-            out.truncate(mark);
-        }
-        was_queued
-    }
-
-    /// As `route`, for verbs too, which depend on what their connection has queued and watched.
-    fn route_of(&self, caller: &Caller, found: Found, args: Args<'_>, first: KeyHash) -> Route {
-        match found.row.run {
-            Run::Verb(Verb::Exec) if self.can_exec_here(caller.conn) => Route::Here,
-            Run::Verb(Verb::Exec) => Route::Several,
-            Run::Verb(Verb::Info) if self.asks_all_lanes(caller) => Route::Several,
-            Run::Verb(Verb::Watch) if caller.queues => Route::Here,
-            Run::Verb(Verb::Watch) => match self.route_of_keys(found.row, args) {
-                Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args) => Route::Here,
-                _ => Route::Several,
-            },
-            _ => self.route(caller, found.row, args, first),
-        }
-    }
-
-    /// Whether the connection's earlier requests must be answered first. If so it is noted as waiting.
-    ///
-    /// 1. Nobody shall see a later write without an earlier one: what writes waits for what is under way on other lanes, unless
-    ///    `pipeline-order` is relaxed.
-    /// 2. What writes, or steers the connection, waits for what is under way on several.
-    /// 3. What is under way here and on one other lane has its moment when that lane gets to it. What is sent there later comes after it
-    ///    by itself, be it of that lane or of both; all else that concerns either waits.
-    /// 4. A lane that has as much to do as it may is not given more.
-    fn waits_for_replies(&mut self, caller: &Caller, row: &Command, route: Route, companion: Option<ShardId>) -> bool {
-        let is_verb = matches!(row.run, Run::Verb(verb) if verb != Verb::Info);
-        let congested = match route {
-            Route::Lane(lane) => self.is_congested(lane),
-            _ => companion.is_some_and(|lane| self.is_congested(lane)),
-        };
-        let congested = congested || row.is_write() && self.is_journal_congested();
-        let Some(client) = self.clients.get_mut(caller.conn) else { return true };
-        let owed = &client.owed;
-        let behind_pairs = match (route, companion) {
-            (Route::Lane(_), _) => false,
-            (Route::Several, Some(companion)) => owed.has_other_pairs(companion),
-            _ => owed.has_pairs(),
-        };
-        let elsewhere = match route {
-            _ if is_verb => owed.is_under_way(),
-            Route::Here => owed.is_elsewhere_than(self.me),
-            Route::Lane(lane) => owed.is_elsewhere_than(lane),
-            Route::Several => companion.map_or_else(|| owed.is_under_way(), |lane| owed.is_elsewhere_than(lane)),
-        };
-        let relaxed = || self.config.pipeline_order() == PipelineOrder::Relaxed && !is_verb && route != Route::Several;
-        let must = behind_pairs
-            || (elsewhere || owed.has_several()) && (is_barrier(row) || is_verb) && (owed.has_several() || !relaxed());
-        if must {
-            client.waits = true;
-        } else if congested {
-            client.waits = true;
-            self.starved.push(caller.conn);
-        }
-        must || congested
-    }
-
-    /// Sends a request to the lane that owns its keys.
-    #[expect(clippy::too_many_arguments, reason = "a request and its connection, as everywhere in this file")]
-    fn forward(
-        &mut self,
-        lane: ShardId,
-        caller: &Caller,
-        command: CommandId,
-        args: Args<'_>,
-        first: KeyHash,
-        silent: bool,
-        out: &mut Output,
-    ) {
-        let ticket = self.owe(caller, Where::Lane(lane), Barrier::No, silent, out);
-        let longs = std::mem::take(&mut self.store.incoming);
-        let outbox = &mut self.outboxes[lane.index()];
-        if !longs.is_empty() {
-            outbox.push_longs(longs);
-        }
-        let words = outbox.pack(args);
-        outbox.messages.push(Message::Execute { ticket, caller: *caller, command, first, words });
-    }
-
-    /// CLIENT LIST shows the last command; CLIENT REPLY SKIP is over.
-    fn note_last(&mut self, caller: &mut Caller, command: CommandId) {
-        let Some(client) = self.clients.get_mut(caller.conn) else { return };
-        client.last_command = Some(command);
-        if client.reply_mode == ReplyMode::SkipNext {
-            client.reply_mode = ReplyMode::On;
-        }
-        *caller = Caller::of(self.me, caller.conn, client);
-    }
-
     /// Runs a request that may change its connection, or whose reply may be unwanted.
     #[inline(never)]
     fn run_for_session(
@@ -817,7 +591,7 @@ impl Shard {
         })
     }
 
-    fn run_in_session(
+    pub(super) fn run_in_session(
         &mut self,
         caller: &mut Caller,
         found: Option<Found>,
@@ -958,11 +732,6 @@ fn own(spans: &mut Vec<Span>, which: &std::ops::Range<usize>) -> Vec<Span> {
 /// Whether a browser speaks: a page must not send commands to a server that its user can reach. Redis closes such connections too.
 fn is_http(word: &[u8]) -> bool {
     is_word(word, "POST") || is_word(word, "HOST:")
-}
-
-/// Whether a command is about the connection or the server, not about keys: then it never waits for any.
-fn concerns_connection(row: &Command) -> bool {
-    matches!(row.run, Run::Session(_) | Run::Verb(_) | Run::Container | Run::Split { part: Part::Desk(_), .. })
 }
 
 pub(super) fn bounds(client: &Client, bulk_bytes_max: usize) -> Bounds {

@@ -19,6 +19,7 @@
 
 mod admit;
 mod blocking;
+mod dispatch;
 mod durable;
 mod errand;
 mod execute;
@@ -441,7 +442,7 @@ impl Shard {
 
     /// An output has left or never will. What it was the last to hold dies in steps, if it is large.
     pub fn release(&mut self, output: &mut Output) {
-        self.store.graves.bury_shared(output.shared.drain(..).map(|splice| splice.value));
+        self.store.graves.bury_shared(output.shared.take_from(0).map(|splice| splice.value));
     }
 
     /// How many bytes of the taken output the kernel has not taken yet.

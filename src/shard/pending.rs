@@ -24,6 +24,7 @@ pub(super) struct Debt {
 
 impl Shard {
     /// Opens a place for the reply to the caller's request. `out` holds what goes before it and is then where the next replies go.
+    #[inline]
     pub(super) fn owe(
         &mut self,
         caller: &Caller,
@@ -32,9 +33,11 @@ impl Shard {
         silent: bool,
         out: &mut Output,
     ) -> Ticket {
-        let spare = self.spares.pop().unwrap_or_default();
         let client = self.clients.get_mut(caller.conn).expect("a caller of this lane is connected");
-        put_tail(client, std::mem::replace(out, spare));
+        // Mostly the request before this one went to another lane too.
+        if !out.is_empty() {
+            put_tail(client, std::mem::replace(out, self.spares.pop().unwrap_or_default()));
+        }
         let number = client.owed.open(place, barrier, silent);
         if let Where::Lane(lane) | Where::Pair(lane) = place {
             self.under_way[lane.index()] += 1;
@@ -48,6 +51,7 @@ impl Shard {
     }
 
     /// The reply has come.
+    #[inline]
     pub(super) fn pay(&mut self, ticket: Ticket, write: impl FnOnce(&mut Output)) {
         let Debt { conn, client: id, number, place } = self.debts.remove(ticket.0).expect("a ticket is redeemed once");
         if let Where::Lane(lane) | Where::Pair(lane) = place {
@@ -61,7 +65,7 @@ impl Shard {
         };
         let Client { owed, output, .. } = client;
         if let Some(mut unwanted) = owed.pay(number, place, output, &mut self.spares, write) {
-            self.store.graves.bury_shared(unwanted.shared.drain(..).map(|splice| splice.value));
+            self.store.graves.bury_shared(unwanted.shared.take_from(0).map(|splice| splice.value));
         }
         self.spares.truncate(limits::SPARE_OUTPUTS_MAX);
         let (under_way, withheld) = (client.owed.is_under_way(), !client.owed.is_empty());
@@ -129,6 +133,7 @@ impl Shard {
     }
 
     /// Connections that found a lane congested try again.
+    #[inline]
     pub(super) fn feed_starved(&mut self) {
         while let Some(conn) = self.starved.pop() {
             self.resume(conn);

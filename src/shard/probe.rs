@@ -13,7 +13,7 @@
 //! A connection has one probe at a time, and a lane some tens, so that one which takes long does not hide the others: what a sample
 //! would say of a slow client is then still said of all. Commands that wait for a key have none: that time is their client's.
 
-use super::input::Flow;
+use super::dispatch::Flow;
 use super::message::Ticket;
 use super::{ConnId, Shard};
 use crate::admin::latency::Slow;

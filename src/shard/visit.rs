@@ -185,17 +185,23 @@ impl Shard {
 
     /// Runs a request of a connection that is another lane's, or that is ours and had no place to go at once.
     fn visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
+        if self.longs.is_empty() && self.locks.is_empty() {
+            return self.visit_now(ticket, caller, command, args, first);
+        }
         let longs = std::mem::take(&mut self.longs);
         if !self.locks.is_empty() && self.must_wait(caller, command, args) {
             return self.park_own(ticket, caller, command, args, longs);
         }
-        self.with_longs(longs, |shard| {
-            let begun = shard.run_visit(ticket, caller, command, args, first, shard.now.mono_ns);
-            if let Some(job) = begun {
-                let claim = shard.claim_for_job(command, args);
-                shard.go_on_for(ticket, job, caller, command, claim);
-            }
-        });
+        self.with_longs(longs, |shard| shard.visit_now(ticket, caller, command, args, first));
+    }
+
+    #[inline]
+    fn visit_now(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
+        let begun = self.run_visit(ticket, caller, command, args, first, self.now.mono_ns);
+        if let Some(job) = begun {
+            let claim = self.claim_for_job(command, args);
+            self.go_on_for(ticket, job, caller, command, claim);
+        }
     }
 
     /// Runs it; the job, if it takes more than this turn.

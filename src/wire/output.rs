@@ -9,7 +9,7 @@
 //! the driver scatters the output over its sends. A rope is shared as a whole, so that a reply of a gigabyte is written in the time of one of
 //! twenty kilobytes.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
@@ -20,7 +20,64 @@ use crate::types::rope::Rope;
 pub struct Output {
     pub bytes: Vec<u8>,
     /// Sorted by `at`; several may stand at one place.
-    pub shared: Vec<Splice>,
+    pub shared: Splices,
+}
+
+/// The large values of an output: mostly none, which takes one word. Outputs are moved about for each reply that another lane owes.
+#[expect(clippy::box_collection, reason = "the word is the point")]
+#[derive(Clone, Debug, Default)]
+pub struct Splices(Option<Box<Vec<Splice>>>);
+
+impl Splices {
+    fn list(&mut self) -> &mut Vec<Splice> {
+        self.0.get_or_insert_default()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        if let Some(list) = &mut self.0 {
+            list.truncate(len);
+        }
+    }
+
+    #[inline]
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Takes all but the first `kept` of them out.
+    pub fn take_from(&mut self, kept: usize) -> std::vec::IntoIter<Splice> {
+        let taken = match &mut self.0 {
+            Some(list) if kept > 0 => list.split_off(kept),
+            Some(list) => std::mem::take(&mut **list),
+            None => Vec::new(),
+        };
+        taken.into_iter()
+    }
+}
+
+impl Deref for Splices {
+    type Target = [Splice];
+
+    #[inline]
+    fn deref(&self) -> &[Splice] {
+        self.0.as_ref().map_or(&[], |list| list)
+    }
+}
+
+impl FromIterator<Splice> for Splices {
+    fn from_iter<I: IntoIterator<Item = Splice>>(list: I) -> Self {
+        let list: Vec<Splice> = list.into_iter().collect();
+        Self((!list.is_empty()).then(|| Box::new(list)))
+    }
+}
+
+impl IntoIterator for Splices {
+    type Item = Splice;
+    type IntoIter = std::vec::IntoIter<Splice>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.map(|list| *list).unwrap_or_default().into_iter()
+    }
 }
 
 /// `value` goes out after the first `at` bytes of [`Output::bytes`].
@@ -78,7 +135,8 @@ impl Output {
     }
 
     pub fn push_shared(&mut self, value: Shared) {
-        self.shared.push(Splice { at: self.bytes.len(), value });
+        let at = self.bytes.len();
+        self.shared.list().push(Splice { at, value });
     }
 
     pub fn mark(&self) -> Mark {
@@ -92,9 +150,9 @@ impl Output {
     }
 
     /// Forgets what was written after `mark`, and hands out what of it is shared.
-    pub fn cut_off(&mut self, mark: Mark) -> std::vec::Drain<'_, Splice> {
+    pub fn cut_off(&mut self, mark: Mark) -> std::vec::IntoIter<Splice> {
         self.bytes.truncate(mark.bytes);
-        self.shared.drain(mark.shared..)
+        self.shared.take_from(mark.shared)
     }
 
     /// Takes what was written after `mark`. What stays keeps its buffer.
@@ -124,7 +182,10 @@ impl Output {
     pub fn append_part(&mut self, bytes: &[u8], splices: &[Splice], start: usize) {
         let shift = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        self.shared.extend(splices.iter().map(|splice| Splice { at: splice.at - start + shift, ..splice.clone() }));
+        if !splices.is_empty() {
+            let moved = splices.iter().map(|splice| Splice { at: splice.at - start + shift, ..splice.clone() });
+            self.shared.list().extend(moved);
+        }
     }
 
     pub fn clear(&mut self) {
@@ -136,7 +197,7 @@ impl Output {
     pub fn to_vec(&self) -> Vec<u8> {
         let mut flat = Vec::with_capacity(self.len());
         let mut from = 0;
-        for splice in &self.shared {
+        for splice in self.shared.iter() {
             flat.extend_from_slice(&self.bytes[from..splice.at]);
             splice.value.pieces(0).for_each(|piece| flat.extend_from_slice(piece));
             from = splice.at;
