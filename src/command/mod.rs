@@ -4,6 +4,7 @@
 //! the gate, statistics, journalling, routing and COMMANDS.md are read from it; nothing is said twice. Rows stand at the top of
 //! the file of their family, their handlers below them.
 
+pub mod algebra;
 pub mod arguments;
 pub mod blocking;
 pub mod caller;

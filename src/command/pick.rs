@@ -3,6 +3,7 @@
 //! ```text
 //!  SPOP key              one member goes
 //!  SPOP key n            n different ones, one after the other           journalled: SREM of those that were chosen
+//!                        n is many: the same of a clone, in steps, which then takes the place of what it was taken from
 //!                        n is all of them, or more: the value as a whole             DEL
 //!  SRANDMEMBER key -n    n draws, of which some may be the same
 //!  SRANDMEMBER key n     n different ones: few of many   draws, what comes again does not count
@@ -11,23 +12,24 @@
 //! ```
 //!
 //! SRANDMEMBER works on a clone of the root, in steps: its choice is of one moment. What SPOP of a whole set answers, it walks when it is no longer
-//! in the keyspace.
+//! in the keyspace. Nobody sees a part of an SPOP of many: its key is held from the first step to the last (`shard/visit.rs`).
 
 use super::caller::{Key, answer_value};
 use super::numbers::integer;
 use super::set::{Found, Walk};
-use super::sliced::Job;
+use super::sliced::{Job, Pieces};
 use super::staged::{Cargo, Flow, On, Stage};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Run};
 use crate::base::ascii::{I64_TEXT_MAX, format_u64, parse_i64};
 use crate::base::hash::HashKey;
 use crate::base::limits;
 use crate::base::rng::Rng;
+use crate::persist::record;
 use crate::store::event::Event;
+use crate::store::journal::Over;
 use crate::store::keyspace::Graveyard;
 use crate::store::restate::Statement;
 use crate::types::set::{Limits, Set};
-use crate::types::trie::Stop;
 use crate::types::{Object, Progress};
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
@@ -81,7 +83,8 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>)
         None => pop(ctx, key, 1, reply),
         Some(0) => reply.set(0),
         Some(_) if held == 0 => reply.set(0),
-        Some(count) if count >= held => return pop_all(ctx, key, reply),
+        Some(count) if count >= held => return Ok(pop_all(ctx, key)),
+        Some(count) if count > limits::POPS_AT_ONCE => return Popping::start(ctx, key, count),
         Some(count) => {
             reply.set(count);
             pop(ctx, key, count, reply);
@@ -112,7 +115,7 @@ fn pop(ctx: &mut Ctx<'_>, key: Key<'_>, count: usize, reply: &mut Reply<'_>) {
 }
 
 /// Takes the whole set, which is answered while nobody has it any more.
-fn pop_all(ctx: &mut Ctx<'_>, key: Key<'_>, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
+fn pop_all(ctx: &mut Ctx<'_>, key: Key<'_>) -> Flow {
     let entry = ctx.store.take(ctx.db, key, ctx.now).expect("the caller has found it");
     let Some(Object::Set(set)) = entry.into_object().map(|object| *object) else {
         unreachable!("the caller has looked at the type")
@@ -120,7 +123,74 @@ fn pop_all(ctx: &mut Ctx<'_>, key: Key<'_>, reply: &mut Reply<'_>) -> Result<Flo
     ctx.happened(Event::SPOP, key);
     ctx.store.effects.also(ctx.db, Event::DEL, key);
     ctx.store.effects.state(ctx.db, &[b"DEL", key.bytes]);
-    begun(ctx, Walk::over(set), reply)
+    Flow::Job(Box::new(Walk::over(set)))
+}
+
+/// SPOP of many.
+#[derive(Debug)]
+struct Popping {
+    key: Box<[u8]>,
+    /// What is left of the set.
+    set: Set,
+    left: usize,
+    rng: Rng,
+    found: Found,
+    /// The effect, as so many requests.
+    records: Pieces,
+    requests: usize,
+}
+
+impl Popping {
+    fn start(ctx: &mut Ctx<'_>, key: Key<'_>, left: usize) -> Result<Flow, Fault> {
+        let rng = ctx.dice();
+        let set = ctx.old_set(key)?.map(|(set, _)| set.clone()).unwrap_or_default();
+        let (key, found, records) = (key.bytes.into(), Found::within(&set), Pieces::default());
+        Ok(Flow::Job(Box::new(Self { key, set, left, rng, found, records, requests: 0 })))
+    }
+
+    fn pop(&mut self, ctx: &mut Ctx<'_>) {
+        let (hasher, mut displaced) = (ctx.store.hash_key, Vec::new());
+        let mut statement = ctx.store.effects.recording.then(|| Statement::of(&[b"SREM", &self.key]));
+        let Self { set, rng, found, left, .. } = self;
+        for _ in 0..found.stride(limits::POPS_PER_STEP).min(*left) {
+            set.take_nth(rng.place(set.len()), &hasher, &mut displaced, |member| {
+                if let Some(statement) = &mut statement {
+                    statement.say(member);
+                }
+                found.push(member);
+            });
+            *left -= 1;
+        }
+        if let Some(Statement { request, longs }) = statement {
+            record::put_long_effect(self.records.output(), ctx.db, longs.words_of(request.args()));
+            self.requests += 1;
+        }
+        displaced.into_iter().for_each(|rope| ctx.store.graves.bury_object(Object::Rope(rope)));
+    }
+}
+
+impl Job for Popping {
+    fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
+        self.pop(ctx);
+        self.found.cut();
+        self.records.cut();
+        if self.left > 0 {
+            return Ok(Progress::More);
+        }
+        let key = ctx.key(&self.key);
+        let records = std::mem::take(&mut self.records).into_output();
+        ctx.store.effects.state_records(ctx.db, key, Over::Nothing, &records, self.requests);
+        ctx.replace_set(key, Event::SPOP, std::mem::take(&mut self.set));
+        reply.set(self.found.count);
+        self.found.pour(reply);
+        Ok(Progress::Done)
+    }
+
+    fn abandon(self: Box<Self>, graves: &mut Graveyard) {
+        self.found.bury(graves);
+        self.records.bury(graves);
+        graves.bury_object(Object::Set(self.set));
+    }
 }
 
 fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
@@ -151,18 +221,10 @@ fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Rep
         }
     };
     let draw = Draw::new(set.clone(), wanted.unwrap_or_default(), rng)?;
-    begun(ctx, draw, reply)
+    Ok(Flow::Job(Box::new(draw)))
 }
 
 const BEYOND_LONG: &str = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
-
-/// A job's first step, and the job if that was not the last.
-fn begun(ctx: &mut Ctx<'_>, mut job: impl Job + 'static, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
-    match job.step(ctx, reply)? {
-        Progress::Done => Ok(Flow::Done),
-        Progress::More => Ok(Flow::Job(Box::new(job))),
-    }
-}
 
 impl Ctx<'_> {
     /// A generator for the choice of this command, which can be used while the store is being written.
@@ -210,6 +272,7 @@ impl Draw {
     /// Draws about `budget` times.
     fn draw(&mut self, budget: usize, hasher: &HashKey) {
         let Self { set, rng, left, found, .. } = self;
+        let stop = found.stop();
         match &mut self.way {
             Way::Again => {
                 for _ in 0..budget.min(*left) {
@@ -230,7 +293,7 @@ impl Draw {
                 }
             }
             Way::InTurn { cursor, seen } => {
-                *cursor = set.walk(*cursor, budget, Stop::AtLeaf, hasher, |member| {
+                *cursor = set.walk(*cursor, budget, stop, hasher, |member| {
                     if rng.place(set.len() - *seen) < *left {
                         found.push(member);
                         *left -= 1;
@@ -257,6 +320,7 @@ impl Job for Draw {
 
     fn abandon(mut self: Box<Self>, graves: &mut Graveyard) {
         self.bury(graves);
+        self.found.bury(graves);
     }
 }
 

@@ -197,6 +197,13 @@ impl Ctx<'_> {
         taken
     }
 
+    /// Changes the set at `key`, which is there, into one that is not empty; what it was dies.
+    pub(super) fn replace_set(&mut self, key: Key<'_>, event: Event, set: Set) {
+        let old = self.edit_set(key, |held| std::mem::replace(held, set));
+        self.store.graves.bury_object(Object::Set(old));
+        self.happened(event, key);
+    }
+
     /// Puts a set under a key, whatever that held.
     pub(super) fn put_set(&mut self, key: Key<'_>, set: Set) {
         let value = Value::Object(Kind::Set, Box::new(Object::Set(set)));

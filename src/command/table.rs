@@ -10,8 +10,8 @@ use crate::wire::request::{Args, Span};
 use super::arguments::{self, Argument};
 use super::{Command, Flags, Run};
 use super::{
-    blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, multi, object, pick,
-    ranges, scan, server, set, sliced, string, zset,
+    algebra, blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, multi,
+    object, pick, ranges, scan, server, set, sliced, string, zset,
 };
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
@@ -46,6 +46,7 @@ const INDEX_SLOTS: usize = 4096;
 const EMPTY: u16 = u16::MAX;
 
 const FAMILIES: &[&[Command]] = &[
+    algebra::ROWS,
     blocking::ROWS,
     cluster::ROWS,
     connection::ROWS,

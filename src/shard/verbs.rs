@@ -13,7 +13,7 @@ use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket};
 use super::plan::{Pace, Plan};
 use super::route::{Route, Spread, mode};
-use super::steps::{Step, Wait};
+use super::steps::{Step, Wait, stages};
 use super::txn::Form;
 use super::{ConnId, Shard};
 use crate::base::hash::KeyHash;
@@ -23,7 +23,7 @@ use crate::command::clients::BlockId;
 use crate::command::connection::selected;
 use crate::command::multi::{Multi, Queue, Queued, WatchedKey};
 use crate::command::owed::{Barrier, Where};
-use crate::command::staged::may_be_long;
+use crate::command::staged::{On, may_be_long};
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Outcome, Over, Part, Run, Verb};
 use crate::wire::fault::Fault;
@@ -282,6 +282,7 @@ impl Shard {
                 plan.hold(&spread, row);
                 let step = match run {
                     Run::Staged(_) | Run::Blocking(Blocking { serve: Serve::Moving(_), .. }) => {
+                        self.join_home(plan, row);
                         self.staged(&caller, command, args, longs, Wait::No)
                     }
                     Run::Blocking(_) => self.tries(&caller, command, args, None),
@@ -305,6 +306,13 @@ impl Shard {
     /// Notes which keys a command holds, by their owners.
     fn hold_keys(&self, plan: &mut Plan, row: &Command, args: Args<'_>) {
         plan.hold(&self.spread(row, args), row);
+    }
+
+    /// Home takes part in a command that has a stage there, whether it owns any of the keys or none.
+    fn join_home(&self, plan: &mut Plan, row: &'static Command) {
+        if stages(row).iter().any(|stage| stage.on == On::Home) {
+            plan.join_all(std::iter::once(self.me));
+        }
     }
 
     /// A command over several lanes that is no EXEC; `spread` over them if each does a part of it for its keys. `out` holds the replies
@@ -333,6 +341,7 @@ impl Shard {
             }
             Run::Staged(_) => {
                 self.hold_keys(&mut plan, found.row, args);
+                self.join_home(&mut plan, found.row);
                 self.staged(caller, found.id, args, longs, Wait::No)
             }
             Run::Split { over: Over::Keyspace, .. } => {

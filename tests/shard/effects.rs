@@ -129,7 +129,7 @@ struct Pair {
 }
 
 /// An empty shard whose clock stands still.
-fn replica() -> Driver {
+pub(super) fn replica() -> Driver {
     let mut replica = Driver::new();
     replica.now = Now { unix_us: 1, mono_ns: 1 };
     replica.shard.begin_turn(replica.now);
@@ -398,7 +398,10 @@ const TEMPLATES: &[&str] = &[
     "SET k v NX PX n",
     "SET k v XX",
     "SET k v IFEQ v",
+    "SDIFFSTORE s s s",
     "SETEX k 1 v",
+    "SINTERSTORE s s s",
+    "SINTERSTORE k s s s",
     "SMOVE s s m",
     "SMOVE s k m",
     "SPOP s",
@@ -407,6 +410,8 @@ const TEMPLATES: &[&str] = &[
     "SREM s m m",
     "SETNX k v",
     "SETRANGE k n v",
+    "SUNIONSTORE s s s",
+    "SUNIONSTORE s s k",
     "SWAPDB d d",
     "UNLINK h",
     "ZADD k n f",

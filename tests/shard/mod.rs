@@ -12,6 +12,7 @@ mod instructions;
 mod moving;
 mod protected;
 mod rewriting;
+mod sets;
 mod slices;
 mod stages;
 mod starvation;
