@@ -8,8 +8,9 @@
 //!                 order   Ranked        score, member              ranks and ranges
 //! ```
 //!
-//! A score is stored as its eight bytes from the highest on, without the zeros at the end: small whole numbers and simple fractions
-//! take two to four. A large set holds its members twice, packed both times: some 60 bytes for a member of sixteen and a random score, where
+//! A score is stored as its eight bytes from the highest on; a packed set leaves out the zeros at the end, so that small whole numbers and
+//! simple fractions take two to four. A large set does not, since a record that keeps its size is written over where it is: leaving them out
+//! had leaves built anew every few changes of a score. A large set holds its members twice, packed both times: some 60 bytes for a member of sixteen and a random score, where
 //! Redis's skiplist and table take a hundred. Holding only addresses on one side would save a quarter of that and make each step of a range, or each
 //! comparison among equal scores, a look-up. Members beyond INLINE_MAX are ropes that both sides share.
 //!
@@ -256,7 +257,7 @@ impl Large {
         if let Some(before) = before {
             self.order.remove(before, member);
         }
-        self.index.set(member, trimmed(&score.to_bytes()), hasher, graves);
+        self.index.set(member, &score.to_bytes(), hasher, graves);
         let rope = if member.len() > INLINE_MAX { self.long(member, hasher) } else { None };
         self.order.insert(score, member, rope.as_ref());
     }

@@ -150,23 +150,27 @@ impl Edit<'_> {
     }
 }
 
-/// Some members' texts, side by side.
+/// Some members' texts, each behind its length.
 #[derive(Default)]
-struct Names {
-    text: Vec<u8>,
-    ends: Vec<usize>,
-}
+struct Names(Vec<u8>);
 
 impl Names {
+    const LENGTH: usize = size_of::<usize>();
+
     fn push(&mut self, member: Member<'_>) {
-        member.read_into(&mut self.text);
-        self.ends.push(self.text.len());
+        let at = self.0.len();
+        self.0.extend_from_slice(&[0; Self::LENGTH]);
+        member.read_into(&mut self.0);
+        let len = self.0.len() - at - Self::LENGTH;
+        self.0[at..at + Self::LENGTH].copy_from_slice(&len.to_le_bytes());
     }
 
     fn each(&self, mut visit: impl FnMut(&[u8])) {
-        let mut start = 0;
-        for end in &self.ends {
-            visit(&self.text[std::mem::replace(&mut start, *end)..*end]);
+        let mut rest = &self.0[..];
+        while let Some((len, text)) = rest.split_first_chunk() {
+            let (name, later) = text.split_at(usize::from_le_bytes(*len));
+            visit(name);
+            rest = later;
         }
     }
 }
