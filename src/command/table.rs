@@ -69,11 +69,13 @@ const FAMILIES: &[&[Command]] = &[
     set::ROWS,
     sliced::ROWS,
     string::ROWS,
+    zset::algebra::ROWS,
     zset::pops::ROWS,
     zset::random::ROWS,
     zset::ranges::ROWS,
     zset::removal::ROWS,
     zset::scores::ROWS,
+    zset::store::ROWS,
 ];
 
 impl Default for Table {

@@ -4,21 +4,25 @@
 //!  scores.rs   members and their scores: ZADD ZINCRBY ZREM ZSCORE ZRANK ZSCAN ...      bounds.rs   what words say of a range
 //!  ranges.rs   ZRANGE and its older forms, ZCOUNT, ZLEXCOUNT                          removal.rs  ZREMRANGEBY...
 //!  pops.rs     ZPOPMIN ZPOPMAX ZMPOP, and those that wait                             random.rs   ZRANDMEMBER
+//!  algebra.rs  ZUNION ZINTER ZDIFF and their STORE forms                            store.rs   ZRANGESTORE
 //! ```
 //!
 //! Every range is one of ranks: bounds by score or by member are looked up as ranks first, LIMIT and REV are arithmetic on them. What is
 //! long is a job: reads work on a clone of the root, removals hold their key (`sliced.rs`).
 
+pub mod algebra;
 pub mod bounds;
 pub mod pops;
 pub mod random;
 pub mod ranges;
 pub mod removal;
 pub mod scores;
+pub mod store;
 
 use super::Ctx;
 use super::caller::{Key, answer_value};
 use super::sliced::Pieces;
+use super::storing::Made;
 use crate::base::hash::HashKey;
 use crate::store::entry::{EntryRef, Kind, Value, ValueRef};
 use crate::store::event::Event;
@@ -243,4 +247,10 @@ impl Answer {
         self.shape.head(self.count, reply);
         self.pieces.pour(reply);
     }
+}
+
+/// A sorted set that a command has made, unless it is empty.
+fn made(zset: Zset) -> Option<Made> {
+    let len = zset.len();
+    (len > 0).then_some(Made { kind: Kind::Zset, object: Object::Zset(zset), len })
 }

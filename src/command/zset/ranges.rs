@@ -134,7 +134,6 @@ pub(super) struct Form {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scores {
     Optional,
-    #[expect(dead_code, reason = "ZRANGESTORE is to come")]
     Implied,
 }
 
@@ -230,7 +229,6 @@ pub(super) struct Walk {
 
 impl Walk {
     /// All of it.
-    #[expect(dead_code, reason = "ZUNION is to come")]
     pub(super) fn over(zset: Zset, way: Way, answer: Answer) -> Self {
         Self { ranks: 0..zset.len(), zset, way, answer }
     }
