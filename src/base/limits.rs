@@ -181,21 +181,29 @@ pub const SCAN_COUNT_MAX: usize = 4096;
 pub const FIELDS_PER_STEP: usize = 512;
 pub const STEP_BYTES: usize = 128 << 10;
 
-/// Look-ups and changes of one step of set algebra, give or take a leaf: some hundred microseconds.
-pub const ALGEBRA_PER_STEP: usize = 256;
+/// How much one step of long work on members does: some hundred microseconds. The simulator, whose collections are small, has shorter ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Strides {
+    /// Look-ups and changes of set algebra, give or take a leaf.
+    pub algebra: usize,
+    /// Most members that SPOP takes out in one turn, and in one step if they are more: each copies a leaf, the first time, and rewrites it.
+    pub pops_at_once: usize,
+    pub pops: usize,
+    /// Members taken out of a sorted set: each is a descent of two trees, some of it from memory.
+    pub removals: usize,
+}
 
-/// Most members that SPOP takes out in one turn, and in one step if they are more: each copies a leaf, the first time, and rewrites it.
-pub const POPS_AT_ONCE: usize = 512;
-pub const POPS_PER_STEP: usize = 192;
+impl Default for Strides {
+    fn default() -> Self {
+        Self { algebra: 256, pops_at_once: 512, pops: 192, removals: 128 }
+    }
+}
 
 /// Members that one step of SRANDMEMBER draws: each is a way down a tree, some hundred microseconds in all.
 pub const DRAWS_PER_STEP: usize = 512;
 
 /// Most draws with repetition of one SRANDMEMBER: an array has no more elements in any client.
 pub const DRAWS_MAX: usize = i32::MAX as usize;
-
-/// Members that one step takes out of a sorted set: each is a descent of two trees, some of it from memory.
-pub const REMOVALS_PER_STEP: usize = 128;
 
 /// Bytes that one step of a walk over a list answers, give or take an element that is copied.
 pub const REPLY_BYTES_PER_STEP: usize = 128 << 10;

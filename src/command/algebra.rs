@@ -14,7 +14,6 @@ use super::staged::{Cargo, Flow, On, Stage, gather};
 use super::storing::{self, Made, Making};
 use super::{Command, Ctx, Flags, Group, Keys, Log, Run};
 use crate::base::ascii::{is_word, parse_i64};
-use crate::base::limits;
 use crate::store::entry::Kind;
 use crate::store::event::Event;
 use crate::store::keyspace::Graveyard;
@@ -243,7 +242,7 @@ struct Answering {
 impl Job for Answering {
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
         let (algebra, found) = (self.algebra.as_mut().expect("a job that is done takes no step"), &mut self.found);
-        let budget = found.stride(limits::ALGEBRA_PER_STEP);
+        let budget = found.stride(ctx.store.strides.algebra);
         if step(algebra, ctx, budget, |member| found.push(member)) == Progress::More {
             self.found.cut();
             return Ok(Progress::More);
@@ -280,7 +279,7 @@ struct Outcome(Algebra);
 
 impl Making for Outcome {
     fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<Progress, Fault> {
-        Ok(step(&mut self.0, ctx, limits::ALGEBRA_PER_STEP, |_| unreachable!("nobody wants to be told")))
+        Ok(step(&mut self.0, ctx, ctx.store.strides.algebra, |_| unreachable!("nobody wants to be told")))
     }
 
     fn abandon(self: Box<Self>, graves: &mut Graveyard) {

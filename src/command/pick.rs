@@ -84,7 +84,7 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>, _: &mut Cargo, reply: &mut Reply<'_>)
         Some(0) => reply.set(0),
         Some(_) if held == 0 => reply.set(0),
         Some(count) if count >= held => return Ok(pop_all(ctx, key)),
-        Some(count) if count > limits::POPS_AT_ONCE => return Popping::start(ctx, key, count),
+        Some(count) if count > ctx.store.strides.pops_at_once => return Popping::start(ctx, key, count),
         Some(count) => {
             reply.set(count);
             pop(ctx, key, count, reply);
@@ -152,7 +152,7 @@ impl Popping {
         let (hasher, mut displaced) = (ctx.store.hash_key, Vec::new());
         let mut statement = ctx.store.effects.recording.then(|| Statement::of(&[b"SREM", &self.key]));
         let Self { set, rng, found, left, .. } = self;
-        for _ in 0..found.stride(limits::POPS_PER_STEP).min(*left) {
+        for _ in 0..found.stride(ctx.store.strides.pops).min(*left) {
             set.take_nth(rng.place(set.len()), &hasher, &mut displaced, |member| {
                 if let Some(statement) = &mut statement {
                     statement.say(member);

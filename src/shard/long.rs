@@ -21,7 +21,7 @@ use super::plan::{Pace, Plan};
 use super::planted::Planted;
 use super::route::mode;
 use super::txn::Form;
-use crate::base::limits;
+use crate::base::limits::{self, Strides};
 use crate::command::multi::{Each, Queue, Queued};
 use crate::command::owed::{Barrier, Where};
 use crate::command::sliced::Pieces;
@@ -40,6 +40,7 @@ pub struct Slicing {
     pub keys_per_step: usize,
     /// From this length on a word becomes a rope as it arrives (`gather.rs`).
     pub long_bytes_min: usize,
+    pub strides: Strides,
 }
 
 impl Default for Slicing {
@@ -48,6 +49,7 @@ impl Default for Slicing {
             words_at_once_max: limits::WORDS_AT_ONCE_MAX,
             keys_per_step: limits::KEYS_PER_STEP,
             long_bytes_min: limits::LONG_BYTES_MIN,
+            strides: Strides::default(),
         }
     }
 }

@@ -232,6 +232,7 @@ impl Shard {
         let each = || (0..lanes.count()).map(|_| Box::<Parcel>::default()).collect();
         let mut store = Store::new(setup.config.database_count(), setup.seed, setup.identity.lane);
         store.effects.recording = durable.is_some();
+        store.strides = setup.slicing.strides;
         Self {
             lanes,
             me,

@@ -15,7 +15,7 @@ pub mod watchers;
 
 use crate::base::hash::{HashKey, KeyHash};
 use crate::base::lags::Lags;
-use crate::base::limits;
+use crate::base::limits::{self, Strides};
 use crate::base::rng::{Dice, Rng};
 use crate::base::time::{Millis, Now};
 use crate::types::Progress;
@@ -76,6 +76,7 @@ pub struct Store {
     pub dice: Dice,
     /// The stamp of whatever is touched in this turn.
     pub recency: Recency,
+    pub strides: Strides,
     /// The database whose keys expire first in the next turn.
     expire_from: usize,
 }
@@ -98,6 +99,7 @@ impl Store {
             rng: Rng::new(seed[0] ^ seed[1].rotate_left(32) ^ u64::from(lane)),
             dice: Dice::default(),
             recency: Recency::default(),
+            strides: Strides::default(),
             expire_from: 0,
         }
     }

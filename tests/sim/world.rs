@@ -18,6 +18,7 @@
 use std::collections::VecDeque;
 
 use crate::support::setup;
+use corelane::base::limits::Strides;
 use corelane::base::rng::Rng;
 use corelane::base::time::{Millis, Now};
 use corelane::command::{Command, Run, Table};
@@ -596,7 +597,16 @@ fn draw_slicing(seed: u64) -> Slicing {
     let mut rng = Rng::new(!seed);
     let words_at_once_max = [2, 5, 12, 1024][pick(&mut rng, 4)];
     let (keys_per_step, long_bytes_min) = ([1, 2, 5][pick(&mut rng, 3)], [64, 1000, 128 << 10][pick(&mut rng, 3)]);
-    Slicing { words_at_once_max, keys_per_step, long_bytes_min }
+    // In three runs of four what is done to members goes in steps of a few. Not so set algebra: how far a step goes decides the order in which a
+    // small set is walked, and so that of the reply.
+    let strides = match rng.below(4) {
+        0 => Strides::default(),
+        n => {
+            let few = usize::try_from(n).expect("few");
+            Strides { pops_at_once: few, pops: few, removals: few, ..Strides::default() }
+        }
+    };
+    Slicing { words_at_once_max, keys_per_step, long_bytes_min, strides }
 }
 
 /// Options that make small data cross the borders that only large data would, and whether pipelines are strict.

@@ -15,7 +15,6 @@ use super::ranges::Walk;
 use super::{Answer, Shape};
 use crate::base::ascii::{is_word, parse_i64};
 use crate::base::double;
-use crate::base::limits;
 use crate::store::entry::Kind;
 use crate::store::event::Event;
 use crate::store::keyspace::Graveyard;
@@ -256,7 +255,7 @@ struct Mixing(Mix);
 impl Mixing {
     fn go_on(&mut self, ctx: &mut Ctx<'_>) -> Progress {
         let mut displaced = Vec::new();
-        let progress = self.0.step(limits::REMOVALS_PER_STEP, &ctx.store.hash_key, &mut displaced);
+        let progress = self.0.step(ctx.store.strides.removals, &ctx.store.hash_key, &mut displaced);
         displaced.into_iter().for_each(|rope| ctx.store.graves.bury_object(Object::Rope(rope)));
         progress
     }

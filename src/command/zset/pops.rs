@@ -14,12 +14,12 @@ use std::ops::Range;
 use super::super::blocking::{Blocking, Patience, Serve, Served, seconds};
 use super::super::places::{BadCount, count};
 use super::super::sliced::Job;
+use super::super::staged::{Flow, On, Stage};
 use super::super::{Command, Ctx, Flags, Group, Keys, Log, Run};
 use super::bounds::Extreme;
 use super::ranges::next_slice;
 use super::{Answer, Left, Shape};
 use crate::base::ascii::{I64_TEXT_MAX, format_u64, is_word, parse_i64};
-use crate::base::limits;
 use crate::base::time::Millis;
 use crate::command::caller::Key;
 use crate::store::entry::Kind;
@@ -125,7 +125,7 @@ pub const ROWS: &[Command] = &[
         arity: -2,
         summary: "Takes the members with the highest scores.",
         log: Log::Verbatim,
-        run: Run::Sliced { start: |ctx, args| start(ctx, args, Extreme::Max) },
+        run: Run::Staged(&[Stage { on: On::Key(1), run: |ctx, args, _, reply| pop(ctx, args, Extreme::Max, reply) }]),
         ..ROW
     },
     Command {
@@ -134,7 +134,7 @@ pub const ROWS: &[Command] = &[
         arity: -2,
         summary: "Takes the members with the lowest scores.",
         log: Log::Verbatim,
-        run: Run::Sliced { start: |ctx, args| start(ctx, args, Extreme::Min) },
+        run: Run::Staged(&[Stage { on: On::Key(1), run: |ctx, args, _, reply| pop(ctx, args, Extreme::Min, reply) }]),
         ..ROW
     },
 ];
@@ -172,7 +172,7 @@ impl Extreme {
     }
 }
 
-fn start(ctx: &mut Ctx<'_>, args: Args<'_>, extreme: Extreme) -> Result<Box<dyn Job>, Fault> {
+fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, extreme: Extreme, reply: &mut Reply<'_>) -> Result<Flow, Fault> {
     let wanted = match args.len() {
         2 => None,
         3 => {
@@ -180,10 +180,25 @@ fn start(ctx: &mut Ctx<'_>, args: Args<'_>, extreme: Extreme) -> Result<Box<dyn 
         }
         _ => return Err(Fault::Syntax),
     };
-    let held = ctx.old_zset(ctx.first(args))?.map_or(0, |(zset, _)| zset.len());
+    let key = ctx.first(args);
+    let held = ctx.old_zset(key)?.map_or(0, |(zset, _)| zset.len());
     let count = wanted.unwrap_or(1).min(held);
     let nesting = if wanted.is_some() { Nesting::OfDialect } else { Nesting::Flat };
-    Ok(Box::new(Pop { key: args.at(1).into(), extreme, count, held, nesting, under_way: None }))
+    let shape = nesting.shape(reply.dialect());
+    if count > ctx.store.strides.removals {
+        let answer = Answer::new(shape, reply.dialect());
+        let whole = if count == held { take_whole(ctx, key, extreme.event()) } else { None };
+        if whole.is_none() {
+            ctx.happened(extreme.event(), key);
+        }
+        return Ok(Flow::Job(Box::new(Pop { key: key.bytes.into(), extreme, left: count, answer, whole })));
+    }
+    shape.head(count, reply);
+    if count > 0 {
+        let left = take(ctx, key, extreme, count, shape, reply);
+        ctx.taken_from_zset(key, extreme.event(), left);
+    }
+    Ok(Flow::Done)
 }
 
 /// Whether RESP3 gets pairs.
@@ -199,20 +214,11 @@ impl Nesting {
     }
 }
 
-/// ZPOPMIN or ZPOPMAX.
+/// ZPOPMIN or ZPOPMAX of many. With its first step all of it is stated, by the request; its key is held to the end.
 #[derive(Debug)]
 struct Pop {
     key: Box<[u8]>,
     extreme: Extreme,
-    count: usize,
-    held: usize,
-    nesting: Nesting,
-    under_way: Option<Box<UnderWay>>,
-}
-
-/// A pop that takes more than a step.
-#[derive(Debug)]
-struct UnderWay {
     /// Still to be taken.
     left: usize,
     answer: Answer,
@@ -222,33 +228,14 @@ struct UnderWay {
 
 impl Job for Pop {
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
-        let shape = self.nesting.shape(reply.dialect());
-        if self.under_way.is_none() {
-            let key = ctx.key(&self.key);
-            if self.count <= limits::REMOVALS_PER_STEP {
-                shape.head(self.count, reply);
-                if self.count > 0 {
-                    let left = take(ctx, key, self.extreme, self.count, shape, reply);
-                    ctx.taken_from_zset(key, self.extreme.event(), left);
-                }
-                return Ok(Progress::Done);
-            }
-            let whole = if self.count == self.held { take_whole(ctx, key, self.extreme.event()) } else { None };
-            if whole.is_none() {
-                ctx.happened(self.extreme.event(), key);
-            }
-            let answer = Answer::new(shape, reply.dialect());
-            self.under_way = Some(Box::new(UnderWay { left: self.count, answer, whole }));
-        }
-        let under_way = self.under_way.as_mut().expect("made above");
-        let now = under_way.left.min(limits::REMOVALS_PER_STEP);
+        let now = self.left.min(ctx.store.strides.removals);
         let (extreme, way) = (self.extreme, self.extreme.way());
-        let (answer, key) = (&mut under_way.answer, ctx.key(&self.key));
-        match &under_way.whole {
+        let (answer, key) = (&mut self.answer, ctx.key(&self.key));
+        match &self.whole {
             Some(zset) => {
                 let mut ranks = match extreme {
-                    Extreme::Min => zset.len() - under_way.left..zset.len(),
-                    Extreme::Max => 0..under_way.left,
+                    Extreme::Min => zset.len() - self.left..zset.len(),
+                    Extreme::Max => 0..self.left,
                 };
                 zset.range(next_slice(&mut ranks, way, now), way, |member, score| answer.push(member, score));
             }
@@ -257,22 +244,21 @@ impl Job for Pop {
                 edit.remove_ranks(ranks, way, |member, score| answer.push(member, score));
             }),
         }
-        under_way.left -= now;
-        if under_way.left > 0 {
+        self.left -= now;
+        if self.left > 0 {
             answer.cut();
             return Ok(Progress::More);
         }
         answer.pour(reply);
-        if let Some(zset) = under_way.whole.take() {
+        if let Some(zset) = self.whole.take() {
             ctx.store.graves.bury_object(Object::Zset(zset));
         }
         Ok(Progress::Done)
     }
 
     fn abandon(self: Box<Self>, graves: &mut Graveyard) {
-        let Some(under_way) = self.under_way else { return };
-        under_way.answer.bury(graves);
-        if let Some(zset) = under_way.whole {
+        self.answer.bury(graves);
+        if let Some(zset) = self.whole {
             graves.bury_object(Object::Zset(zset));
         }
     }

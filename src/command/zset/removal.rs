@@ -11,7 +11,6 @@ use super::super::{Command, Ctx, Flags, Group, Keys, Log, Run};
 use super::Left;
 use super::bounds::By;
 use super::ranges::next_slice;
-use crate::base::limits;
 use crate::store::event::Event;
 use crate::store::keyspace::Graveyard;
 use crate::types::Progress;
@@ -84,7 +83,7 @@ impl Job for Removal {
             self.ranks = 0..0;
         } else if !self.ranks.is_empty() {
             // From the end, so that the ranks before stay what they are.
-            let now = next_slice(&mut self.ranks, Way::Down, limits::REMOVALS_PER_STEP);
+            let now = next_slice(&mut self.ranks, Way::Down, ctx.store.strides.removals);
             ctx.edit_zset(key, |edit| edit.remove_ranks(now, Way::Down, |_, _| ()));
         }
         if let Some(event) = self.event.take().filter(|_| self.count > 0) {

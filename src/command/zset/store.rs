@@ -7,7 +7,6 @@ use super::super::staged::{On, Stage, gather};
 use super::super::storing::{Made, Making, store};
 use super::super::{Command, Ctx, Flags, Group, Keys, Log, Run};
 use super::ranges::{Form, Scores, Wanted, next_slice};
-use crate::base::limits;
 use crate::store::entry::Kind;
 use crate::store::event::Event;
 use crate::store::keyspace::Graveyard;
@@ -69,7 +68,7 @@ struct Copying {
 
 impl Making for Copying {
     fn step(&mut self, ctx: &mut Ctx<'_>) -> Result<Progress, Fault> {
-        let now = next_slice(&mut self.ranks, Way::Up, limits::REMOVALS_PER_STEP);
+        let now = next_slice(&mut self.ranks, Way::Up, ctx.store.strides.removals);
         let (hasher, limits, made) = (ctx.store.hash_key, self.limits, &mut self.made);
         let (mut member, mut displaced) = (Vec::new(), Vec::new());
         self.zset.range(now, Way::Up, |found, score| {
