@@ -156,6 +156,16 @@ impl Command {
         self.complexity == "O(1)"
     }
 
+    /// Whether a call is brief whatever it is asked: what would be long goes on as a job, whose steps are timed.
+    pub fn is_brief(&self) -> bool {
+        match self.run {
+            Run::Sliced { .. } => true,
+            Run::Staged(stages) => stages.len() == 1,
+            Run::Keys(_) => self.complexity.starts_with("O(log(N)) "),
+            _ => false,
+        }
+    }
+
     /// Whether it can change its connection, or hold it up: then whoever runs requests looks at it again.
     #[inline]
     pub fn concerns_session(&self) -> bool {

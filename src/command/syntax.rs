@@ -49,6 +49,13 @@ pub fn places(syntax: &str) -> Places<'_> {
     }
 }
 
+/// The word that names a field or a member, if there is one: 0 stands for none. With options left out in front of it.
+pub fn element(syntax: &str) -> u8 {
+    let words = parts(syntax);
+    let mut words = words.iter().filter_map(|part| if let Part::Word(word) = part { Some(*word) } else { None });
+    words.position(|word| matches!(word, "field" | "member")).map_or(0, narrow)
+}
+
 fn narrow(at: usize) -> u8 {
     u8::try_from(at).expect("a syntax line has some words")
 }
@@ -149,6 +156,15 @@ fn token_end(line: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_field_or_member_is_found_behind_what_may_be_left_out() {
+        assert_eq!(element("SADD key member [member ...]"), 2);
+        assert_eq!(element("ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]"), 3);
+        assert_eq!(element("SMOVE source destination member"), 3);
+        assert_eq!(element("HGETALL key"), 0);
+        assert_eq!(element("HSCAN key cursor [MATCH pattern]"), 0);
+    }
     use crate::command::Table;
     use crate::command::places::{Begin, Find};
 

@@ -8,7 +8,7 @@ use crate::base::ascii::{head_word, lower_word};
 use crate::wire::request::{Args, Span};
 
 use super::arguments::{self, Argument};
-use super::{Command, Flags, Run};
+use super::{Command, Flags, Run, syntax};
 use super::{
     algebra, blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, multi,
     object, pick, ranges, scan, server, set, sliced, string, zset,
@@ -40,6 +40,8 @@ pub struct Table {
     names: Vec<Name>,
     /// Open addressing over `Name::slot`; `EMPTY` or an index into `rows`.
     index: Box<[u16; INDEX_SLOTS]>,
+    /// Of each row the word that names a field or a member (`syntax::element`).
+    elements: Vec<u8>,
 }
 
 const INDEX_SLOTS: usize = 4096;
@@ -105,7 +107,8 @@ impl Table {
             }
             index[slot] = CommandId::at(i).0;
         }
-        Self { rows, names, index }
+        let elements = rows.iter().map(|row| syntax::element(row.syntax)).collect();
+        Self { rows, names, index, elements }
     }
 
     /// Rows with their subcommands.
@@ -119,6 +122,12 @@ impl Table {
 
     pub fn row(&self, id: CommandId) -> &'static Command {
         self.rows[usize::from(id.0)]
+    }
+
+    /// The word of a request that names a field or a member, the first if there are several; 0: none does.
+    #[inline]
+    pub fn element(&self, id: CommandId) -> usize {
+        usize::from(self.elements[usize::from(id.0)])
     }
 
     pub fn found(&self, id: CommandId) -> Found {

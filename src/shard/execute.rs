@@ -197,8 +197,8 @@ impl Shard {
     fn is_timed(&mut self, found: Found, args: Args<'_>) -> bool {
         let row = found.row;
         // A few members or fields are as good as constant.
-        let is_cheap = row.is_constant_time() || (row.elements.is_some() && args.len() <= limits::ELEMENTS_FEW);
-        if !is_cheap {
+        let is_few = || row.elements.is_some() && args.len() <= limits::ELEMENTS_FEW;
+        if !row.is_constant_time() && !is_few() && !row.is_brief() {
             return true;
         }
         let left = &mut self.stats.commands[usize::from(found.id.0)].untimed_left;

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use super::input::{Staged, bounds};
 use super::{ConnId, Shard};
 use crate::command::clients::Closing;
+use crate::store::entry::ValueRef;
 use crate::wire::request::{Args, Span};
 use crate::wire::resp::{Parser, Step};
 
@@ -53,6 +54,35 @@ impl Foresight {
 }
 
 impl Shard {
+    /// Requests of a pipeline that follow each other and have one key: if it holds a large collection, starts loading the leaves in which they
+    /// will look for their fields or members. Each by itself waits for two or three lines of memory, one after the other.
+    #[inline]
+    pub(super) fn foresee_elements(&self, db: u8, bytes: &[u8]) {
+        for alike in self.staged.chunk_by(|one, next| one.first == next.first) {
+            if let [_, second, ..] = alike
+                && second.spot.is_some()
+            {
+                self.foresee_elements_of(alike, db, bytes);
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn foresee_elements_of(&self, alike: &[Staged], db: u8, bytes: &[u8]) {
+        let elements = alike.iter().filter_map(|request| {
+            let (found, args) = (request.found?, Args::new(bytes, &self.spans[request.spans.clone()]));
+            let word = self.table.element(found.id);
+            Some((args.get(usize::from(found.row.keys.first))?, args.get(word).filter(|_| word > 0)?))
+        });
+        let mut elements = elements.peekable();
+        let Some((key, _)) = elements.peek() else { return };
+        let Some(entry) = self.store.db(db).find(key, alike[0].first, self.at) else { return };
+        if let ValueRef::Object(object) = entry.value() {
+            elements.for_each(|(_, element)| object.foresee(element, &self.store.hash_key));
+        }
+    }
+
     /// Recognises the first request of each input and starts loading what it will touch. To be called with the inputs that are fed
     /// next, in their order; one that is not fed after all does no harm.
     pub fn foresee<'a>(&mut self, inputs: impl Iterator<Item = (ConnId, &'a [u8])>) {

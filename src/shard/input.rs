@@ -396,6 +396,9 @@ impl Shard {
         };
         let late = self.staged.len().saturating_sub(ENTRY_LAG);
         self.staged[late..].iter().for_each(|request| self.prefetch_entry(db, request));
+        if self.staged.len() > 1 {
+            self.foresee_elements(db, bytes);
+        }
         (at, end)
     }
 

@@ -29,6 +29,7 @@ pub mod set;
 pub mod trie;
 pub mod zset;
 
+use crate::base::hash::HashKey;
 use hash::Hash;
 use list::List;
 use rope::Rope;
@@ -62,6 +63,17 @@ const _: () = {
 };
 
 impl Object {
+    /// Starts loading what a look-up of this field or member reads, if that is far from the object's own memory.
+    #[inline]
+    pub fn foresee(&self, element: &[u8], hasher: &HashKey) {
+        match self {
+            Self::Hash(Hash::Trie(trie)) => trie.foresee(element, hasher),
+            Self::Set(Set::Trie(trie)) => trie.foresee(element, hasher),
+            Self::Zset(Zset::Large(large)) => large.foresee(element, hasher),
+            _ => {}
+        }
+    }
+
     pub fn bytes(&self) -> usize {
         match self {
             Self::Rope(rope) => rope.bytes(),

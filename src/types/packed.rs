@@ -343,7 +343,7 @@ pub(crate) fn write_row<const COLUMNS: usize>(out: &mut [u8], first: &Form<'_>, 
 }
 
 /// The record at the head of `bytes`.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse<const COLUMNS: usize>(bytes: &[u8]) -> Row<'_> {
     let mut at = 1;
     let head = bytes[0];

@@ -19,6 +19,7 @@
 //! Elements longer than INLINE_MAX live in a Rope beside the leaf's data. Hashes are not stored (long first columns excepted):
 //! a split computes them again, about a hundred at a time.
 
+mod foresee;
 mod renew;
 
 use triomphe::{Arc, HeaderSlice};
@@ -240,6 +241,12 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
         let mut work = Work { hasher, graves, bytes: &mut self.bytes };
         self.root.remove::<COLUMNS>(0, Victim::Named(hash, first), &mut work, |_| ());
         true
+    }
+
+    /// Removes a record that the caller has found.
+    pub fn remove_found(&mut self, first: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) {
+        let mut work = Work { hasher, graves, bytes: &mut self.bytes };
+        self.root.remove::<COLUMNS>(0, Victim::Named(hasher.bytes(first), first), &mut work, |_| ());
     }
 
     /// Removes the record at `index` in hash order, after `visit` has seen it; without hashing anything.

@@ -146,7 +146,7 @@ impl Zset {
             Self::Large(large) => {
                 let score = large.score(member, hasher)?;
                 large.order.remove(score, member);
-                large.index.remove(member, hasher, graves);
+                large.index.remove_found(member, hasher, graves);
                 Some(score)
             }
         }
@@ -246,6 +246,11 @@ impl Zset {
 }
 
 impl Large {
+    #[inline]
+    pub(super) fn foresee(&self, member: &[u8], hasher: &HashKey) {
+        self.index.foresee(member, hasher);
+    }
+
     #[inline]
     fn score(&self, member: &[u8], hasher: &HashKey) -> Option<Score> {
         self.index.find(member, hasher).map(scored)

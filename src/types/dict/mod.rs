@@ -67,7 +67,7 @@ pub unsafe trait Thin: Sized {
 }
 
 /// What the caches load at once.
-const LINE_BYTES: u64 = 64;
+pub(super) const LINE_BYTES: u64 = 64;
 
 /// A prefix of the hash order: everything below was visited. 0 is both the start and the end of a scan. Below 2^53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -782,8 +782,9 @@ fn tags_equal(words: &[u64; SLOTS], tag: u16) -> u32 {
     words.iter().enumerate().fold(0, |hits, (i, word)| hits | u32::from((word >> 48) as u16 == tag) << (4 * i + 3))
 }
 
+/// Starts loading a line.
 #[inline]
-fn prefetch(address: u64) {
+pub(super) fn prefetch(address: u64) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -167,7 +167,7 @@ impl Ranked {
     pub fn range<'s>(&'s self, ranks: Range<usize>, way: Way, visit: &mut impl FnMut(Value<'s>, Score)) {
         let ranks = ranks.start..ranks.end.min(self.len());
         if !ranks.is_empty() {
-            self.root.node.range(ranks, way, visit);
+            self.root.range(ranks, way, visit);
         }
     }
 
@@ -184,7 +184,7 @@ impl Ranked {
 
 impl Edge<'_> {
     /// Whether an element of this score lies in front of the edge; `against` compares its member with a text.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_behind(&self, score: Score, against: impl FnOnce(&[u8]) -> Ordering) -> bool {
         match *self {
             Edge::Score(edge) => score < edge,
@@ -286,6 +286,49 @@ impl Branch {
         }
     }
 
+    /// Visits what lies at these places of the branch, and looks at no branch behind the last of them.
+    fn range<'s>(&'s self, places: Range<usize>, way: Way, visit: &mut impl FnMut(Value<'s>, Score)) {
+        match (&self.node, way) {
+            (Node::Leaf(leaf), Way::Up) => places.for_each(|slot| visit(leaf.member(slot), leaf.score(slot))),
+            (Node::Leaf(leaf), Way::Down) => places.rev().for_each(|slot| visit(leaf.member(slot), leaf.score(slot))),
+            (Node::Inner(inner), Way::Up) => {
+                let mut start = 0;
+                for branch in &inner.branches {
+                    if start >= places.end {
+                        return;
+                    }
+                    branch.range_from(start, &places, way, visit);
+                    start += branch.count;
+                }
+            }
+            (Node::Inner(inner), Way::Down) => {
+                let mut end = self.count;
+                for branch in inner.branches.iter().rev() {
+                    if end <= places.start {
+                        return;
+                    }
+                    end -= branch.count;
+                    branch.range_from(end, &places, way, visit);
+                }
+            }
+        }
+    }
+
+    /// As `range`, of a branch that begins at `start` of what `places` are of.
+    #[inline]
+    fn range_from<'s>(
+        &'s self,
+        start: usize,
+        places: &Range<usize>,
+        way: Way,
+        visit: &mut impl FnMut(Value<'s>, Score),
+    ) {
+        let part = places.start.max(start)..places.end.min(start + self.count);
+        if !part.is_empty() {
+            self.range(part.start - start..part.end - start, way, visit);
+        }
+    }
+
     /// Elements and bytes by walking everything; checks counts and order on the way.
     fn recount(&self) -> (usize, usize) {
         let (count, bytes) = match &self.node {
@@ -325,35 +368,6 @@ impl Node {
             match node {
                 Self::Leaf(leaf) => return leaf,
                 Self::Inner(inner) => node = &inner.branches[0].node,
-            }
-        }
-    }
-
-    fn range<'s>(&'s self, ranks: Range<usize>, way: Way, visit: &mut impl FnMut(Value<'s>, Score)) {
-        match self {
-            Self::Leaf(leaf) => {
-                let mut show = |slot| visit(leaf.member(slot), leaf.score(slot));
-                match way {
-                    Way::Up => ranks.for_each(&mut show),
-                    Way::Down => ranks.rev().for_each(&mut show),
-                }
-            }
-            Self::Inner(inner) => {
-                let mut end = 0;
-                // Only the branches that overlap, and of each the part that does.
-                let parts = inner.branches.iter().filter_map(|branch| {
-                    let start = end;
-                    end += branch.count;
-                    let part = ranks.start.max(start)..ranks.end.min(end);
-                    (!part.is_empty()).then(|| (branch, part.start - start..part.end - start))
-                });
-                match way {
-                    Way::Up => parts.for_each(|(branch, part)| branch.node.range(part, way, visit)),
-                    Way::Down => {
-                        let parts: Vec<_> = parts.collect();
-                        parts.into_iter().rev().for_each(|(branch, part)| branch.node.range(part, way, visit));
-                    }
-                }
             }
         }
     }

@@ -1,0 +1,40 @@
+//! What a look-up will read, loaded before its turn has come.
+//!
+//! A way down a large trie is two or three lines of memory of which each says where the next is, and then those of the leaf. Of many look-ups that
+//! are known beforehand, the ways are gone one right behind the other, so that the processor waits for several of them at once; the lines of
+//! the leaves are only asked for.
+
+use super::{Head, Leaf, Node, Trie, slot_of};
+use crate::base::hash::HashKey;
+use crate::types::dict::{LINE_BYTES, prefetch};
+
+/// A leaf has about as many fingerprints as it has room for records of so many bytes.
+const BYTES_PER_FINGERPRINT: usize = 16;
+
+impl<const COLUMNS: usize> Trie<COLUMNS> {
+    /// Starts loading what a look-up of `first` reads.
+    #[inline]
+    pub fn foresee(&self, first: &[u8], hasher: &HashKey) {
+        let (hash, mut node, mut level) = (hasher.bytes(first), &self.root.node, 0);
+        while let Node::Inner(inner) = node {
+            node = &inner.branches[inner.rank(slot_of(hash, level))].node;
+            level += 1;
+        }
+        if let Node::Leaf(leaf) = node {
+            leaf.prefetch();
+        }
+    }
+}
+
+impl Leaf {
+    /// Starts loading the head and the fingerprints.
+    #[inline]
+    fn prefetch(&self) {
+        let mut line = std::ptr::from_ref(&self.0.header).addr() as u64;
+        let end = line + (size_of::<Head>() + self.data().len() / BYTES_PER_FINGERPRINT) as u64;
+        while line < end {
+            prefetch(line);
+            line += LINE_BYTES;
+        }
+    }
+}
