@@ -399,7 +399,7 @@ pub fn answer(text: Text<'_>, reply: &mut Reply<'_>) {
 }
 
 /// Answers a field or value of a collection.
-#[inline]
+#[inline(always)]
 pub fn answer_value(value: Element<'_>, reply: &mut Reply<'_>) {
     match value {
         Element::Short(cell) => reply.bulk(cell.text(&mut [0; I64_TEXT_MAX])),

@@ -203,6 +203,7 @@ impl Shape {
         reply.array(if self == Self::Flat { count * 2 } else { count });
     }
 
+    #[inline(always)]
     fn element(self, member: Member<'_>, score: Score, reply: &mut Reply<'_>) {
         if self == Self::Pairs {
             reply.array(2);
