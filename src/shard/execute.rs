@@ -77,7 +77,9 @@ impl Shard {
             // What takes many keys or fields is never of constant time, and so comes by here always.
             let per_request =
                 if found.row.elements.is_some() { limits::ELEMENTS_PER_REQUEST } else { limits::WORDS_PER_REQUEST };
-            self.ran += u32::try_from(args.len()).unwrap_or(u32::MAX) / per_request;
+            let by_words = u32::try_from(args.len()).unwrap_or(u32::MAX) / per_request;
+            let by_time = u32::try_from(took_ns / limits::NS_PER_REQUEST).unwrap_or(u32::MAX / 2);
+            self.ran = self.ran.saturating_add(by_words.max(by_time));
             self.stalls.note(found.row.name, took_ns);
             let slow = if found.row.flags.has(Flags::FAST) { Slow::FastCommand } else { Slow::Command };
             self.stats.latency.note(slow, found.row.name, took_ns, self.now.unix_us);
