@@ -56,7 +56,8 @@ impl Foresight {
 impl Shard {
     /// Requests of a pipeline that follow each other and have one key: if it holds a large collection, starts loading the leaves in which they
     /// will look for their fields or members. Each by itself waits for two or three lines of memory, one after the other.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(super) fn foresee_elements(&self, db: u8, bytes: &[u8]) {
         for alike in self.staged.chunk_by(|one, next| one.first == next.first) {
             if let [_, second, ..] = alike
@@ -67,8 +68,6 @@ impl Shard {
         }
     }
 
-    #[cold]
-    #[inline(never)]
     fn foresee_elements_of(&self, alike: &[Staged], db: u8, bytes: &[u8]) {
         let elements = alike.iter().filter_map(|request| {
             let (found, args) = (request.found?, Args::new(bytes, &self.spans[request.spans.clone()]));

@@ -396,7 +396,10 @@ impl Shard {
         };
         let late = self.staged.len().saturating_sub(ENTRY_LAG);
         self.staged[late..].iter().for_each(|request| self.prefetch_entry(db, request));
-        if self.staged.len() > 1 {
+        // The last stands for all: most pipelines are of one kind, and no other pays for more than this question.
+        if let [_, .., last] = &self.staged[..]
+            && last.found.is_some_and(|found| self.table.element(found.id) > 0)
+        {
             self.foresee_elements(db, bytes);
         }
         (at, end)
