@@ -183,7 +183,7 @@ impl Shard {
     }
 
     fn must_wait_here(&self, caller: &Caller, command: CommandId, args: Args<'_>) -> bool {
-        !self.locks.is_empty() && self.must_wait(caller, command, args)
+        !self.is_clear() && self.must_wait(caller, command, args)
     }
 
     pub(super) fn answer_at_once(

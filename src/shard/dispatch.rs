@@ -48,7 +48,7 @@ impl Shard {
     /// What stands in the way of a connection's requests, of so many words together.
     #[inline]
     pub(super) fn ground(&self, caller: &Caller, words: usize) -> Ground {
-        let is_open = self.locks.is_empty()
+        let is_open = self.is_clear()
             && !caller.queues
             && !self.is_journal_congested()
             && words <= self.slicing.words_at_once_max;
@@ -82,7 +82,7 @@ impl Shard {
             }
         }
         // A request may have left its key held, for those who wait for it.
-        let is_free = if owner == self.me { self.locks.is_empty() } else { !self.is_congested(owner) };
+        let is_free = if owner == self.me { self.is_clear() } else { !self.is_congested(owner) };
         if !is_free {
             return None;
         }
@@ -151,9 +151,7 @@ impl Shard {
         match route {
             _ if is_long => self.begin_long(caller, found, args, silent, out),
             Route::Here
-                if self.locks.is_empty()
-                    || concerns_connection(found.row)
-                    || !self.must_wait(caller, found.id, args) =>
+                if self.is_clear() || concerns_connection(found.row) || !self.must_wait(caller, found.id, args) =>
             {
                 let flow = self.run_admitted(caller, found, args, first, out);
                 self.passed(caller);
@@ -225,7 +223,7 @@ impl Shard {
             Run::Verb(Verb::Info) if self.asks_all_lanes(caller) => Route::Several,
             Run::Verb(Verb::Watch) if caller.queues => Route::Here,
             Run::Verb(Verb::Watch) => match self.route_of_keys(found.row, args) {
-                Route::Here if self.locks.is_empty() || !self.must_wait(caller, found.id, args) => Route::Here,
+                Route::Here if self.is_clear() || !self.must_wait(caller, found.id, args) => Route::Here,
                 _ => Route::Several,
             },
             _ => self.route(caller, found.row, args, first),

@@ -145,6 +145,8 @@ pub(super) struct Guest {
     ran: Vec<Ran>,
     /// The claim was sent with its work.
     at_once: bool,
+    /// It was granted at the head of its connection's line, which goes on when its work has come: not before it holds its keys on all lanes.
+    holds_line: bool,
     grows: bool,
     signature: Option<Signature>,
     /// What its errands have left for the journal.
@@ -567,7 +569,11 @@ impl Shard {
                 let guest = self.guests.entry(tx).or_insert_with(|| Guest::new(caller, None, now));
                 (guest.now, guest.then, guest.cargo) = (now, then, cargo);
                 guest.errands = errands.into();
+                let (held_line, of) = (std::mem::take(&mut guest.holds_line), (tx.home, guest.caller.conn));
                 self.run_guest(tx);
+                if held_line {
+                    self.go_on_in_line(of);
+                }
             }
             Order::Release(why) => {
                 if why == Why::Over
@@ -642,8 +648,19 @@ impl Shard {
         self.report(tx, Report::Ran { ran, cargo, now, until: until.max(end) });
     }
 
+    /// The claim of the head of a line is granted. What stands behind it was sent when the share was thought to run on coming here. A share that
+    /// was refused then runs when all lanes have been asked again, and nothing of its connection may be seen before that.
+    pub(super) fn head_granted(&mut self, tx: TxId, claim: ClaimId) {
+        let of = (tx.home, self.guests[&tx].caller.conn);
+        self.guest_granted(tx, claim);
+        match self.guests.get_mut(&tx).filter(|guest| !guest.at_once) {
+            Some(guest) => guest.holds_line = true,
+            None => self.go_on_in_line(of),
+        }
+    }
+
     /// The claim of a share is granted: says so, or does its work at once.
-    pub(super) fn guest_granted(&mut self, tx: TxId, claim: ClaimId) {
+    fn guest_granted(&mut self, tx: TxId, claim: ClaimId) {
         let at = self.clock();
         let is_dropped = self.plant.strikes(Planted::DropIntent);
         if is_dropped {
@@ -725,7 +742,9 @@ impl Shard {
     /// Gives a share's intents back; first, if it is over, what it did goes into the journal. Up to where that must be firm before what it
     /// showed may be seen.
     fn dismiss(&mut self, tx: TxId, why: Why) -> Position {
-        let Guest { claim, signature, effects, until, .. } = self.guests.remove(&tx).expect("dismissed once");
+        let guest = self.guests.remove(&tx).expect("dismissed once");
+        let of = guest.holds_line.then_some((tx.home, guest.caller.conn));
+        let Guest { claim, signature, effects, until, .. } = guest;
         let mut until = until;
         if why == Why::Over {
             let end = self.append_guest(tx, signature.as_ref(), &effects);
@@ -738,6 +757,9 @@ impl Shard {
         }
         if let Some(claim) = claim {
             self.locks.release(claim);
+        }
+        if let Some(of) = of {
+            self.go_on_in_line(of);
         }
         until
     }
@@ -827,6 +849,7 @@ impl Guest {
             then: Then::Release,
             ran: Vec::new(),
             at_once: false,
+            holds_line: false,
             grows: false,
             signature: None,
             effects: Records::default(),

@@ -185,11 +185,11 @@ impl Shard {
 
     /// Runs a request of a connection that is another lane's, or that is ours and had no place to go at once.
     fn visit(&mut self, ticket: Ticket, caller: &Caller, command: CommandId, args: Args<'_>, first: KeyHash) {
-        if self.longs.is_empty() && self.locks.is_empty() {
+        if self.longs.is_empty() && self.is_clear() {
             return self.visit_now(ticket, caller, command, args, first);
         }
         let longs = std::mem::take(&mut self.longs);
-        if !self.locks.is_empty() && self.must_wait(caller, command, args) {
+        if !self.is_clear() && self.must_wait(caller, command, args) {
             return self.park_own(ticket, caller, command, args, longs);
         }
         self.with_longs(longs, |shard| shard.visit_now(ticket, caller, command, args, first));
@@ -278,6 +278,13 @@ impl Shard {
         self.guest_jobs.push_back(GuestJob { job, caller: *caller, command, to, spent_ns, at, claim, until });
     }
 
+    /// Whether nobody holds or wants anything here, and nobody waits: then no request has to. A connection may have a place in line while
+    /// nothing is held any more: its share was refused, and has yet to ask again.
+    #[inline]
+    pub(super) fn is_clear(&self) -> bool {
+        self.locks.is_empty() && self.lines.is_empty()
+    }
+
     /// Whether a request must not run now: its keys are held, or one before it of its connection waits.
     pub(super) fn must_wait(&self, caller: &Caller, command: CommandId, args: Args<'_>) -> bool {
         if self.lines.contains_key(&(caller.home, caller.conn)) {
@@ -353,9 +360,7 @@ impl Shard {
                     Claimant::Request(_) => self.run_parked(claim),
                     Claimant::Guest(tx) => {
                         let tx = *tx;
-                        let of = (tx.home, self.guests[&tx].caller.conn);
-                        self.guest_granted(tx, claim);
-                        self.go_on_in_line(of);
+                        self.head_granted(tx, claim);
                     }
                     Claimant::Waiters(_) => self.serve_waiters(claim),
                     Claimant::Running => unreachable!("granted before it ran"),

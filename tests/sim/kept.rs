@@ -46,4 +46,11 @@ pub(crate) const KEPT: &[(u64, u64, u16, &str)] = &[
         5,
         "a waiter that moves an element was served, and who stood behind it was looked at while it still stood there: what it left was nobody's",
     ),
+    (
+        504_867,
+        1687,
+        5,
+        "a share of an MSET over two lanes was refused and asked again, now lane by lane; the UNLINK behind it in its line ran once the share was \
+         granted, before the other lane had been asked, and a third client saw it without the MSET",
+    ),
 ];

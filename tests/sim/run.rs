@@ -82,7 +82,8 @@ fn report(plan: Plan, why: &str) -> String {
     let short = shortest(plan);
     let told = play(Plan { tells: true, ..short });
     let (why_short, story) = told.err().unwrap_or_default();
-    let skipped = story.len().saturating_sub(STORY_LINES);
+    let shown = crate::sim::number_from_env("CORELANE_SIM_STORY").and_then(|lines| usize::try_from(lines).ok());
+    let skipped = story.len().saturating_sub(shown.unwrap_or(STORY_LINES));
     format!(
         "{why}\n\nshortened to {} steps: {why_short}\n\n{skipped} lines before these:\n{}\n\nagain: CORELANE_SIM_SEED={} CORELANE_SIM_STEPS={} \
          CORELANE_SIM_LANES={} cargo nextest run --test tests sim::one --no-capture",
