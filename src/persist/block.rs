@@ -13,6 +13,9 @@
 //! All numbers are little-endian. The header has a checksum of its own so that a reader that met a broken block can find the next
 //! header and read there what had been synced: a break *before* that is damage, a break after it is the torn end which any crash may leave,
 //! since what was not synced may be on the disk in any part and order.
+//!
+//! A file may be longer than what was written to it: where a block would begin there are then as many zeroes as a header has, which are the end
+//! of the file's blocks, and behind them whatever the file held before. Blocks of other volumes among that have another id.
 
 use super::Position;
 
@@ -23,6 +26,11 @@ pub const HEADER_BYTES: usize = 48;
 pub const BODY_BYTES_MAX: usize = 256 << 10;
 
 const MAGIC: [u8; 4] = *b"CLb1";
+
+/// Whether no block was written here, of whose header these are the first bytes.
+pub fn is_blank(head: &[u8]) -> bool {
+    head.iter().all(|byte| *byte == 0)
+}
 
 /// Whose stream, in which volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The manifest: which files together hold the keyspace, in the order in which they are read.
 //!
 //! ```text
-//!  corelane-journal 1
+//!  corelane-journal 2
 //!  base 4 id 91834519 lanes 2 from 0 0
 //!  log 3 id 18231123 lanes 2 from 410 388 to 8123 9916        sealed: what is behind these positions was undone by a recovery
 //!  log 5 id 77812301 lanes 2 from 8123 9916                   ends where it says so itself, or is being written
@@ -9,7 +9,8 @@
 //!  sum 1f00ab12
 //! ```
 //!
-//! A *volume* is one file per lane: `journal.<number>.<base|log>.<lane>`. A base holds a keyspace, a log what happened to it. The manifest is
+//! A *volume* is one file per lane: `journal.<number>.<base|log>.<lane>`. A base holds a keyspace, a log what happened to it. Since version 2 a log
+//! may go on in further files of a lane, its segments: `journal.<number>.log.<lane>.<1, 2, ...>`, as many as there are. The manifest is
 //! replaced as a whole, by renaming, so that there is always exactly one truth; files it does not name are leftovers of something that did
 //! not come to its end, and are deleted. The id is drawn at random and stands in each block: no client can put into a value what would
 //! look like one.
@@ -20,7 +21,11 @@ use super::Position;
 use super::block::Origin;
 
 const TITLE: &str = "corelane-journal";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// What a file is called that was of a volume, and one that is on its way to be of one; a number follows.
+pub const RETIRED: &str = "journal.retired.";
+pub const SPARE: &str = "journal.spare.";
 
 /// What the manifest is called, and what it is called while it is written.
 pub const NAME: &str = "journal.manifest";
@@ -63,6 +68,11 @@ impl Volume {
         format!("journal.{}.{}.{lane}", self.number, self.kind.word())
     }
 
+    /// One of the files in which a lane's stream goes on; the first is [`Self::file_name`].
+    pub fn segment_name(&self, lane: u16, segment: usize) -> String {
+        segment_name(&self.file_name(lane), segment)
+    }
+
     /// Whether `next` may begin where this one says that it ends.
     pub fn can_be_followed(&self, next: &Self) -> bool {
         let are_open = [self, next].iter().all(|volume| volume.kind == Kind::Log && volume.to.is_none());
@@ -72,6 +82,11 @@ impl Volume {
     pub fn origin(&self, lane: u16) -> Origin {
         Origin { volume: self.id, lane, lanes: self.lanes }
     }
+}
+
+/// What the files are called in which the stream goes on that begins in a file of this name.
+pub fn segment_name(first: &str, segment: usize) -> String {
+    if segment == 0 { first.to_owned() } else { format!("{first}.{segment}") }
 }
 
 /// All volumes.
@@ -96,18 +111,20 @@ impl Manifest {
 
     /// Whether it names a file of this name.
     pub fn names(&self, file: &str) -> bool {
-        self.volumes.iter().any(|volume| (0..volume.lanes).any(|lane| volume.file_name(lane) == file))
+        let is_of = |first: &str| {
+            file.strip_prefix(first)
+                .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('.').is_some_and(is_number))
+        };
+        self.volumes.iter().any(|volume| (0..volume.lanes).any(|lane| is_of(&volume.file_name(lane))))
     }
 
     /// Whether a file of this name is of our making, whatever volume it was of.
     pub fn is_ours(file: &str) -> bool {
-        let mut parts = file.split('.');
-        let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u32>().is_ok());
-        parts.next() == Some("journal")
-            && is_number(parts.next())
-            && matches!(parts.next(), Some("base" | "log"))
-            && is_number(parts.next())
-            && parts.next().is_none()
+        let parts: Vec<&str> = file.split('.').collect();
+        let (["journal", number, "base" | "log", lane] | ["journal", number, "log", lane, _]) = parts[..] else {
+            return false;
+        };
+        [number, lane].into_iter().chain(parts.get(4).copied()).all(is_number)
     }
 
     pub fn to_text(&self) -> String {
@@ -136,8 +153,10 @@ impl Manifest {
         let mut lines = (1..).zip(body.lines());
         let title = lines.next().map_or("", |(_, line)| line);
         match title.strip_prefix(TITLE).map(|version| version.trim().parse::<u32>()) {
-            Some(Ok(VERSION)) => {}
-            Some(Ok(newer)) => return Err(whole(&format!("it is of version {newer}, this server reads {VERSION}"))),
+            Some(Ok(1..=VERSION)) => {}
+            Some(Ok(newer)) => {
+                return Err(whole(&format!("it is of version {newer}, this server reads those up to {VERSION}")));
+            }
             _ => return Err(whole("it is no manifest of a journal")),
         }
         let expected = format!("sum {:08x}\n", crc32c::crc32c(body.as_bytes()));
@@ -154,6 +173,10 @@ impl Manifest {
         }
         Ok(Self { volumes })
     }
+}
+
+fn is_number(part: &str) -> bool {
+    part.parse::<u32>().is_ok()
 }
 
 fn volume(line: &str) -> Result<Volume, String> {
@@ -224,6 +247,9 @@ mod tests {
         assert_eq!(Manifest::parse(&Manifest::default().to_text()), Ok(Manifest::default()));
         assert_eq!(manifest.next_number(), 7);
         assert!(manifest.names("journal.3.log.1") && !manifest.names("journal.3.log.2"));
+        assert!(manifest.names("journal.3.log.1.17") && !manifest.names("journal.3.log.12"));
+        assert!(Manifest::is_ours("journal.3.log.1.17") && !Manifest::is_ours("journal.3.log.1.x"));
+        assert!(!Manifest::is_ours(&format!("{SPARE}1")) && !Manifest::is_ours(&format!("{RETIRED}1")));
         assert!(
             Manifest::is_ours("journal.9.base.0") && !Manifest::is_ours(NAME) && !Manifest::is_ours("journal.9.x.0")
         );
@@ -258,7 +284,16 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_named() {
-        let bad = Manifest::parse("corelane-journal 2\nsum 0\n").unwrap_err();
-        assert!(bad.what.contains("version 2"), "{bad:?}");
+        let bad = Manifest::parse("corelane-journal 3\nsum 0\n").unwrap_err();
+        assert!(bad.what.contains("version 3"), "{bad:?}");
+    }
+
+    #[test]
+    fn the_first_version_is_read() {
+        let text = manifest().to_text();
+        let (body, _) = text.split_at(text.find("sum ").unwrap());
+        let body = body.replace("corelane-journal 2", "corelane-journal 1");
+        let text = format!("{body}sum {:08x}\n", crc32c::crc32c(body.as_bytes()));
+        assert_eq!(Manifest::parse(&text), Ok(manifest()));
     }
 }

@@ -12,9 +12,12 @@
 //! ```
 //!
 //! A record counts when all of it is there: one that the end of the stream cuts in two is torn as well.
+//!
+//! The stream of a volume may lie in several files, its *segments*, one after the other. A block lies in one of them. Zeroes where a block would
+//! begin are the end of a segment: what stands behind them is of its earlier use.
 
 use super::Position;
-use super::block::{BadHeader, HEADER_BYTES, Header, Origin};
+use super::block::{BadHeader, HEADER_BYTES, Header, Origin, is_blank};
 use super::record::{self, HEAD_BYTES, Record};
 
 /// A record and where it stands.
@@ -28,7 +31,8 @@ pub struct Found<'r> {
 /// The file is not what was written, and it is not the end that a crash leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// Where in the file.
+    /// In which of the stream's files, and where in that.
+    pub segment: usize,
     pub offset: u64,
     pub what: String,
 }
@@ -42,17 +46,22 @@ pub struct Ending {
     pub firm: Position,
     /// An `End` record was read.
     pub ended: bool,
+    /// The last file that holds a block of the stream.
+    pub segment: usize,
     /// What stands behind the end and does not count.
     pub torn: Option<Damage>,
 }
 
-/// Reads one file.
+/// Reads one volume of a stream.
 #[derive(Debug)]
 pub struct Reader {
     origin: Origin,
-    /// Bytes read that are not understood yet, and where in the file they begin.
+    /// Bytes read that are not understood yet, in which file, and where in it they begin.
     bytes: Vec<u8>,
+    segment: usize,
     offset: u64,
+    /// The file of the last block.
+    last_segment: usize,
     /// Where the next block belongs.
     position: Position,
     firm: Position,
@@ -69,6 +78,14 @@ pub struct Reader {
 struct Break {
     at: Position,
     damage: Damage,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The end of what was written to this file: the stream may go on in the next.
+    Blank,
+    Torn,
 }
 
 impl Reader {
@@ -77,7 +94,9 @@ impl Reader {
         Self {
             origin,
             bytes: Vec::new(),
+            segment: 0,
             offset: 0,
+            last_segment: 0,
             position: start,
             firm: Position::default(),
             partial: Vec::new(),
@@ -92,6 +111,11 @@ impl Reader {
         self.firm
     }
 
+    /// Blocks were read up to here.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// The next bytes of the file. Calls `each` with every record that became whole.
     pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Found<'_>)) -> Result<(), Damage> {
         self.bytes.extend_from_slice(bytes);
@@ -99,50 +123,70 @@ impl Reader {
         self.search()
     }
 
-    /// The file has no more bytes.
+    /// The file has no more bytes, and there is another one.
+    pub fn next_segment(&mut self) -> Result<(), Damage> {
+        self.end_segment()?;
+        self.bytes.clear();
+        (self.segment, self.offset) = (self.segment + 1, 0);
+        Ok(())
+    }
+
+    /// The last file has no more bytes.
     pub fn finish(mut self) -> Result<Ending, Damage> {
-        if self.broken.is_none() && !self.bytes.is_empty() {
-            self.break_off("a block that is cut short");
-        }
-        self.search()?;
+        self.end_segment()?;
         if self.broken.is_none() && !self.partial.is_empty() {
-            self.broken = Some(self.at_end("a record that is cut short"));
+            self.break_off("a record that is cut short", Kind::Torn);
         }
         let torn = self.broken.map(|broken| broken.damage);
-        Ok(Ending { end: self.start, firm: self.firm, ended: self.ended, torn })
+        Ok(Ending { end: self.start, firm: self.firm, ended: self.ended, segment: self.last_segment, torn })
+    }
+
+    fn end_segment(&mut self) -> Result<(), Damage> {
+        if self.broken.is_none() && !is_blank(&self.bytes) {
+            self.break_off("a block that is cut short", Kind::Torn);
+        }
+        self.search()?;
+        self.broken.take_if(|broken| broken.kind == Kind::Blank);
+        Ok(())
     }
 
     /// Takes a block off the bytes; whether there was a whole one.
     fn next_block(&mut self, each: &mut impl FnMut(Found<'_>)) -> Result<bool, Damage> {
         let Some((head, rest)) = self.bytes.split_first_chunk::<HEADER_BYTES>() else { return Ok(false) };
+        if is_blank(head) {
+            self.break_off("zeroes where a block must begin", Kind::Blank);
+            return Ok(false);
+        }
         let header = match Header::parse(head) {
             Ok(header) => header,
             Err(bad) => {
-                self.break_off(match bad {
+                let what = match bad {
                     BadHeader::NoMagic => "no block where one must begin",
                     BadHeader::Checksum => "a block's header with a wrong checksum",
                     BadHeader::Length => "a block's header with an impossible length",
-                });
+                };
+                self.break_off(what, Kind::Torn);
                 return Ok(false);
             }
         };
         if header.origin != self.origin {
-            self.break_off("a block of another stream");
+            self.break_off("a block of another stream", Kind::Torn);
             return Ok(false);
         }
         if header.position != self.position {
-            self.break_off("a block that belongs to another place");
+            self.break_off("a block that belongs to another place", Kind::Torn);
             return Ok(false);
         }
         let len = header.len as usize;
         let Some(body) = rest.get(..len) else { return Ok(false) };
         if crc32c::crc32c(body) != header.body_crc {
-            self.break_off("a block with a wrong checksum");
+            self.break_off("a block with a wrong checksum", Kind::Torn);
             return Ok(false);
         }
         let bytes = std::mem::take(&mut self.bytes);
         self.firm = self.firm.max(header.firm);
         self.position = self.position.after(len);
+        self.last_segment = self.segment;
         let done = self.read_records(&bytes[HEADER_BYTES..HEADER_BYTES + len], each);
         self.bytes = bytes;
         done?;
@@ -186,20 +230,16 @@ impl Reader {
     }
 
     fn damage(&self, what: String) -> Damage {
-        Damage { offset: self.offset, what }
+        Damage { segment: self.segment, offset: self.offset, what }
     }
 
-    fn at_end(&self, what: &str) -> Break {
-        Break { at: self.position, damage: self.damage(what.to_owned()) }
-    }
-
-    fn break_off(&mut self, what: &str) {
-        self.broken = Some(self.at_end(what));
+    fn break_off(&mut self, what: &str, kind: Kind) {
+        self.broken = Some(Break { at: self.position, damage: self.damage(what.to_owned()), kind });
     }
 
     /// Behind a break: a header that knows of more tells that the break is no end.
     fn search(&mut self) -> Result<(), Damage> {
-        let Some(Break { at, damage }) = &self.broken else { return Ok(()) };
+        let Some(Break { at, damage, .. }) = &self.broken else { return Ok(()) };
         let mut from = 0;
         while let Some(found) = Header::find(&self.bytes[from..]) {
             from += found;
@@ -285,6 +325,61 @@ mod tests {
         tail.append(&records);
         tail.take(Known::default(), usize::MAX, &mut file);
         assert!(read(&file, 7).unwrap_err().what.contains("behind the end"));
+    }
+
+    /// Files that go on one after the other, each with zeroes behind its last block and what was there before.
+    fn segments(cut: usize) -> (Vec<Vec<u8>>, Vec<Position>) {
+        let (file, ends, blocks) = written(&[100, 3000, 40, 90, 5], 1, true);
+        let (mut files, mut from) = (Vec::new(), 0);
+        for (at, _) in blocks.iter().skip(cut).chain(&[(file.len(), Position(0))]) {
+            let stale = Header::of(Origin { volume: 3, ..ORIGIN }, Position(100), Position(9000), Position(0), b"x");
+            files.push([&file[from..*at], &[0; HEADER_BYTES], &[b'C', 0, 7], &stale.to_bytes()[..], b"x"].concat());
+            from = *at;
+        }
+        (files, ends)
+    }
+
+    fn read_all(files: &[Vec<u8>], piece: usize) -> Result<(Vec<Position>, Ending), Damage> {
+        let (mut reader, mut ends) = (Reader::new(ORIGIN, Position(100)), Vec::new());
+        for (i, file) in files.iter().enumerate() {
+            if i > 0 {
+                reader.next_segment()?;
+            }
+            for piece in file.chunks(piece) {
+                reader.feed(piece, |found| ends.push(found.end))?;
+            }
+        }
+        reader.finish().map(|ending| (ends, ending))
+    }
+
+    #[test]
+    fn a_stream_goes_on_in_the_next_file_behind_zeroes() {
+        for piece in [1, 47, 4096] {
+            let (mut files, ends) = segments(1);
+            // One that was made ready and not used.
+            files.push(vec![0; 100]);
+            let (found, ending) = read_all(&files, piece).unwrap();
+            assert_eq!((found, ending.torn, ending.segment), (ends, None, files.len() - 2));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_in_a_file_before_the_last_is_damage_or_torn() {
+        let (mut files, _) = segments(1);
+        files[1].fill(0);
+        let damage = read_all(&files, 100).unwrap_err();
+        assert_eq!(
+            (damage.segment, damage.offset),
+            (2, 0),
+            "the third file begins behind where the first ends: {damage:?}"
+        );
+        files.truncate(3);
+        let (mut unsynced, ends, blocks) = written(&[100, 3000, 40], 1, false);
+        let rest = unsynced.split_off(blocks[2].0);
+        unsynced.truncate(blocks[1].0);
+        let (found, ending) = read_all(&[unsynced, vec![0; 500], rest], 100).unwrap();
+        assert_eq!((found, ending.end), (vec![ends[0]], ends[0]));
+        assert_eq!(ending.torn.map(|torn| (torn.segment, torn.offset)), Some((2, 0)));
     }
 
     #[test]

@@ -7,14 +7,16 @@
 //!                   -> for each lane: what to load, and the file to write
 //! ```
 //!
-//! A crash at any place leaves the manifest before or the one after, and both say the same keyspace.
+//! A crash at any place leaves the manifest before or the one after, and both say the same keyspace. A lane's stream of one volume lies in as many
+//! files as there are of its name (`segments.rs`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::log::{Level, say};
-use super::survey::{Span, Survey, Torn, open_chain, survey};
+use super::log::{Level, plain, say};
+use super::segments::{self, LogFile, Stem};
+use super::survey::{Span, Survey, Torn, open_chain, stream_files, survey, unreadable};
 use super::sys::random_bytes;
 use super::vault::{Vault, What};
 use crate::base::lanes::Lanes;
@@ -65,17 +67,17 @@ pub(super) struct Group {
 /// What one lane begins with.
 #[derive(Debug)]
 pub(super) struct LaneFiles {
-    pub(super) file: File,
+    pub(super) file: LogFile,
     pub(super) origin: Origin,
     pub(super) start: Position,
     /// In this order.
     pub(super) load: Vec<Part>,
 }
 
-/// A file to be loaded, up to a position.
+/// A lane's files of a volume, to be loaded up to a position.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
-    pub(super) path: PathBuf,
+    pub(super) files: Vec<PathBuf>,
     pub(super) bytes: u64,
     pub(super) origin: Origin,
     pub(super) from: Position,
@@ -90,7 +92,7 @@ impl Archive {
     pub(super) fn open(wish: &Wish) -> Result<Opened, Refusal> {
         let mut archive = Self::adopt(&wish.dir)?;
         let mut manifest = archive.manifest.clone();
-        seal(wish, &mut manifest)?;
+        let unused = seal(wish, &mut manifest)?;
         let mut groups = groups(wish, &manifest)?;
         // What this many lanes have written each lane loads for itself.
         let load = match &mut groups[..] {
@@ -102,6 +104,8 @@ impl Archive {
         let files = archive.make_logs(&volume)?;
         manifest.volumes.push(volume.clone());
         archive.replace_manifest(manifest)?;
+        // From the last on, so that none is ever missing in between. What stays does no harm.
+        unused.iter().rev().for_each(|path| _ = segments::retire(path));
         let leftovers = archive.delete_leftovers();
         if !leftovers.is_empty() {
             say(Level::Notice, &format!("Removed what a rewrite of the journal has left: {}", leftovers.join(" ")));
@@ -133,14 +137,16 @@ impl Archive {
     }
 
     /// The files of a log, one for each lane.
-    pub(super) fn make_logs(&mut self, volume: &Volume) -> Result<Vec<File>, Refusal> {
-        let files: io::Result<Vec<File>> =
-            (0..volume.lanes).map(|lane| self.vault.make(&volume.file_name(lane))).collect();
+    pub(super) fn make_logs(&mut self, volume: &Volume) -> Result<Vec<LogFile>, Refusal> {
+        let names = (0..volume.lanes).map(|lane| volume.file_name(lane));
+        let files: io::Result<Vec<LogFile>> = names
+            .map(|name| Ok(LogFile { file: self.vault.make(&name)?, stem: Stem::new(self.vault.path(&name)) }))
+            .collect();
         files.and_then(|files| self.vault.sync_names().map(|()| files)).map_err(|error| self.cannot_make(&error))
     }
 
     pub(super) fn cannot_make(&self, error: &io::Error) -> Refusal {
-        let dir = self.vault.dir().display();
+        let (dir, error) = (self.vault.dir().display(), plain(error));
         format!("cannot make files in {dir} ({error}): check the directory's owner and free space")
     }
 
@@ -154,7 +160,7 @@ impl Archive {
             vault.sync_names()
         });
         let path = vault.path(manifest::NAME);
-        written.map_err(|error| format!("cannot write {} ({error}): check free space", path.display()))?;
+        written.map_err(|error| format!("cannot write {} ({}): check free space", path.display(), plain(&error)))?;
         self.manifest = manifest;
         Ok(())
     }
@@ -169,7 +175,7 @@ impl Archive {
         left.retain(|name| match self.vault.remove(name) {
             Ok(()) => true,
             Err(error) => {
-                say(Level::Warning, &format!("cannot delete {} ({error})", self.vault.path(name).display()));
+                say(Level::Warning, &format!("cannot delete {} ({})", self.vault.path(name).display(), plain(&error)));
                 false
             }
         });
@@ -182,6 +188,7 @@ fn make_directory(dir: &Path) -> Result<(), Refusal> {
         Ok(()) => sync_directory(dir.parent().unwrap_or_else(|| Path::new("."))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => {
+            let error = plain(&error);
             Err(format!("cannot make the journal's directory {} ({error}): check dir and its owner", dir.display()))
         }
     }
@@ -190,8 +197,9 @@ fn make_directory(dir: &Path) -> Result<(), Refusal> {
 fn lock(dir: &Path) -> Result<File, Refusal> {
     let path = dir.join(LOCK_NAME);
     let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
-    let file =
-        file.map_err(|error| format!("cannot write {} ({error}): check the directory's owner", path.display()))?;
+    let file = file.map_err(|error| {
+        format!("cannot write {} ({}): check the directory's owner", path.display(), plain(&error))
+    })?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(_) => Err(format!(
@@ -213,13 +221,13 @@ pub(super) fn read_manifest(dir: &Path) -> Result<Manifest, Refusal> {
             )
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => refuse_strangers(dir).map(|()| Manifest::default()),
-        Err(error) => Err(format!("cannot read {} ({error})", path.display())),
+        Err(error) => Err(unreadable(&path, &error)),
     }
 }
 
 /// Without a manifest there must be nothing that one would name: an empty server must not take the place of lost data.
 fn refuse_strangers(dir: &Path) -> Result<(), Refusal> {
-    let entries = fs::read_dir(dir).map_err(|error| format!("cannot list {} ({error})", dir.display()))?;
+    let entries = fs::read_dir(dir).map_err(|error| format!("cannot list {} ({})", dir.display(), plain(&error)))?;
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if Manifest::is_ours(&name) {
@@ -240,12 +248,12 @@ fn refuse_strangers(dir: &Path) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Decides where the streams of the last run end.
-fn seal(wish: &Wish, manifest: &mut Manifest) -> Result<(), Refusal> {
+/// Decides where the streams of the last run end. Which files of them were made ready for what never came.
+fn seal(wish: &Wish, manifest: &mut Manifest) -> Result<Vec<PathBuf>, Refusal> {
     let chain = open_chain(manifest);
-    let Some(lanes) = chain.first().map(|first| first.lanes) else { return Ok(()) };
+    let Some(lanes) = chain.first().map(|first| first.lanes) else { return Ok(Vec::new()) };
     let torn = if wish.load_truncated { Torn::Told } else { Torn::Refused };
-    let Survey { spans, cuts } = survey(&wish.dir, chain, lanes, torn)?;
+    let Survey { spans, cuts, unused } = survey(&wish.dir, chain, lanes, torn)?;
     let first = manifest.volumes.len() - chain.len();
     let volumes = manifest.volumes.drain(first..).collect::<Vec<_>>();
     for (at, volume) in volumes.into_iter().enumerate() {
@@ -258,7 +266,7 @@ fn seal(wish: &Wish, manifest: &mut Manifest) -> Result<(), Refusal> {
             manifest.volumes.push(Volume { from: Some(from), to: Some(to), ..volume });
         }
     }
-    Ok(())
+    Ok(unused)
 }
 
 /// What is to be loaded, in its order.
@@ -279,12 +287,13 @@ fn groups(wish: &Wish, manifest: &Manifest) -> Result<Vec<Group>, Refusal> {
 
 /// None: nothing of the file counts.
 fn part(wish: &Wish, volume: &Volume, lane: u16) -> Result<Option<Part>, Refusal> {
-    let path = wish.dir.join(volume.file_name(lane));
-    let bytes = fs::metadata(&path).map_err(|error| format!("cannot read {} ({error})", path.display()))?.len();
+    let files = stream_files(&wish.dir, volume, lane);
+    let lens = files.iter().map(|path| fs::metadata(path).map(|file| file.len()).map_err(|error| unreadable(path, &error)));
+    let bytes = lens.sum::<Result<u64, _>>()?;
     let at = |positions: &Option<Vec<Position>>| positions.as_ref().map(|positions| positions[usize::from(lane)]);
     let from = at(&volume.from).unwrap_or_default();
     let to = at(&volume.to).unwrap_or(Position::MAX);
-    Ok((from != to).then(|| Part { path, bytes, origin: volume.origin(lane), from, to }))
+    Ok((from != to).then(|| Part { files, bytes, origin: volume.origin(lane), from, to }))
 }
 
 /// Where the streams go on.
@@ -299,5 +308,5 @@ fn next_start(wish: &Wish, manifest: &Manifest) -> Vec<Position> {
 fn sync_directory(dir: &Path) -> Result<(), Refusal> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(|error| format!("cannot sync {} ({error})", dir.display()))
+    synced.map_err(|error| format!("cannot sync {} ({})", dir.display(), plain(&error)))
 }

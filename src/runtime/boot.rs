@@ -41,6 +41,7 @@ use super::mesh::{Mesh, mesh};
 use super::ports::{Door, Ports};
 use super::regroup;
 use super::ring::{Ring, RingRefusal, RingSizes};
+use super::segments::{Supply, supplies};
 use super::spin::{Poll, Spin};
 use super::stop::Stopper;
 use super::sys;
@@ -267,6 +268,9 @@ struct Birth {
     departure: Departure,
     census: Census,
     files: Option<LaneFiles>,
+    supply: Supply,
+    /// Where the workers of the ring may run.
+    worker_cpus: Vec<usize>,
     stream: Option<Stream>,
     together: Together,
     keeper: Option<Port>,
@@ -338,10 +342,14 @@ fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::F
         buffer_bytes: BUFFER_BYTES,
         files: u32::try_from(settings.connections_max).map_or(FILES_MAX, |all| all.min(FILES_MAX)),
     };
+    let worker_cpus = cpus::beside(&cpus);
+    let supplies = supplies(&settings.journal.dir, settings.lanes);
     let shared = mesh(settings.lanes).into_iter().zip(doorbells(settings.lanes)).zip(departures(settings.lanes));
-    let birth = |((cpu, lane), ((mesh, doorbell), departure))| Birth {
+    let birth = |(((cpu, lane), supply), ((mesh, doorbell), departure)): (((CoreId, u16), Supply), _)| Birth {
         id: ShardId(lane),
         lanes: Lanes::new(u16::try_from(settings.lanes).unwrap_or(u16::MAX)),
+        supply,
+        worker_cpus: worker_cpus.clone().unwrap_or_else(|| vec![cpu.id]),
         cpu,
         sizes,
         poll: settings.poll,
@@ -359,7 +367,7 @@ fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::F
         moving: Moving::default(),
         together: Together::new(0, 0),
     };
-    Ok(cpus.into_iter().zip(0..).zip(shared).map(birth).collect())
+    Ok(cpus.into_iter().zip(0..).zip(supplies).zip(shared).map(birth).collect())
 }
 
 /// Opens the journal's directory, if there is a journal, and hands its files out; it stays locked while what is returned lives.
@@ -509,6 +517,7 @@ fn live(
     }
     // Before glommio makes its own rings: what the kernel refuses is then known by name, with its remedy.
     let ring = Ring::new(birth.sizes)?;
+    ring.bound_workers(&birth.worker_cpus);
     let executor = LocalExecutorBuilder::new(Placement::Unbound).io_memory(GLOMMIO_IO_BYTES).make();
     let executor = executor.map_err(|error: GlommioError<()>| match error {
         GlommioError::IoError(error) if error.raw_os_error() == Some(libc::ENOMEM) => BootError::RingMemory(error),
@@ -521,9 +530,11 @@ fn live(
         let mut shard = make_shard(Place { lane: birth.id, lanes: birth.lanes, stream: birth.stream });
         shard.adopt(birth.moving);
         let volume = birth.stream.map(|stream| stream.origin.volume);
-        let (disk, loader) = match birth.files {
-            Some(LaneFiles { file, load, .. }) => (Some(Disk::new(file)), Some(Loader::new(load, birth.together))),
-            None => (None, None),
+        let (disk, loader, supply) = match birth.files {
+            Some(LaneFiles { file, load, .. }) => {
+                (Some(Disk::new(file, birth.supply)), Some(Loader::new(load, birth.together)), None)
+            }
+            None => (None, None, Some(birth.supply)),
         };
         if report.send(ready).is_err() {
             return Ok(());
@@ -544,6 +555,7 @@ fn live(
             census: birth.census,
             disk,
             volume,
+            supply,
             loader,
             keeper: birth.keeper.expect("each lane has a port to it"),
         });

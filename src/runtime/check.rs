@@ -56,14 +56,14 @@ fn check_file(
     lane: u16,
     before: Option<Position>,
 ) -> Result<(String, Option<Position>), Refusal> {
-    let name = volume.file_name(lane);
+    let (files, name) = (survey::stream_files(dir, volume, lane), volume.file_name(lane));
     let at = |positions: &Option<Vec<Position>>| positions.as_ref().map(|positions| positions[usize::from(lane)]);
     let to = at(&volume.to);
     let Some(from) = at(&volume.from).or(before).filter(|from| Some(*from) != to) else {
         return Ok((format!("{name}: nothing of it counts"), None));
     };
     let (mut records, mut spans, mut bad) = (0_u64, Vec::new(), None);
-    let ending = survey::read(&dir.join(&name), Reader::new(volume.origin(lane), from), |_, found| {
+    let ending = survey::read(&files, Reader::new(volume.origin(lane), from), |_, found| {
         records += 1;
         if let Record::Effects(effects) | Record::Share(_, _, effects) = found.record
             && let Err(what) = effects.each(&mut spans, |_, _| ())
@@ -78,9 +78,16 @@ fn check_file(
         return Err(format!("{name} ends at position {}, but the manifest says {to}: it was cut short", ending.end));
     }
     let how = match (&ending.torn, to) {
-        (Some(torn), None) => format!("then {} at byte {}: the torn end that a crash leaves", torn.what, torn.offset),
+        (Some(torn), None) => {
+            let file = volume.segment_name(lane, torn.segment);
+            format!("then {} at byte {} of {file}: the torn end that a crash leaves", torn.what, torn.offset)
+        }
         (_, Some(to)) => format!("of which those up to {to} count"),
         (None, None) => "whole".to_owned(),
+    };
+    let name = match ending.segment {
+        0 => name,
+        last => format!("{name} to .{last}"),
     };
     let line = format!("{name}: {records} records, positions {from} to {}, {how}", ending.end);
     Ok((line, ending.ended.then_some(ending.end)))

@@ -60,6 +60,12 @@ pub(super) fn choose(lanes: usize, given: &[usize]) -> Result<Vec<CoreId>, BootE
     Ok(cpus.iter().cycle().take(lanes).map(|&id| CoreId { id }).collect())
 }
 
+/// The CPUs this process may use beside those of its lanes, if there are any.
+pub(super) fn beside(lanes: &[CoreId]) -> Option<Vec<usize>> {
+    let free = allowed().into_iter().filter(|cpu| !lanes.iter().any(|lane| lane.id == *cpu));
+    Some(free.collect::<Vec<_>>()).filter(|free| !free.is_empty())
+}
+
 /// Whole CPUs that the tightest quota above this process pays for; `None`: no quota.
 fn quota() -> Option<usize> {
     quota_below(Path::new("/sys/fs/cgroup"), &fs::read_to_string("/proc/self/cgroup").unwrap_or_default())

@@ -13,7 +13,6 @@
 //! them on the lane's own processor. What cannot be written is taken all the same, so that the lanes come to the end of their snapshots; then they
 //! are told that it came to nothing. At any moment the directory holds one whole journal: the manifest names it.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -22,6 +21,7 @@ use std::time::Instant;
 use super::archive::{Archive, Refusal};
 use super::boot::BootError;
 use super::log::{Level, say};
+use super::segments::LogFile;
 use super::sys;
 use super::vault::{Appended, What};
 use crate::persist::Position;
@@ -42,7 +42,7 @@ pub(super) enum News {
     /// To all lanes: what their journals turn to, if they do. It is there before the mark at which they do so.
     Prepared {
         prepared: Prepared,
-        log: Option<File>,
+        log: Option<LogFile>,
     },
     /// To lane 0: nothing was prepared.
     Refused,
@@ -197,7 +197,7 @@ impl Keeper {
 }
 
 /// Makes the files of a rewrite; a log that goes on from the one that is written is named in the manifest.
-fn make(archive: &mut Archive, base: &Volume, log: Option<&Volume>) -> Result<(Vec<BaseFile>, Vec<File>), Refusal> {
+fn make(archive: &mut Archive, base: &Volume, log: Option<&Volume>) -> Result<(Vec<BaseFile>, Vec<LogFile>), Refusal> {
     let files: std::io::Result<Vec<BaseFile>> = (0..base.lanes)
         .map(|lane| {
             let file = archive.vault.make_appended(&base.file_name(lane), What::Base)?;

@@ -5,12 +5,13 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::archive::{Part, Refusal};
-use super::survey::damaged;
+use super::survey::{damaged, unreadable};
 use crate::admin::journal::LoadingFacts;
 use crate::base::time::Now;
 use crate::persist::Position;
@@ -56,8 +57,11 @@ pub(super) struct Loader {
 
 struct Open {
     file: File,
+    /// Which of the part's files that is.
+    segment: usize,
     reader: Reader,
     part: Part,
+    loaded_bytes: u64,
 }
 
 impl Loader {
@@ -94,13 +98,20 @@ impl Loader {
                 None => return Ok(()),
             },
         };
-        let failed = |open: &Open, error: io::Error| format!("cannot read {} ({error})", open.part.path.display());
-        let len = open.file.read(&mut self.buffer).map_err(|error| failed(&open, error))?;
-        if len == 0 {
+        let len = open.file.read(&mut self.buffer).map_err(|error| unreadable(open.path(), &error))?;
+        let loaded_bytes = &self.together.loaded_bytes;
+        let is_over = if len > 0 {
+            loaded_bytes.fetch_add(len as u64, Ordering::Relaxed);
+            open.take(&self.buffer[..len], shard)?;
+            // What is behind it does not count.
+            open.reader.position() >= open.part.to
+        } else {
+            !open.next_file()?
+        };
+        if is_over {
+            loaded_bytes.fetch_add(open.part.bytes.saturating_sub(open.loaded_bytes), Ordering::Relaxed);
             return open.finish();
         }
-        self.together.loaded_bytes.fetch_add(len as u64, Ordering::Relaxed);
-        open.take(&self.buffer[..len], shard)?;
         self.open = Some(open);
         Ok(())
     }
@@ -108,12 +119,26 @@ impl Loader {
 
 impl Open {
     fn new(part: Part) -> Result<Self, Refusal> {
-        let file = File::open(&part.path);
-        let file = file.map_err(|error| format!("cannot read {} ({error})", part.path.display()))?;
-        Ok(Self { file, reader: Reader::new(part.origin, part.from), part })
+        let path = &part.files[0];
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        Ok(Self { file, segment: 0, reader: Reader::new(part.origin, part.from), part, loaded_bytes: 0 })
+    }
+
+    fn path(&self) -> &Path {
+        &self.part.files[self.segment]
+    }
+
+    /// Goes on with the part's next file, if there is one.
+    fn next_file(&mut self) -> Result<bool, Refusal> {
+        let Some(path) = self.part.files.get(self.segment + 1) else { return Ok(false) };
+        self.reader.next_segment().map_err(|damage| damaged(&self.part.files, &damage))?;
+        self.file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        self.segment += 1;
+        Ok(true)
     }
 
     fn take(&mut self, bytes: &[u8], shard: &mut Shard) -> Result<(), Refusal> {
+        self.loaded_bytes += bytes.len() as u64;
         let (mut outcome, to) = (Ok(()), self.part.to);
         let fed = self.reader.feed(bytes, |found| {
             if found.end > to || outcome.is_err() {
@@ -123,20 +148,20 @@ impl Open {
                 outcome = shard.repeat(effects).map_err(|what| (found.start, what));
             }
         });
-        fed.map_err(|damage| damaged(&self.part.path, &damage))?;
+        fed.map_err(|damage| damaged(&self.part.files, &damage))?;
         outcome.map_err(|(at, what)| {
-            format!("{} holds at position {at} {what}: was it written by a newer version?", self.part.path.display())
+            format!("{} holds at position {at} {what}: was it written by a newer version?", self.path().display())
         })
     }
 
     /// The file has no more: it must have held all that counts.
     fn finish(self) -> Result<(), Refusal> {
-        let Self { reader, part, .. } = self;
-        let ending = reader.finish().map_err(|damage| damaged(&part.path, &damage))?;
+        let Self { reader, part, segment, .. } = self;
+        let ending = reader.finish().map_err(|damage| damaged(&part.files, &damage))?;
         if ending.end < part.to && part.to != Position::MAX {
             return Err(format!(
                 "{} ends at position {}, but the manifest says {}: restore the directory from a backup",
-                part.path.display(),
+                part.files[segment].display(),
                 ending.end,
                 part.to
             ));

@@ -26,6 +26,7 @@ mod regroup;
 mod ring;
 #[cfg(test)]
 mod ring_tests;
+mod segments;
 mod spin;
 mod start;
 mod stop;

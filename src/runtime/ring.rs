@@ -40,10 +40,16 @@ use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 use crate::base::slab::Slab;
 use crate::wire::output::Output;
 use writes::Writing;
-pub(super) use writes::{Durable, WriteId};
+pub(super) use writes::{Buffer, Durable, PAGE_BYTES, Page, WriteId};
 
 /// Submission slots. A turn that needs more enters the kernel once more; 512 of 64 bytes stay in the first-level cache's shadow.
 const SUBMISSIONS: u32 = 512;
+
+/// Workers that a ring may have, of each of the kernel's two kinds.
+const WORKERS_MAX: u32 = 2;
+
+/// CPUs that a set holds.
+const CPUS_MAX: usize = 8 * size_of::<libc::cpu_set_t>();
 
 /// Which of a lane's receive buffers a receive fills; also the number of their group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -495,6 +501,20 @@ impl Ring {
         while unsafe { self.uring.submission().push(&entry) }.is_err() {
             self.submit().expect("a ring that was proven at start takes submissions");
         }
+    }
+
+    /// Workers of the ring, which do what must block (syncs, writes through the page cache), keep to these CPUs, and are few: one write is in flight
+    /// at a time. A kernel that cannot be told lets them be.
+    pub(super) fn bound_workers(&self, cpus: &[usize]) {
+        let submitter = self.uring.submitter();
+        let _ = submitter.register_iowq_max_workers(&mut [WORKERS_MAX; 2]);
+        // SAFETY: a set of bits, for which all zero is the empty one; CPU_SET stays within it for numbers that the kernel gave.
+        let set = unsafe {
+            let mut set = std::mem::zeroed::<libc::cpu_set_t>();
+            cpus.iter().filter(|cpu| **cpu < CPUS_MAX).for_each(|cpu| libc::CPU_SET(*cpu, &mut set));
+            set
+        };
+        let _ = submitter.register_iowq_aff(&set);
     }
 
     /// Receives two bytes over a socket pair and hears its own doorbell: what is missing shows here, not under load.

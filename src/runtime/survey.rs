@@ -5,14 +5,14 @@
 //!          every share of a command over several lanes -> persist/cut.rs -> cuts
 //! ```
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hashbrown::HashSet;
 
 use super::archive::Refusal;
-use super::log::{Level, say};
+use super::log::{Level, plain, say};
 use crate::persist::Position;
 use crate::persist::cut::{Share, Streams};
 use crate::persist::manifest::{Kind, Manifest, Volume};
@@ -50,15 +50,17 @@ pub(super) struct Survey {
     pub(super) spans: Vec<Vec<Span>>,
     /// How far each counts.
     pub(super) cuts: Vec<Position>,
+    /// Files that nothing was written to.
+    pub(super) unused: Vec<PathBuf>,
 }
 
 /// Reads all streams of a chain of volumes.
 pub(super) fn survey(dir: &Path, chain: &[Volume], lanes: u16, torn: Torn) -> Result<Survey, Refusal> {
     let mut streams = Streams::new(lanes);
     let mut firm = vec![Position::default(); usize::from(lanes)];
-    let mut spans = Vec::new();
+    let (mut spans, mut unused) = (Vec::new(), Vec::new());
     for lane in 0..lanes {
-        let of_lane = follow(dir, chain, lane, torn, |share, known| {
+        let of_lane = follow(dir, chain, lane, torn, &mut unused, |share, known| {
             firm[usize::from(lane)] = known;
             streams.share(lane, share);
             streams.settle(lane, known);
@@ -82,7 +84,7 @@ pub(super) fn survey(dir: &Path, chain: &[Volume], lanes: u16, torn: Torn) -> Re
             ));
         }
     }
-    Ok(Survey { spans, cuts })
+    Ok(Survey { spans, cuts, unused })
 }
 
 /// Which of these shares are in the streams.
@@ -94,7 +96,7 @@ fn search(
     let mut found = HashSet::new();
     let lanes: HashSet<u16> = missing.iter().map(|(lane, _)| *lane).collect();
     for lane in lanes {
-        follow(dir, chain, lane, Torn::Accepted, |share, _| {
+        follow(dir, chain, lane, Torn::Accepted, &mut Vec::new(), |share, _| {
             if missing.contains(&(lane, share.of)) {
                 found.insert((lane, share.of));
             }
@@ -110,6 +112,7 @@ fn follow(
     chain: &[Volume],
     lane: u16,
     torn: Torn,
+    unused: &mut Vec<PathBuf>,
     mut each: impl FnMut(Share, Position),
 ) -> Result<Vec<(Span, Position)>, Refusal> {
     let mut spans: Vec<(Span, Position)> = Vec::new();
@@ -117,17 +120,19 @@ fn follow(
         let last = spans.last().map(|(span, _)| span.to);
         let from = volume.from.as_ref().map(|from| from[usize::from(lane)]).or(last);
         let from = from.expect("the first of a chain says where it begins");
-        let path = dir.join(volume.file_name(lane));
+        let files = stream_files(dir, volume, lane);
         let mut firm = Position::default();
-        let ending = read(&path, Reader::new(volume.origin(lane), from), |known, found| {
+        let ending = read(&files, Reader::new(volume.origin(lane), from), |known, found| {
             firm = firm.max(known);
             if let Record::Share(of, lanes, _) = found.record {
                 each(Share { of, start: found.start, end: found.end, lanes: lanes.iter().collect() }, firm);
             }
         })?;
         spans.push((Span { from, to: ending.end }, firm.max(ending.firm)));
+        unused.extend(files[ending.segment + 1..].iter().cloned());
         if let Some(end) = &ending.torn {
-            let text = format!("{}: {} at byte {}; the journal ends before it", path.display(), end.what, end.offset);
+            let path = files[end.segment].display();
+            let text = format!("{path}: {} at byte {}; the journal ends before it", end.what, end.offset);
             match torn {
                 Torn::Refused => return Err(format!("{text}: set aof-load-truncated yes to load what is before it")),
                 Torn::Told => say(Level::Warning, &text),
@@ -141,26 +146,45 @@ fn follow(
     Ok(spans)
 }
 
+/// The files of a lane's stream in a volume, in their order, up to the last that is there: one that is missing before it is found out when it is
+/// opened.
+pub(super) fn stream_files(dir: &Path, volume: &Volume, lane: u16) -> Vec<PathBuf> {
+    let first = format!("{}.", volume.file_name(lane));
+    let names = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.file_name());
+    let last = names.filter_map(|name| name.to_str()?.strip_prefix(&first)?.parse::<usize>().ok()).max();
+    (0..=last.unwrap_or(0)).map(|segment| dir.join(volume.segment_name(lane, segment))).collect()
+}
+
+/// Reads files that hold one stream. `each`: what was firm so far, and a record.
 pub(super) fn read(
-    path: &Path,
+    files: &[PathBuf],
     mut reader: Reader,
     mut each: impl FnMut(Position, Found<'_>),
 ) -> Result<Ending, Refusal> {
-    let failed = |error: io::Error| format!("cannot read {} ({error})", path.display());
-    let mut file = File::open(path).map_err(failed)?;
     let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let len = file.read(&mut buffer).map_err(failed)?;
-        if len == 0 {
-            break;
+    for (segment, path) in files.iter().enumerate() {
+        if segment > 0 {
+            reader.next_segment().map_err(|damage| damaged(files, &damage))?;
         }
-        let firm = reader.firm();
-        reader.feed(&buffer[..len], |found| each(firm, found)).map_err(|damage| damaged(path, &damage))?;
+        let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        loop {
+            let len = file.read(&mut buffer).map_err(|error| unreadable(path, &error))?;
+            if len == 0 {
+                break;
+            }
+            let firm = reader.firm();
+            reader.feed(&buffer[..len], |found| each(firm, found)).map_err(|damage| damaged(files, &damage))?;
+        }
     }
-    reader.finish().map_err(|damage| damaged(path, &damage))
+    reader.finish().map_err(|damage| damaged(files, &damage))
 }
 
-pub(super) fn damaged(path: &Path, damage: &Damage) -> Refusal {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Refusal {
+    format!("cannot read {} ({}): check its owner, or restore the directory from a backup", path.display(), plain(error))
+}
+
+pub(super) fn damaged(files: &[PathBuf], damage: &Damage) -> Refusal {
+    let path = &files[damage.segment];
     format!(
         "{} is damaged: {} at byte {}, before data that was synced later: see 'corelane check {}', and restore the directory \
          from a backup",

@@ -33,10 +33,11 @@ use super::doorbell::Doorbell;
 use super::keepalive::Keepalive;
 use super::keeper::{News, Port, Task};
 use super::loader::{Loader, Progress};
-use super::log::{Level, say};
+use super::log::{Level, plain, say};
 use super::mesh::{Drain, Mesh};
 use super::ports::Door;
 use super::ring::{Event, Lease, Pool, RecvEnd, Ring, SendId, Token};
+use super::segments::{LogFile, Supply};
 use super::spin::{Poll, Spin, Talker};
 use super::stop::Stopper;
 use super::sys;
@@ -92,6 +93,7 @@ pub(super) struct Outfit {
     /// Where the journal goes, and what it held before.
     pub(super) disk: Option<Disk>,
     pub(super) volume: Option<u32>,
+    pub(super) supply: Option<Supply>,
     pub(super) loader: Option<Loader>,
     pub(super) keeper: Port,
 }
@@ -115,7 +117,9 @@ pub(super) struct Lane {
     disk: Option<Disk>,
     /// The volume of the journal that the disk's file is of, and files of those to come.
     volume: Option<u32>,
-    logs: VecDeque<(u32, std::fs::File)>,
+    logs: VecDeque<(u32, LogFile)>,
+    /// What makes segments for it, until there is a disk.
+    supply: Option<Supply>,
     loader: Option<Loader>,
     keeper: Port,
     /// An empty buffer for a piece of a base.
@@ -154,6 +158,7 @@ impl Lane {
             disk: outfit.disk,
             volume: outfit.volume,
             logs: VecDeque::new(),
+            supply: outfit.supply,
             loader: outfit.loader,
             keeper: outfit.keeper,
             spare_piece: Vec::new(),
@@ -179,6 +184,7 @@ impl Lane {
             let deadline_ns = self.turn();
             // Asked between the two: what the turn has closed last must not be waited for.
             if self.left() {
+                self.disk.take().into_iter().for_each(Disk::close);
                 return self.ring.submit();
             }
             self.rest(deadline_ns)?;
@@ -292,7 +298,10 @@ impl Lane {
         };
         match &mut self.disk {
             Some(disk) => disk.turn(file),
-            None => self.disk = Some(Disk::new(file)),
+            None => {
+                let supply = self.supply.take().expect("it is the disk's from the first file on");
+                self.disk = Some(Disk::new(file, supply));
+            }
         }
     }
 
@@ -345,7 +354,7 @@ impl Lane {
             Outcome::Pending => {}
             Outcome::Done => self.shard.write_done(),
             Outcome::Failed { errno } => {
-                let why = io::Error::from_raw_os_error(errno).to_string();
+                let why = plain(&io::Error::from_raw_os_error(errno));
                 say(Level::Warning, &format!("the journal of lane {} cannot be written any more: {why}", self.id.0));
                 self.shard.write_failed(&why);
             }
@@ -447,7 +456,7 @@ impl Lane {
                 Event::WriteFailed { write, errno } => {
                     self.written(|disk, ring| disk.write_failed(ring, write, errno));
                 }
-                Event::Synced { errno } => self.written(|disk, _| disk.synced(errno)),
+                Event::Synced { errno } => self.written(|disk, ring| disk.synced(ring, errno)),
                 Event::Accepted { listener, stream, armed } => self.accepted(listener, stream, armed),
                 Event::AcceptEnded { listener, errno } => self.accept_ended(listener, errno),
                 Event::Readable { watch } => self.readable(watch),

@@ -4,7 +4,7 @@
 //!  writers  SET own 7   INCR own   MSET one n other n   MULTI .. EXEC      each knows what was sent last and what was acknowledged last
 //!  readers  GET own                                                         and what they were shown
 //!  another  BGREWRITEAOF, again and again, in some of the tests; two thousand keys lie about, so that one takes a while
-//!     SIGKILL at a random moment; what was not synced is gone: the disk is lossy (src/runtime/disk.rs)
+//!     SIGKILL at a random moment; what was not synced is gone: the disk is lossy (src/runtime/disk/medium.rs)
 //!  restart  acknowledged <= found <= sent, shown <= found, of each pair both or none
 //! ```
 //!
@@ -363,7 +363,7 @@ fn what_failed_is_mended_by_a_rewrite() {
         let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", "always"];
         let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", &format!("fails:{at}")));
         server.start();
-        let (sure, _) = write_until_refused(server.port);
+        let (sure, _) = write_until_refused(server.port, "always");
         let mut client = Client::connect(server.port);
         let number = (sure + 1).to_string();
         let mended = || client.call(&["MSET", PAIR[0], &number, PAIR[1], &number]) == Value::ok();
@@ -377,16 +377,19 @@ fn what_failed_is_mended_by_a_rewrite() {
     }
 }
 
-/// Each write of the journal fails once, in turn, before or after it has reached the disk: whoever waited for it loses its connection, later
-/// writes are refused, reads go on, and after a restart all that was acknowledged is there.
+/// Each write and each sync of the journal fails once, in turn, before or after it has reached the disk: whoever waited for it loses its connection,
+/// later writes are refused, reads go on, and after a restart all that was acknowledged is there. With `everysec` there are writes whose sync comes
+/// later, for those clients that want it.
 #[test]
 fn a_write_that_fails_is_told_and_nothing_acknowledged_is_lost() {
-    for how in ["fails", "fails-late"] {
+    for (how, fsync) in
+        [("fails", "always"), ("fails-late", "always"), ("fails", "everysec"), ("fails-late", "everysec")]
+    {
         for at in 1..=12 {
-            let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", "always"];
+            let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", fsync];
             let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", &format!("{how}:{at}")));
             server.start();
-            let (sure, refusal) = write_until_refused(server.port);
+            let (sure, refusal) = write_until_refused(server.port, fsync);
             assert!(refusal.starts_with("-MISCONF Errors writing to the AOF file: "), "{how}:{at}: {refusal}");
             let mut wire = Wire::connect(server.port).expect("reads go on");
             assert!(wire.number(PAIR[0]).expect("they do") >= sure, "{how}:{at}");
@@ -405,11 +408,15 @@ fn a_write_that_fails_is_told_and_nothing_acknowledged_is_lost() {
 const PAIR: [&str; 2] = ["foo", "hello"];
 
 /// The last number that was acknowledged, and what was said when no more could be written.
-fn write_until_refused(port: u16) -> (u64, String) {
+fn write_until_refused(port: u16, fsync: &str) -> (u64, String) {
     let mut sure = 0;
     for _ in 0..1000 {
         let mut wire = Wire::connect(port).expect("connections are accepted");
+        wire.send(&[b"CLIENT", b"DURABILITY", b"FSYNC"]).and_then(|()| wire.line()).expect("reads go on");
         loop {
+            if fsync == "everysec" {
+                write_unsynced(port);
+            }
             let text = (sure + 1).to_string();
             let (text, [one, other]) = (text.as_bytes(), PAIR.map(str::as_bytes));
             // A connection that ends says nothing of the outcome; the next attempt writes the same.
@@ -421,4 +428,13 @@ fn write_until_refused(port: u16) -> (u64, String) {
         }
     }
     panic!("the disk fails and nobody is told");
+}
+
+/// Writes on both lanes for which nobody waits, and lets them be under way.
+fn write_unsynced(port: u16) {
+    let mut wire = Wire::connect(port).expect("connections are accepted");
+    for key in PAIR {
+        wire.send(&[b"SET", format!("{{{key}}}:other").as_bytes(), b"1"]).and_then(|()| wire.line()).expect("an answer");
+    }
+    std::thread::sleep(Duration::from_millis(3));
 }

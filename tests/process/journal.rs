@@ -23,12 +23,16 @@ fn lines(client: &mut Client, lines: &[&str]) {
     }
 }
 
-fn files(dir: &Path, wanted: &str) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(dir.join("appendonlydir"))
-        .expect("the journal's directory")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(wanted)))
-        .collect();
+/// The files of logs that anything was written to, in the order of their names.
+fn logs(dir: &Path) -> Vec<PathBuf> {
+    let is_log = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.contains(".log.") && !name.contains("retired")
+    };
+    let is_written = |path: &PathBuf| fs::read(path).is_ok_and(|bytes| bytes.iter().any(|byte| *byte != 0));
+    let entries = fs::read_dir(dir.join("appendonlydir")).expect("the journal's directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut found: Vec<PathBuf> = paths.filter(is_log).filter(is_written).collect();
     found.sort();
     found
 }
@@ -102,6 +106,54 @@ fn what_was_written_is_there_again_whatever_the_number_of_lanes() {
     let _ = fs::remove_dir_all(&dir);
 }
 
+/// What comes later in the journal may have made a key last longer: nothing expires before all is loaded.
+#[test]
+fn a_key_that_was_made_to_stay_is_not_expired_while_it_is_loaded() {
+    let dir = scratch_dir();
+    let first = server("1", &dir);
+    let mut client = first.client();
+    let value = "v".repeat(1000);
+    lines(&mut client, &["SET stays 1 PX 1500", "SET extended 1 PX 1500"]);
+    // Many pieces of a load.
+    (0..300).for_each(|i| assert_eq!(client.call(&["SET", &format!("k{i}"), &value]), Value::ok()));
+    lines(&mut client, &["PERSIST stays", "PEXPIRE extended 1000000"]);
+    assert_eq!(client.words("EXISTS stays extended"), Value::Int(2), "this machine is too slow for the test");
+    let written = std::time::Instant::now();
+    stop(first);
+    assert!(eventually(|| written.elapsed().as_millis() > 1600));
+    let second = server("1", &dir);
+    assert_eq!(second.client().words("EXISTS stays extended"), Value::Int(2));
+    stop(second);
+    let _ = fs::remove_dir_all(&dir);
+}
+
+/// Files of every version of the format that there ever was, with a torn end, are loaded for ever, by any number of lanes.
+#[test]
+fn a_journal_of_each_version_is_read() {
+    for version in ["journal-1", "journal-2"] {
+        for lanes in ["3", "2"] {
+            let (from, dir) =
+                (Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version), scratch_dir());
+            fs::create_dir(dir.join("appendonlydir")).unwrap();
+            for entry in fs::read_dir(from.join("appendonlydir")).unwrap() {
+                let path = entry.unwrap().path();
+                fs::copy(&path, dir.join("appendonlydir").join(path.file_name().unwrap())).unwrap();
+            }
+            let (code, said) = check(&dir);
+            assert!(code == Some(0) && said.contains("the torn end that a crash leaves"), "{version}: {said}");
+            let server = server(lanes, &dir);
+            let mut client = server.client();
+            for line in fs::read_to_string(from.join("expected.txt")).unwrap().lines() {
+                let (asked, expected) = line.split_once(" => ").unwrap();
+                client.send(&asked.split(' ').collect::<Vec<_>>());
+                client.expect_raw(expected.replace("\\r\\n", "\r\n").as_bytes());
+            }
+            stop(server);
+            let _ = fs::remove_dir_all(&dir);
+        }
+    }
+}
+
 #[test]
 fn a_directory_belongs_to_one_server() {
     let dir = scratch_dir();
@@ -141,7 +193,8 @@ fn refused(dir: &Path, flags: &[&str]) -> String {
 #[test]
 fn a_torn_end_is_cut_off_or_refused_as_told() {
     let dir = written();
-    let file = &files(&dir, ".log.")[0];
+    let logs = logs(&dir);
+    let file = logs.last().unwrap();
     let bytes = fs::read(file).unwrap();
     fs::write(file, &bytes[..bytes.len() - 3]).unwrap();
     let (code, said) = check(&dir);
@@ -159,7 +212,7 @@ fn a_torn_end_is_cut_off_or_refused_as_told() {
 #[test]
 fn damage_before_what_was_synced_is_refused_with_its_place() {
     let dir = written();
-    let file = &files(&dir, ".log.")[0];
+    let file = &logs(&dir)[0];
     let mut bytes = fs::read(file).unwrap();
     bytes[60] ^= 1;
     fs::write(file, &bytes).unwrap();

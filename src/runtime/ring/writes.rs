@@ -14,17 +14,75 @@ pub(in crate::runtime) enum Durable {
     No,
 }
 
-/// A completed (maybe partial) write, to be answered with `take_bytes` or `write_rest`.
+/// What writes past the page cache are made of: their memory, their place and their length are whole pages. Any device asks for that or less.
+pub(in crate::runtime) const PAGE_BYTES: usize = 4096;
+
+#[derive(Clone, Debug)]
+#[repr(C, align(4096))]
+pub(in crate::runtime) struct Page([u8; PAGE_BYTES]);
+
+const _: () = assert!(size_of::<Page>() == PAGE_BYTES && align_of::<Page>() == PAGE_BYTES);
+
+impl Page {
+    pub(in crate::runtime) const fn zeroed() -> Self {
+        Self([0; PAGE_BYTES])
+    }
+
+    pub(in crate::runtime) const fn bytes(&self) -> &[u8; PAGE_BYTES] {
+        &self.0
+    }
+
+    pub(in crate::runtime) const fn bytes_mut(&mut self) -> &mut [u8; PAGE_BYTES] {
+        &mut self.0
+    }
+}
+
+/// Bytes to be written.
+#[derive(Debug)]
+pub(in crate::runtime) enum Buffer {
+    Bytes(Vec<u8>),
+    /// For a file that is written past the page cache.
+    Pages(Vec<Page>),
+}
+
+impl Buffer {
+    pub(in crate::runtime) fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Pages(pages) => pages.len() * PAGE_BYTES,
+        }
+    }
+
+    fn as_ptr(&self) -> *const u8 {
+        match self {
+            Self::Bytes(bytes) => bytes.as_ptr(),
+            Self::Pages(pages) => pages.as_ptr().cast(),
+        }
+    }
+
+    /// Up to where what was written so far needs no second write.
+    fn whole(&self, done: usize) -> usize {
+        match self {
+            Self::Bytes(_) => done,
+            Self::Pages(_) => done - done % PAGE_BYTES,
+        }
+    }
+}
+
+/// A completed (maybe partial) write, to be answered with `take_buffer` or `write_rest`.
 #[derive(Debug)]
 pub(in crate::runtime) struct WriteId(u32);
 
 /// `RWF_DSYNC`: the write returns when its data, and what is needed to find it, are on the disk.
 const DSYNC: i32 = 2;
 
+/// One write that a length of 32 bits tells, in whole pages.
+const WRITE_BYTES_MAX: u32 = 1 << 31;
+
 /// Bytes on their way to a file.
 pub(super) struct Writing {
     fd: RawFd,
-    bytes: Vec<u8>,
+    buffer: Buffer,
     done: usize,
     offset: u64,
     durable: Durable,
@@ -32,23 +90,23 @@ pub(super) struct Writing {
 
 impl Writing {
     fn left(&self) -> usize {
-        self.bytes.len() - self.done
+        self.buffer.len() - self.done
     }
 
     fn entry(&self) -> squeue::Entry {
-        let rest = &self.bytes[self.done..];
-        let len = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let rest = self.buffer.as_ptr().wrapping_add(self.done);
+        let len = u32::try_from(self.left()).unwrap_or(WRITE_BYTES_MAX);
         let flags = if self.durable == Durable::Yes { DSYNC } else { 0 };
-        let write = opcode::Write::new(Fd(self.fd), rest.as_ptr(), len);
+        let write = opcode::Write::new(Fd(self.fd), rest, len);
         write.offset(self.offset + self.done as u64).rw_flags(flags).build()
     }
 }
 
 impl Ring {
-    /// Writes `bytes`, which are not empty, at `offset`. `fd` stays open until the completion.
-    pub(in crate::runtime) fn write(&mut self, fd: RawFd, bytes: Vec<u8>, offset: u64, durable: Durable) {
-        assert!(!bytes.is_empty(), "an empty write is nothing to wait for");
-        let place = self.writes.insert(Writing { fd, bytes, done: 0, offset, durable });
+    /// Writes `buffer`, which is not empty, at `offset`. `fd` stays open until the completion.
+    pub(in crate::runtime) fn write(&mut self, fd: RawFd, buffer: Buffer, offset: u64, durable: Durable) {
+        assert!(buffer.len() > 0, "an empty write is nothing to wait for");
+        let place = self.writes.insert(Writing { fd, buffer, done: 0, offset, durable });
         self.push_write(place);
     }
 
@@ -57,9 +115,9 @@ impl Ring {
         self.push_write(write.0);
     }
 
-    /// The bytes of a write that is over.
-    pub(in crate::runtime) fn take_bytes(&mut self, write: WriteId) -> Vec<u8> {
-        self.writes.remove(write.0).expect("a WriteId names a write that has completed and was not taken back").bytes
+    /// What a write that is over was made of.
+    pub(in crate::runtime) fn take_buffer(&mut self, write: WriteId) -> Buffer {
+        self.writes.remove(write.0).expect("a WriteId names a write that has completed and was not taken back").buffer
     }
 
     /// Brings all that was written to `fd` to the disk; comes as `Event::Synced`.
@@ -85,7 +143,10 @@ impl Ring {
             // A write that takes nothing and gives no reason would be tried for ever.
             Ok(0) => Event::WriteFailed { write, errno: libc::ENOSPC },
             Ok(more) => {
-                writing.done += more;
+                let done = writing.buffer.whole(writing.done + more);
+                if std::mem::replace(&mut writing.done, done) == done {
+                    return Event::WriteFailed { write, errno: libc::EIO };
+                }
                 Event::Wrote { write, left: writing.left() }
             }
             Err(_) if matches!(-result, libc::EINTR | libc::EAGAIN) => Event::Wrote { write, left: writing.left() },
