@@ -87,19 +87,6 @@ impl Tail {
         self.append_bytes(&records.bytes[from..]);
     }
 
-    /// Goes on behind so many bytes that nobody will want. What was appended before must have been taken, or forgotten.
-    pub fn skip(&mut self, bytes: usize) {
-        assert!(self.is_empty(), "a stream has no holes");
-        self.end = self.end.after(bytes);
-        self.taken = self.end;
-    }
-
-    /// What was not taken will not be wanted.
-    pub fn forget(&mut self) {
-        self.chunks.clear();
-        (self.skip, self.taken) = (0, self.end);
-    }
-
     fn append_bytes(&mut self, mut bytes: &[u8]) {
         self.end = self.end.after(bytes.len());
         while !bytes.is_empty() {

@@ -197,9 +197,8 @@ fn make_directory(dir: &Path) -> Result<(), Refusal> {
 fn lock(dir: &Path) -> Result<File, Refusal> {
     let path = dir.join(LOCK_NAME);
     let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
-    let file = file.map_err(|error| {
-        format!("cannot write {} ({}): check the directory's owner", path.display(), plain(&error))
-    })?;
+    let file = file
+        .map_err(|error| format!("cannot write {} ({}): check the directory's owner", path.display(), plain(&error)))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(_) => Err(format!(
@@ -288,7 +287,8 @@ fn groups(wish: &Wish, manifest: &Manifest) -> Result<Vec<Group>, Refusal> {
 /// None: nothing of the file counts.
 fn part(wish: &Wish, volume: &Volume, lane: u16) -> Result<Option<Part>, Refusal> {
     let files = stream_files(&wish.dir, volume, lane);
-    let lens = files.iter().map(|path| fs::metadata(path).map(|file| file.len()).map_err(|error| unreadable(path, &error)));
+    let lens =
+        files.iter().map(|path| fs::metadata(path).map(|file| file.len()).map_err(|error| unreadable(path, &error)));
     let bytes = lens.sum::<Result<u64, _>>()?;
     let at = |positions: &Option<Vec<Position>>| positions.as_ref().map(|positions| positions[usize::from(lane)]);
     let from = at(&volume.from).unwrap_or_default();

@@ -180,7 +180,11 @@ pub(super) fn read(
 }
 
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Refusal {
-    format!("cannot read {} ({}): check its owner, or restore the directory from a backup", path.display(), plain(error))
+    format!(
+        "cannot read {} ({}): check its owner, or restore the directory from a backup",
+        path.display(),
+        plain(error)
+    )
 }
 
 pub(super) fn damaged(files: &[PathBuf], damage: &Damage) -> Refusal {

@@ -272,6 +272,7 @@ impl Shard {
                 out.truncate(mark);
                 self.store.effects.abandon();
                 self.fail(command, &fault, caller, out);
+                self.note_durability(caller, row, args, first);
                 Served::Yes
             }
         }
@@ -400,6 +401,11 @@ impl Shard {
                 None => {
                     let mut reply = Output::default();
                     way_of(self.table.row(command)).time_out(&mut Reply::new(&mut reply, caller.dialect));
+                    // That there was nothing may be the work of whoever deleted it.
+                    if caller.fsyncs && self.keeps_journal() {
+                        let untils: Vec<_> = lanes.iter().map(|lane| (*lane, Position::MAX)).collect();
+                        return self.pay_when_durable(ticket, reply, &untils);
+                    }
                     reply
                 }
             },

@@ -655,6 +655,11 @@ impl Shard {
         if silent {
             self.store.graves.bury_shared(output.cut_off(mark).map(|splice| splice.value));
         }
+        if progress == Progress::Done && self.keeps_journal() {
+            self.note_job_over(&caller, command);
+            self.gate(&caller, mark, &mut output);
+            self.close_gate();
+        }
         let Some(client) = self.clients.get_mut(conn) else { return };
         put_tail(client, output);
         if progress == Progress::More {

@@ -395,7 +395,12 @@ impl Shard {
             self.trace(&caller, now);
         }
         self.release_all(tx, why);
-        let Txn { caller, ticket, shares, fault, form, .. } = self.txns.remove(tx.number).expect("just looked at");
+        let Txn { caller, ticket, shares, fault, form, is_stale, .. } =
+            self.txns.remove(tx.number).expect("just looked at");
+        // That a watched key was changed shows what somebody wrote.
+        let waits = is_stale && caller.fsyncs && self.keeps_journal();
+        let shows = |share: &&Share| waits && !share.watched.is_empty();
+        let untils: Vec<_> = shares.iter().filter(shows).map(|share| (share.lane, Position::MAX)).collect();
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
         if let Form::Blocking(block) = form {
             self.blocks.remove(block);
@@ -405,7 +410,7 @@ impl Shard {
             Some(fault) => self.refuse(&fault, &mut Reply::new(&mut reply, caller.dialect)),
             None => Reply::new(&mut reply, caller.dialect).null_array(),
         }
-        self.pay(ticket, |out| out.append(reply));
+        self.pay_when_durable(ticket, reply, &untils);
     }
 
     fn release_all(&mut self, tx: TxId, why: Why) {
@@ -734,7 +739,9 @@ impl Shard {
 
     /// The job of a guest's errand is over.
     pub(super) fn guest_ran(&mut self, tx: TxId, reply: Output) {
+        let until = self.take_until();
         let guest = self.guests.get_mut(&tx).expect("a job's guest waits for it");
+        guest.until = guest.until.max(until);
         guest.ran.last_mut().expect("the errand that began the job").reply = reply;
         self.run_guest(tx);
     }
@@ -825,7 +832,10 @@ impl Shard {
                 self.enrol(waiter, &errand.caller, errand.command, errand.request.clone());
             }
             What::Mark(_) => unreachable!("no command runs at a mark"),
-            What::Facts => facts = Some(Box::new(self.lane_facts())),
+            What::Facts => {
+                facts = Some(Box::new(self.lane_facts()));
+                self.note_everything_shown(&errand.caller);
+            }
             What::Watch => {
                 watched = self.watch_here(errand.caller.db, errand.request.args());
                 self.remember(&errand.caller, self.table.row(errand.command));

@@ -139,6 +139,9 @@ impl Shard {
             self.trace(caller, now);
         }
         let changed = watched.iter().any(|key| self.has_changed(key, now));
+        if changed {
+            self.note_shown(caller, watched.iter().map(|key| key.hash));
+        }
         self.unwatch(watched);
         if changed {
             reply.null_array();

@@ -455,6 +455,7 @@ impl Shard {
 
     fn end_guest_job(&mut self, guest: GuestJob, output: Output) {
         self.put_until(guest.until);
+        self.note_job_over(&guest.caller, Some(guest.command));
         if let Some(claim) = guest.claim {
             self.note_job_written(&guest.caller, claim);
             self.answer(guest.to, output);

@@ -434,7 +434,9 @@ fn write_until_refused(port: u16, fsync: &str) -> (u64, String) {
 fn write_unsynced(port: u16) {
     let mut wire = Wire::connect(port).expect("connections are accepted");
     for key in PAIR {
-        wire.send(&[b"SET", format!("{{{key}}}:other").as_bytes(), b"1"]).and_then(|()| wire.line()).expect("an answer");
+        wire.send(&[b"SET", format!("{{{key}}}:other").as_bytes(), b"1"])
+            .and_then(|()| wire.line())
+            .expect("an answer");
     }
     std::thread::sleep(Duration::from_millis(3));
 }

@@ -2,7 +2,8 @@
 //! is in what a recovery finds, and of no command over several lanes half.
 //!
 //! ```text
-//!  clients  SET own n   MSET own n other n   MULTI SET EXISTS SET EXEC   GET anything       one request each at a time, on any lane
+//!  clients  SET own n   MSET own n other n   MULTI SET EXISTS SET EXEC   GET anything   KEYS SCAN RANDOMKEY DBSIZE INFO
+//!           one request each at a time, on any lane
 //!  at random: a client sends, a lane has a turn with some of the parcels, a disk takes a write, a disk is done
 //!  frozen   synced bytes of each lane + any part of what is under way --> blocks, cut, replay --> judged
 //! ```
@@ -53,7 +54,13 @@ enum Ask {
     /// This number for one key or for both; all of the answer.
     Write(Vec<String>, u64, &'static str),
     Read(String),
+    /// Which keys there are, or how many.
+    Look,
 }
+
+/// What shows keys that it does not name.
+const LOOKS: [&[&str]; 5] =
+    [&["KEYS", "*"], &["SCAN", "0", "COUNT", "100"], &["RANDOMKEY"], &["DBSIZE"], &["INFO", "keyspace"]];
 
 struct Play {
     world: World,
@@ -63,6 +70,8 @@ struct Play {
     /// Of each key the last that was sent, and the greatest that was acknowledged or shown.
     sent: BTreeMap<String, u64>,
     sure: BTreeMap<String, u64>,
+    /// The most keys that anybody was told of.
+    sure_count: usize,
     /// Writers and numbers of writes of both keys.
     pairs: BTreeSet<(usize, u64)>,
     frozen: u32,
@@ -96,7 +105,7 @@ impl Play {
         let clients = clients.collect();
         let disks = (0..LANES).map(|_| Disk::default()).collect();
         let (sent, sure, pairs) = Default::default();
-        Self { world, disks, clients, rng: Rng::new(seed), sent, sure, pairs, frozen: 0 }
+        Self { world, disks, clients, rng: Rng::new(seed), sent, sure, sure_count: 0, pairs, frozen: 0 }
     }
 
     fn below(&mut self, count: usize) -> usize {
@@ -124,13 +133,15 @@ impl Play {
         if self.clients[at].asks.is_some() {
             return;
         }
-        let how = self.below(3);
+        let (how, look) = (self.below(3), self.below(2 * LOOKS.len()));
         let of = self.below(WRITERS);
         let [one, other] = keys(if at < WRITERS { at } else { of });
         // Keys that nobody writes, of each lane.
         let third = ["nobody:0", "nobody:1", "nobody:2"][self.below(3)];
         let client = &mut self.clients[at];
-        let (asks, bytes) = if at >= WRITERS {
+        let (asks, bytes) = if at >= WRITERS && look < LOOKS.len() {
+            (Ask::Look, request(LOOKS[look]))
+        } else if at >= WRITERS {
             let key = if how == 0 { one } else { other };
             (Ask::Read(key.clone()), request(&["GET", &key]))
         } else {
@@ -172,6 +183,16 @@ impl Play {
                 *sure = number.max(*sure);
             };
             match asks {
+                Ask::Look => {
+                    reply.lines().filter(|line| line.contains(':') && !line.contains('=')).for_each(|line| match line
+                        .strip_prefix(':')
+                    {
+                        Some(count) => self.sure_count = self.sure_count.max(count.parse().expect("a count")),
+                        None => note(line, 1),
+                    });
+                    let count = reply.split_once("keys=").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
+                    self.sure_count = self.sure_count.max(count.unwrap_or(0));
+                }
                 Ask::Read(key) => {
                     let number = reply.lines().nth(1).map_or(0, |text| text.parse().expect("a number"));
                     note(&key, number);
@@ -246,6 +267,7 @@ impl Play {
             let sent = self.sent.get(key).copied().unwrap_or(0);
             assert!(found <= sent, "{key} is {found}, which nobody sent");
         }
+        assert!(found.len() >= self.sure_count, "there are {}, but {} were told of", found.len(), self.sure_count);
         for writer in 0..WRITERS {
             let [one, other] = keys(writer).map(|key| found.get(&key).copied().unwrap_or(0));
             let is_half = if self.pairs.contains(&(writer, one)) { other != one } else { other > one };
@@ -306,7 +328,7 @@ fn frozen_at_any_step_nothing_that_was_told_is_lost() {
     let (mut frozen, mut told) = (0, 0);
     for seed in 0..200 {
         let mut play = Play::new(seed);
-        (0..600).for_each(|_| play.step());
+        (0..800).for_each(|_| play.step());
         play.rest();
         frozen += play.frozen;
         told += play.sure.values().sum::<u64>();

@@ -59,6 +59,8 @@ pub(in crate::shard) enum Standing {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     until: Position,
+    /// The last place in it behind which no record is cut in two.
+    whole: Position,
     sync: Sync,
     since_ns: u64,
 }
@@ -81,6 +83,11 @@ pub(in crate::shard) struct Journal {
     fsync: Fsync,
     in_flight: Option<InFlight>,
     synced: Position,
+    /// As far as records are synced that were appended together: what counts together is never on the disk in part up to there.
+    whole: Position,
+    /// Where appends end that are not in any write yet, and where the last ended that is.
+    ends: VecDeque<Position>,
+    written_whole: Position,
     /// When the sync that made `synced` what it is was asked for, and when the oldest bytes that are not taken came.
     synced_ns: u64,
     pending_since_ns: u64,
@@ -104,6 +111,9 @@ impl Journal {
             fsync,
             in_flight: None,
             synced: start,
+            whole: start,
+            ends: VecDeque::new(),
+            written_whole: start,
             synced_ns: 0,
             pending_since_ns: 0,
             shares: VecDeque::new(),
@@ -162,7 +172,8 @@ impl Journal {
         let old = std::mem::replace(&mut self.tail, Tail::new(origin, at));
         let next = self.next.take().into_iter().flat_map(Tail::into_shared);
         self.spent.extend(old.into_shared().chain(next));
-        self.synced = at;
+        (self.synced, self.whole, self.written_whole) = (at, at, at);
+        self.ends.clear();
         self.shares.clear();
         self.told = 0;
         self.standing = Standing::Pending;
@@ -175,7 +186,7 @@ impl Journal {
             self.standing = Standing::Counts;
         }
         self.give_up_old_volume();
-        self.synced = self.synced.max(mark);
+        (self.synced, self.whole) = (self.synced.max(mark), self.whole.max(mark));
         self.settle_before(mark);
         (self.held_bytes, self.begun) = (base_bytes, mark);
     }
@@ -216,7 +227,7 @@ impl Journal {
     /// Up to here nothing can be lost.
     #[inline]
     pub(in crate::shard) fn firm(&self) -> Position {
-        self.shares.front().map_or(self.synced, |share| share.start.min(self.synced))
+        self.shares.front().map_or(self.whole, |share| share.start.min(self.whole))
     }
 
     pub(in crate::shard) fn has_failed(&self) -> bool {
@@ -232,7 +243,9 @@ impl Journal {
         if self.tail.is_empty() {
             self.pending_since_ns = now_ns;
         }
-        self.next.as_mut().unwrap_or(&mut self.tail).append(records);
+        let tail = self.next.as_mut().unwrap_or(&mut self.tail);
+        tail.append(records);
+        self.ends.push_back(tail.end());
     }
 
     /// Appends this lane's part of a command over several.
@@ -250,7 +263,7 @@ impl Journal {
     /// More waits to be written than may: whoever would add to it waits.
     #[inline]
     pub(in crate::shard) fn is_congested(&self) -> bool {
-        !self.tail.is_empty() && self.backlog() > limits::JOURNAL_BACKLOG_BYTES_MAX
+        self.can_write() && !self.tail.is_empty() && self.backlog() > limits::JOURNAL_BACKLOG_BYTES_MAX
     }
 
     fn backlog(&self) -> usize {
@@ -284,7 +297,14 @@ impl Journal {
         };
         self.tail.take(Known { synced: self.synced, firm: self.firm() }, limits::JOURNAL_WRITE_BYTES_MAX, out);
         self.pending_since_ns = now_ns;
-        self.in_flight = Some(InFlight { until: self.tail.taken(), sync, since_ns: now_ns });
+        let until = self.tail.taken();
+        let mut whole = self.written_whole;
+        while let Some(end) = self.ends.front().copied().filter(|end| *end <= until) {
+            whole = end;
+            self.ends.pop_front();
+        }
+        self.written_whole = whole;
+        self.in_flight = Some(InFlight { until, whole, sync, since_ns: now_ns });
         Some(sync)
     }
 
@@ -304,7 +324,7 @@ impl Journal {
             Fsync::EverySecond => lacks && now_ns >= self.synced_ns + SYNC_EVERY_NS,
             Fsync::Never => false,
         };
-        due || wanted > self.synced
+        due || wanted > self.whole && lacks
     }
 
     /// A volume is to be whole on the disk soon.
@@ -323,23 +343,24 @@ impl Journal {
             return None;
         }
         // At once, to see whether there is anything else to do.
+        let lacks = self.end() > self.synced;
         let soon = self.fsync == Fsync::Always || self.is_ending();
-        if wanted > self.synced || soon && self.end() > self.synced {
+        if lacks && (wanted > self.whole || soon) {
             return Some(self.pending_since_ns);
         }
         let write = (!self.tail.is_empty()).then_some(self.pending_since_ns + GATHER_NS);
-        let lacks = self.fsync == Fsync::EverySecond && self.end() > self.synced;
-        let sync = lacks.then_some(self.synced_ns + SYNC_EVERY_NS);
+        let syncs = self.fsync == Fsync::EverySecond && lacks;
+        let sync = syncs.then_some(self.synced_ns + SYNC_EVERY_NS);
         write.into_iter().chain(sync).min()
     }
 
     /// The write in flight, and its sync if it had one, is done.
     pub(in crate::shard) fn done(&mut self) {
-        let InFlight { until, sync, since_ns } = self.in_flight.take().expect("a write is done once");
+        let InFlight { until, whole, sync, since_ns } = self.in_flight.take().expect("a write is done once");
         self.writes += 1;
         self.syncs += u64::from(sync != Sync::No);
         if sync != Sync::No {
-            self.synced = self.synced.max(until);
+            (self.synced, self.whole) = (self.synced.max(until), self.whole.max(whole));
             self.synced_ns = since_ns;
         }
     }
@@ -459,6 +480,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_appended_together_is_firm_together() {
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
+        journal.append(&bytes(b"first"), 0);
+        let long = vec![b'x'; limits::JOURNAL_WRITE_BYTES_MAX];
+        journal.append(&bytes(&long), 0);
+        write(&mut journal, 0, NOBODY).expect("something to write");
+        journal.done();
+        assert!(journal.synced > Position(5) && journal.synced < journal.end(), "{:?}", journal.synced);
+        assert_eq!(journal.firm(), Position(5), "a part of the second is on the disk, which counts for nothing");
+        write(&mut journal, 0, NOBODY).expect("the rest");
+        journal.done();
+        assert_eq!(journal.firm(), journal.end());
+    }
+
+    #[test]
     fn a_share_holds_up_what_is_firm_until_it_is_settled() {
         let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
         journal.append(&bytes(b"before"), 0);
@@ -551,6 +587,8 @@ mod tests {
         journal.fail();
         assert_eq!(write(&mut journal, SECOND, Position(100)), None);
         assert_eq!((journal.firm(), journal.deadline_ns(NOBODY)), (Position(0), None));
-        assert!(journal.is_quiet() && journal.has_failed());
+        journal.append(&bytes(b"third"), 0);
+        assert_eq!(journal.facts().waiting_bytes, 6, "nothing is kept of what comes then");
+        assert!(journal.is_quiet() && journal.has_failed() && !journal.is_congested());
     }
 }

@@ -31,7 +31,8 @@ use super::{Shard, ShardId};
 use crate::admin::journal::JournalFacts;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::Lanes;
-use crate::command::{Caller, Command, Part, Run};
+use crate::command::table::CommandId;
+use crate::command::{Caller, Command, Part, Run, Verb};
 use crate::config::Fsync;
 use crate::persist::Position;
 use crate::persist::block::Origin;
@@ -249,9 +250,7 @@ impl Shard {
             return;
         }
         let end = self.journal_end();
-        // Whole-keyspace commands have no keys of their own.
-        let everything =
-            row.keys.first == 0 && matches!(row.run, Run::Split { part: Part::Keys(_) | Part::Sliced(_), .. });
+        let everything = shows_everything(row);
         let hash_key = self.store.hash_key;
         let Some(durable) = &mut self.durable else { return };
         let wrote = self.store.effects.len() > std::mem::replace(&mut durable.noted, self.store.effects.len());
@@ -281,6 +280,31 @@ impl Shard {
         }
         if caller.fsyncs {
             durable.until = durable.until.max(until);
+        }
+    }
+
+    /// A reply shows these keys, which are not words of its request.
+    pub(super) fn note_shown(&mut self, caller: &Caller, keys: impl Iterator<Item = KeyHash>) {
+        let Some(durable) = self.durable.as_mut().filter(|durable| caller.fsyncs && durable.is_promised()) else {
+            return;
+        };
+        let last = keys.map(|key| durable.written.last(key)).max();
+        durable.until = durable.until.max(last.unwrap_or_default());
+    }
+
+    /// A reply shows what all keys of this lane are, or how many.
+    pub(super) fn note_everything_shown(&mut self, caller: &Caller) {
+        let end = self.journal_end();
+        let Some(durable) = self.durable.as_mut().filter(|_| caller.fsyncs) else { return };
+        if durable.is_promised() {
+            durable.until = durable.until.max(end);
+        }
+    }
+
+    /// A command that took many turns is over. One that walked over all keys has seen what was written meanwhile.
+    pub(super) fn note_job_over(&mut self, caller: &Caller, command: Option<CommandId>) {
+        if command.is_some_and(|command| shows_everything(self.table.row(command))) {
+            self.note_everything_shown(caller);
         }
     }
 
@@ -386,6 +410,15 @@ impl Shard {
         self.kept_bytes > crate::base::limits::KEPT_BYTES_MAX
             || self.durable.as_ref().is_some_and(|durable| durable.journal.is_congested())
     }
+}
+
+/// Whether the reply tells of keys that are not words of the request.
+fn shows_everything(row: &Command) -> bool {
+    let walks = matches!(
+        row.run,
+        Run::Keys(_) | Run::Split { part: Part::Keys(_) | Part::Sliced(_), .. } | Run::Verb(Verb::Info)
+    );
+    row.keys.first == 0 && walks
 }
 
 /// Between lanes.

@@ -139,6 +139,8 @@ impl Shard {
         self.disk_failure = Some((era, why));
         self.is_restricted = true;
         self.mend_later();
+        // Who waited for room is told now.
+        self.feed_starved();
     }
 
     /// What waits for the disk waits in vain.
