@@ -644,6 +644,7 @@ impl Shard {
     }
 
     /// Takes the next step of a connection's command; with the last one its reply leaves and its later requests run.
+    #[inline(never)]
     fn step_job(&mut self, conn: ConnId) {
         let Some(client) = self.clients.get_mut(conn) else { return };
         let Some(mut job) = client.job.take() else { return };

@@ -480,12 +480,12 @@ impl Shard {
 
     /// Expires and frees; timed only when there is something to do.
     fn tick_store(&mut self) -> Option<u64> {
+        if !self.store.is_ticking(self.now) {
+            return self.store.next_deadline(self.now);
+        }
         // Nothing expires by the clock before all is there: what is still to come may have made a key last longer.
         if self.loading.is_some() {
             return self.store.free(self.now);
-        }
-        if !self.store.is_ticking(self.now) {
-            return self.store.next_deadline(self.now);
         }
         let started = (self.stopwatch)();
         let locks = &self.locks;

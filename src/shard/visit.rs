@@ -418,13 +418,8 @@ impl Shard {
 
     /// Takes a step of each command that is under way for others.
     pub(super) fn step_guest_jobs(&mut self) {
-        for _ in 0..self.guest_jobs.len() {
-            let Some(mut guest) = self.guest_jobs.pop_front() else { return };
-            let mut output = Output::default();
-            match self.step_guest_job(&mut guest, &mut output) {
-                Progress::More => self.guest_jobs.push_back(guest),
-                Progress::Done => self.end_guest_job(guest, output),
-            }
+        if !self.guest_jobs.is_empty() {
+            self.step_each_guest_job();
         }
         if !self.long_requests.is_empty() {
             self.step_long_requests();
@@ -433,6 +428,18 @@ impl Shard {
             self.serve_later();
         }
         self.settle();
+    }
+
+    #[cold]
+    fn step_each_guest_job(&mut self) {
+        for _ in 0..self.guest_jobs.len() {
+            let Some(mut guest) = self.guest_jobs.pop_front() else { return };
+            let mut output = Output::default();
+            match self.step_guest_job(&mut guest, &mut output) {
+                Progress::More => self.guest_jobs.push_back(guest),
+                Progress::Done => self.end_guest_job(guest, output),
+            }
+        }
     }
 
     fn step_guest_job(&mut self, guest: &mut GuestJob, output: &mut Output) -> Progress {
