@@ -208,6 +208,12 @@ pub const DRAWS_PER_STEP: usize = 512;
 /// Most draws with repetition of one SRANDMEMBER: an array has no more elements in any client.
 pub const DRAWS_MAX: usize = i32::MAX as usize;
 
+/// Elements that SORT puts in order in one step, or merges with others of the million it has, and keys that it looks up: some hundred
+/// microseconds.
+pub const SORTED_PER_STEP: usize = 1024;
+pub const MERGED_PER_STEP: usize = 256;
+pub const SORT_KEYS_PER_STEP: usize = 256;
+
 /// Bytes that one step of a walk over a list answers, give or take an element that is copied.
 pub const REPLY_BYTES_PER_STEP: usize = 128 << 10;
 

@@ -48,6 +48,8 @@ impl Flags {
     pub const DANGEROUS: Self = Self(1 << 17);
     /// Its handler takes long values by `Ctx::content`; not shown either.
     pub const LONG: Self = Self(1 << 19);
+    /// Counts among the categories of lists, sets and sorted sets instead of its group's; not shown.
+    pub const COLLECTIONS: Self = Self(1 << 20);
     /// Counts among the keyspace category though its group is another's.
     pub const KEYSPACE: Self = Self(1 << 18);
 
@@ -129,6 +131,8 @@ impl Group {
 /// The ACL categories, without `@`, of a command with these flags in this group; Redis derives them likewise.
 pub fn categories(flags: Flags, group: Group) -> impl Iterator<Item = &'static str> {
     let keyspace = flags.has(Flags::KEYSPACE).then_some("keyspace");
+    let own = group.category().filter(|_| !flags.has(Flags::COLLECTIONS));
+    let collections = ["set", "sortedset", "list"].into_iter().filter(move |_| flags.has(Flags::COLLECTIONS));
     let by_flag = [
         (flags.has(Flags::READONLY), "read"),
         (flags.has(Flags::WRITE), "write"),
@@ -141,6 +145,7 @@ pub fn categories(flags: Flags, group: Group) -> impl Iterator<Item = &'static s
     ];
     keyspace
         .into_iter()
-        .chain(group.category())
+        .chain(own)
+        .chain(collections)
         .chain(by_flag.into_iter().filter(|(holds, _)| *holds).map(|(_, name)| name))
 }

@@ -192,7 +192,7 @@ fn as_hash(entry: Option<EntryRef<'_>>) -> Result<Option<&Hash>, Fault> {
 /// How a hash is reached from a handler.
 impl Ctx<'_> {
     /// The hash at `key`, with the hash key that its look-ups want; a fault when it holds something else.
-    fn hash(&mut self, key: Key<'_>) -> Result<Option<(&Hash, HashKey)>, Fault> {
+    pub(super) fn hash(&mut self, key: Key<'_>) -> Result<Option<(&Hash, HashKey)>, Fault> {
         let hasher = self.store.hash_key;
         Ok(as_hash(self.read(key))?.map(|hash| (hash, hasher)))
     }

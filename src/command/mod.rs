@@ -38,6 +38,7 @@ pub mod scan;
 pub mod server;
 pub mod set;
 pub mod sliced;
+pub mod sort;
 pub mod staged;
 pub mod storing;
 pub mod string;
@@ -82,6 +83,8 @@ pub struct Command {
     pub about: fn(Args<'_>) -> Option<u16>,
     /// What of one key a request may name by the thousand.
     pub elements: Option<Elements>,
+    /// Whether a request leads to keys that only the data tell: then it holds the whole keyspace.
+    pub leads: Option<fn(Args<'_>) -> bool>,
     pub run: Run,
     pub children: &'static [Self],
 }
@@ -132,6 +135,7 @@ impl Command {
         tips: &[],
         about: |_| None,
         elements: None,
+        leads: None,
         run: Run::Container,
         children: &[],
     };
@@ -187,6 +191,12 @@ impl Command {
     pub fn is_divisible(&self, words: usize) -> bool {
         let by_elements = self.elements.is_some_and(|elements| elements.are_whole(words));
         (by_elements || self.is_split_by_keys() || self.is_staged_by_owners()) && self.arity_fits(words)
+    }
+
+    /// Whether a request leads to keys that only the data tell.
+    #[inline]
+    pub fn leads_elsewhere(&self, args: Args<'_>) -> bool {
+        self.leads.is_some_and(|leads| leads(args))
     }
 
     /// Whether it is a sequence of stages each of which every owner of keys runs for its own.

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::staged::Cargo;
 use super::{Command, Ctx, Flags, Group, Merge, Merging, Over, Part, Policy, Run, merge};
 use crate::base::glob::{self, Case};
 use crate::base::limits;
@@ -19,6 +20,9 @@ pub trait Job: std::fmt::Debug {
     /// # Errors
     /// The fault that becomes the whole reply.
     fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault>;
+
+    /// Of a stage (`Flow::Work`) that is over: what it has found.
+    fn hand_on(&mut self, _: &mut Cargo) {}
 
     /// Its connection is gone. What it held that may be large dies in steps, the reply so far first of all.
     fn abandon(self: Box<Self>, graves: &mut Graveyard);

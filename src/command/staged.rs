@@ -18,12 +18,15 @@
 //! runs: it works on clones. Keys that a job is to write stay held to its end.
 
 use super::sliced::Job;
+use super::sort::{Column, Ordered};
 use super::{Ctx, Outcome};
 use crate::store::entry::{Entry, Kind, ValueRef};
+use crate::store::keyspace::Graveyard;
 use crate::types::{Object, Progress};
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
-use crate::wire::request::Args;
+use crate::wire::request::{Args, Request};
+use std::sync::Arc;
 
 /// One step of a staged command.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,10 @@ pub enum On {
     Sources,
     /// Where the connection is.
     Home,
+    /// On the owner of the key that it writes, or where the connection is if it writes none.
+    Target,
+    /// On every shard, if the request leads to keys that only the data tell (`Command::leads`); else as `Target`.
+    Everywhere,
 }
 
 /// How a stage ended.
@@ -56,6 +63,8 @@ pub enum Flow {
     Nothing,
     /// What is left to do is too long for a turn. No further stage runs; the job writes the reply.
     Job(Box<dyn Job>),
+    /// What this stage has to do is. The next follows when the job is over, which writes nothing and hands on what it has found.
+    Work(Box<dyn Job>),
 }
 
 /// What stages hand on.
@@ -69,10 +78,15 @@ pub struct Cargo {
     pub taken: bool,
     pub wrong_kind: bool,
     sources: Vec<Source>,
+    /// What shards have found of what a pattern asks for, and the elements in order: SORT.
+    pub found: Vec<Column>,
+    pub order: Option<Arc<Ordered>>,
+    /// The sender keeps what it sends: nothing of it is to come back.
+    is_lent: bool,
 }
 
 /// A clone of the value of a source key. Keys that are missing have none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// The word of the request that is its key.
     pub word: usize,
@@ -88,12 +102,36 @@ impl Cargo {
 
     /// Takes in what another shard's part of the same stage hands on.
     pub fn join(&mut self, other: Self) {
-        self.sources.extend(other.sources);
+        if !other.is_lent {
+            self.sources.extend(other.sources);
+            self.order = other.order.or_else(|| self.order.take());
+        }
+        self.found.extend(other.found);
         self.entry = other.entry.or_else(|| self.entry.take());
         self.text = other.text.or_else(|| self.text.take());
         self.apart |= other.apart;
         self.taken |= other.taken;
         self.wrong_kind |= other.wrong_kind;
+    }
+
+    /// For one of several shards that do the same with it.
+    pub fn lend(&self) -> Self {
+        let (sources, order) = (self.sources.clone(), self.order.clone());
+        Self { sources, order, is_lent: true, ..Self::between_shards() }
+    }
+
+    /// The only source that was gathered, if its key was there.
+    pub fn source(&self) -> Option<&Source> {
+        self.sources.first()
+    }
+
+    /// Nobody wants it any more. What it is cloned from may be gone.
+    pub fn bury(&mut self, graves: &mut Graveyard) {
+        self.sources.drain(..).for_each(|source| graves.bury_object(source.object));
+        self.found.drain(..).for_each(|column| column.bury(graves));
+        if let Some(order) = self.order.take() {
+            Ordered::bury(order, graves);
+        }
     }
 
     /// All sources that were gathered, in the order of their words. Whoever takes them lets what is large die in steps
@@ -141,27 +179,101 @@ pub enum Together {
 
 /// Runs all stages on one shard.
 pub fn run_together(
-    stages: &[Stage],
+    stages: &'static [Stage],
     ctx: &mut Ctx<'_>,
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<Together, Fault> {
-    let mut cargo = Cargo::default();
-    for stage in stages {
+    run_from(stages, Cargo::default(), ctx, args, reply)
+}
+
+fn run_from(
+    stages: &'static [Stage],
+    mut cargo: Cargo,
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Together, Fault> {
+    for (at, stage) in stages.iter().enumerate() {
         match (stage.run)(ctx, args, &mut cargo, reply)? {
             Flow::On => {}
             Flow::Done => return Ok(Together::Done),
             Flow::Nothing => return Ok(Together::Nothing),
             Flow::Job(job) => return Ok(begin(job, ctx, reply)?.map_or(Together::Done, Together::Job)),
+            Flow::Work(job) => match begin_work(job, &mut cargo, ctx, reply) {
+                Ok(None) => {}
+                Ok(Some(job)) => {
+                    let (left, request) = (&stages[at + 1..], args.into());
+                    return Ok(Together::Job(Box::new(Stages { left, request, cargo, job, is_last: false })));
+                }
+                Err(fault) => {
+                    cargo.bury(&mut ctx.store.graves);
+                    return Err(fault);
+                }
+            },
         }
     }
     Ok(Together::Done)
+}
+
+/// Stages on one shard of which one takes more than a turn, and those after it.
+#[derive(Debug)]
+struct Stages {
+    left: &'static [Stage],
+    request: Request,
+    cargo: Cargo,
+    job: Box<dyn Job>,
+    /// It writes the reply.
+    is_last: bool,
+}
+
+impl Job for Stages {
+    fn step(&mut self, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
+        let progress = self.job.step(ctx, reply).inspect_err(|_| self.cargo.bury(&mut ctx.store.graves))?;
+        if progress == Progress::More || self.is_last {
+            return Ok(progress);
+        }
+        self.job.hand_on(&mut self.cargo);
+        match run_from(self.left, std::mem::take(&mut self.cargo), ctx, self.request.args(), reply)? {
+            Together::Done => return Ok(Progress::Done),
+            Together::Nothing => reply.null(),
+            Together::Job(job) => {
+                (self.job, self.is_last) = (job, true);
+                return Ok(Progress::More);
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    fn abandon(mut self: Box<Self>, graves: &mut Graveyard) {
+        self.cargo.bury(graves);
+        self.job.abandon(graves);
+    }
 }
 
 /// Takes a job's first step; the job, if that was not the last.
 pub fn begin(mut job: Box<dyn Job>, ctx: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Option<Box<dyn Job>>, Fault> {
     let progress = job.step(ctx, reply)?;
     Ok((progress == Progress::More).then_some(job))
+}
+
+/// Takes the first step of a stage's job; the job, if that was not the last.
+pub fn begin_work(
+    mut job: Box<dyn Job>,
+    cargo: &mut Cargo,
+    ctx: &mut Ctx<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Option<Box<dyn Job>>, Fault> {
+    if job.step(ctx, reply)? == Progress::More {
+        return Ok(Some(job));
+    }
+    job.hand_on(cargo);
+    Ok(None)
+}
+
+/// Whether a stage runs where the connection is, though none of its keys may be.
+pub fn may_come_home(stages: &[Stage]) -> bool {
+    stages.iter().any(|stage| matches!(stage.on, On::Home | On::Target | On::Everywhere))
 }
 
 /// Whether it may take more than a turn. A stage that is alone is there for the job in which it may end.

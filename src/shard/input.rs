@@ -24,7 +24,7 @@ use crate::base::limits;
 use crate::command::clients::{Client, Closing, ReplyMode};
 use crate::command::owed::{Barrier, Where};
 use crate::command::table::Found;
-use crate::command::{Caller, Run, Verb};
+use crate::command::{Caller, Command, Run, Verb};
 use crate::store::Spot;
 use crate::types::Progress;
 use crate::wire::fault::Fault;
@@ -628,7 +628,8 @@ impl Shard {
             client.reply_mode = ReplyMode::On;
         }
         *caller = Caller::of(self.me, caller.conn, client);
-        if let Some(command) = innermost.filter(|id| begun.is_some() && self.table.row(*id).is_write())
+        let is_held = |row: &Command| row.is_write() || row.leads_elsewhere(args);
+        if let Some(command) = innermost.filter(|id| begun.is_some() && is_held(self.table.row(*id)))
             && let Some(job) = begun
         {
             // It goes on whatever becomes of its connection, and holds what it writes.

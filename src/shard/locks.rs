@@ -154,15 +154,16 @@ impl<T> Locks<T> {
 
     /// Whether a command on this key would have to wait.
     pub(super) fn blocks(&self, key: KeyHash, mode: Mode) -> bool {
-        self.is_gate_shut()
+        self.is_gate_shut(mode)
             || self.is_covered(key, mode)
             || self.keys.get(&key).is_some_and(|queue| !queue.admits(mode))
     }
 
-    /// Whether whoever comes must wait behind those at the gate. Not while a set of keys is held: who passes then neither holds up nor
-    /// overtakes for long those who wait for its end.
-    fn is_gate_shut(&self) -> bool {
-        !self.gate.is_empty() && self.wide.iter().all(|wide| wide.keys.is_none())
+    /// Whether whoever comes must wait behind those at the gate. Not while a set of keys is held, nor who only reads while everything is held
+    /// for reading: who passes then neither holds up nor overtakes for long those who wait for its end.
+    fn is_gate_shut(&self, mode: Mode) -> bool {
+        let lets_pass = |wide: &Wide| wide.keys.is_some() || (mode, wide.mode) == (Mode::Shared, Mode::Shared);
+        !self.gate.is_empty() && !self.wide.iter().any(lets_pass)
     }
 
     /// Whether a claim on more than single keys that is held stands in the way.
@@ -489,7 +490,12 @@ mod tests {
                     let claim = locks.claim(scope.clone(), number);
                     waiting.push((claim, scope));
                 } else {
-                    let passes = matches!(scope, Scope::Keys(_)) && held.iter().any(|(_, held)| matches!(held, Scope::Many(..)));
+                    let reads = matches!(&scope, Scope::Keys(keys) if keys.iter().all(|(_, mode)| *mode == Mode::Shared));
+                    let passes = matches!(scope, Scope::Keys(_)) && held.iter().any(|(_, held)| match held {
+                        Scope::Many(..) => true,
+                        Scope::Whole(mode) => reads && *mode == Mode::Shared,
+                        Scope::Keys(_) => false,
+                    });
                     let in_the_way = held.iter().any(|(_, other)| conflict(other, &scope))
                         || !passes && waiting.iter().any(|(_, other)| conflict(other, &scope));
                     match locks.try_claim(scope.clone(), number) {

@@ -47,6 +47,7 @@ impl Shard {
             return Route::Here;
         }
         match row.run {
+            Run::Staged(_) if row.leads_elsewhere(args) => Route::Several,
             Run::Keys(_)
             | Run::Sliced { .. }
             | Run::Split { over: Over::Keys, .. }
@@ -106,6 +107,10 @@ impl Shard {
     pub(super) fn scope(&self, row: &Command, args: Args<'_>) -> Option<Scope> {
         match row.run {
             Run::Split { over: Over::Keyspace, .. } => Some(Scope::Whole(mode(row))),
+            _ if row.leads_elsewhere(args) => {
+                let writes = row.keys.touched(args).any(|(_, touch)| touch == Touch::Write);
+                Some(Scope::Whole(if writes { Mode::Exclusive } else { Mode::Shared }))
+            }
             _ if row.keys.first > 0 => {
                 let keys = row.keys.touched(args);
                 let held = |(i, touch)| (self.store.hash_key.key(args.at(i)), mode_of(row, touch));

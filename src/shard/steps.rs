@@ -26,7 +26,7 @@ use crate::command::clients::BlockId;
 use crate::command::merge::Merging;
 use crate::command::places::Touch;
 use crate::command::sliced::Job;
-use crate::command::staged::{Cargo, Flow, On, Stage, begin};
+use crate::command::staged::{Cargo, Flow, On, Stage, begin, begin_work};
 use crate::command::table::CommandId;
 use crate::command::{Command, Merging as Merge, Run};
 use crate::store::incoming::Incoming;
@@ -151,11 +151,14 @@ impl Step {
         }
     }
 
-    pub(super) fn take_cargo(&mut self) -> Cargo {
-        match &mut self.kind {
-            Kind::Staged { cargo, .. } => std::mem::take(cargo),
-            _ => Cargo::default(),
+    /// What the lanes of a stage are given: all of it where it is one lane, a loan each where they all do the same.
+    pub(super) fn cargoes(&mut self, lanes: usize) -> Vec<Cargo> {
+        let Kind::Staged { cargo, stages, stage, .. } = &mut self.kind else { return Vec::new() };
+        let is_everywhere = stages.get(*stage).is_some_and(|stage| stage.on == On::Everywhere);
+        if is_everywhere && lanes > 1 {
+            return (0..lanes).map(|_| cargo.lend()).collect();
         }
+        vec![std::mem::take(cargo)]
     }
 
     /// Whether no errand can follow those that are there.
@@ -317,7 +320,13 @@ impl Shard {
         };
         let errands: Vec<(ShardId, Errand)> = match stage.on {
             On::Key(word) => vec![(self.owner_of(request.args().at(word)), whole())],
-            On::Home => vec![(self.me, whole())],
+            On::Everywhere if row.leads_elsewhere(request.args()) => {
+                self.lanes.all().map(|lane| (lane, whole())).collect()
+            }
+            On::Home | On::Target | On::Everywhere => {
+                let lane = self.lane_of_stage(stage.on, row, request.args(), self.me);
+                vec![(lane.expect("it is on one lane"), whole())]
+            }
             On::Sources => {
                 let reads = |(word, touch)| (touch == Touch::Read).then_some(word);
                 let words = row.keys.touched(request.args()).filter_map(reads);
@@ -373,6 +382,20 @@ impl Shard {
         };
         step.parts.clear();
         errands.into_iter().for_each(|(lane, errand)| step.part(lane).errands.push(errand));
+    }
+
+    /// The lane of a stage that is on one alone.
+    fn lane_of_stage(&self, on: On, row: &Command, args: Args<'_>, home: ShardId) -> Option<ShardId> {
+        match on {
+            On::Key(word) => Some(self.owner_of(args.at(word))),
+            On::Home => Some(home),
+            On::Everywhere if row.leads_elsewhere(args) => None,
+            On::Target | On::Everywhere => {
+                let written = row.keys.touched(args).find(|(_, touch)| *touch == Touch::Write);
+                Some(written.map_or(home, |(word, _)| self.owner_of(args.at(word))))
+            }
+            On::EachOwner | On::Sources => None,
+        }
     }
 
     pub(super) fn owner_of(&self, key: &[u8]) -> ShardId {
@@ -446,6 +469,9 @@ impl Shard {
                 Flow::Nothing => Ok(Ended::Nothing),
                 Flow::Done => Ok(Ended::Over(None)),
                 Flow::Job(job) => begin(job, ctx, &mut reply).map(Ended::Over),
+                Flow::Work(job) => {
+                    begin_work(job, cargo, ctx, &mut reply).map(|job| job.map_or(Ended::On, Ended::Working))
+                }
             });
             match ran {
                 Ok(ran) => {
@@ -453,6 +479,10 @@ impl Shard {
                     self.note_durability(&errand.caller, row, args, errand.first);
                     match ran {
                         Ended::On => at += 1,
+                        Ended::Working(job) => {
+                            self.begun = Some(job);
+                            return Some(at + 1);
+                        }
                         Ended::Nothing if matches!(row.run, Run::Blocking(_)) => return Some(stages.len()),
                         Ended::Nothing => {
                             Reply::new(out, errand.caller.dialect).null();
@@ -471,14 +501,9 @@ impl Shard {
                     return None;
                 }
             }
-            let here = match stages[at].on {
-                // What several lanes hand on comes together at home.
-                _ if matches!(stages[from].on, On::EachOwner | On::Sources) => false,
-                On::Key(word) => self.owner_of(args.at(word)) == self.me,
-                On::Home => errand.caller.home == self.me,
-                On::EachOwner | On::Sources => false,
-            };
-            if !here {
+            let lane_of = |on| self.lane_of_stage(on, row, args, errand.caller.home);
+            // What several lanes hand on comes together at home.
+            if lane_of(stages[from].on).is_none() || lane_of(stages[at].on) != Some(self.me) {
                 return Some(at);
             }
         }
@@ -517,8 +542,7 @@ impl Shard {
                     self.stats.count_call(command.0);
                 }
                 // Of a command that failed; what they were cloned from may be gone.
-                let left = cargo.take_sources().into_iter();
-                left.for_each(|source| self.store.graves.bury_object(source.object));
+                cargo.bury(&mut self.store.graves);
                 let mut ran = parts.into_iter().flat_map(|part| part.ran);
                 let reply = match ran.find(|ran| ran.next.is_none()) {
                     _ if wait == Wait::Enrolled => None,
@@ -595,6 +619,8 @@ impl Shard {
 enum Ended {
     On,
     Nothing,
+    /// The stage takes more turns.
+    Working(Box<dyn Job>),
     /// The command is over, but for the job if there is one.
     Over(Option<Box<dyn Job>>),
 }

@@ -40,7 +40,7 @@ use crate::base::time::Millis;
 use crate::command::Caller;
 use crate::command::clients::BlockId;
 use crate::command::multi::WatchedKey;
-use crate::command::sliced::Pieces;
+use crate::command::sliced::{Job, Pieces};
 use crate::command::staged::Cargo;
 use crate::persist::Position;
 use crate::persist::record::Records;
@@ -471,16 +471,17 @@ impl Shard {
     fn send_errands(&mut self, tx: TxId) {
         let txn = self.txn(tx);
         let step = txn.doing.as_mut().expect("a step is under way");
-        let (lanes, cargo) = (step.lanes(), step.take_cargo());
+        let lanes = step.lanes();
+        let mut cargoes = step.cargoes(lanes.len()).into_iter();
         let last = txn.steps.is_empty() && step.is_last();
-        let (now, mut cargo) = (txn.now, Some(cargo));
+        let now = txn.now;
         let mut orders: Vec<(ShardId, Order)> = Vec::with_capacity(txn.shares.len());
         for lane in lanes {
             let errands = step.take_errands(lane);
             let then = if last { Then::Release } else { Then::Hold };
             orders.push((
                 lane,
-                Order::Run { errands, cargo: cargo.take().unwrap_or_else(Cargo::between_shards), now, then },
+                Order::Run { errands, cargo: cargoes.next().unwrap_or_else(Cargo::between_shards), now, then },
             ));
         }
         txn.waiting = orders.len();
@@ -711,13 +712,14 @@ impl Shard {
             guest.effects.append(effects);
             guest.until = guest.until.max(until);
             if let Some(job) = self.begun.take() {
-                let at = self.table.row(errand.command).is_write().then_some(now);
-                // It works on clones of what it only reads.
+                // It works on clones of what it only reads, unless that leads it on.
                 let guest = self.guests.get(&tx).expect("still here");
-                if let Some(claim) = guest.claim.filter(|_| guest.then == Then::Release && guest.errands.is_empty()) {
+                let is_last = guest.then == Then::Release && guest.errands.is_empty();
+                let leads = self.table.row(errand.command).leads_elsewhere(errand.request.args());
+                if let Some(claim) = guest.claim.filter(|_| is_last && !leads) {
                     self.locks.narrow(claim);
                 }
-                return self.go_on_as_job(job, &errand.caller, errand.command, Addressee::Guest(tx), at, None);
+                return self.go_on_as_job(job, &errand.caller, errand.command, Addressee::Guest(tx), Some(now), None);
             }
         }
         let guest = self.guests.get_mut(&tx).expect("still here");
@@ -737,12 +739,17 @@ impl Shard {
         guest.until = guest.until.max(until);
     }
 
-    /// The job of a guest's errand is over.
-    pub(super) fn guest_ran(&mut self, tx: TxId, reply: Output) {
+    /// The job of a guest's errand is over. That of a stage, which has others after it, has nothing to say unless it failed.
+    pub(super) fn guest_ran(&mut self, tx: TxId, reply: Output, mut job: Box<dyn Job>) {
         let until = self.take_until();
         let guest = self.guests.get_mut(&tx).expect("a job's guest waits for it");
         guest.until = guest.until.max(until);
-        guest.ran.last_mut().expect("the errand that began the job").reply = reply;
+        let ran = guest.ran.last_mut().expect("the errand that began the job");
+        if reply.is_empty() {
+            job.hand_on(&mut guest.cargo);
+        } else {
+            (ran.reply, ran.next) = (reply, None);
+        }
         self.run_guest(tx);
     }
 

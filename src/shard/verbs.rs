@@ -23,7 +23,8 @@ use crate::command::clients::BlockId;
 use crate::command::connection::selected;
 use crate::command::multi::{Multi, Queue, Queued, WatchedKey};
 use crate::command::owed::{Barrier, Where};
-use crate::command::staged::{On, may_be_long};
+use crate::command::places::Touch;
+use crate::command::staged::{may_be_long, may_come_home};
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Outcome, Over, Part, Run, Verb};
 use crate::wire::fault::Fault;
@@ -281,15 +282,17 @@ impl Shard {
                 plan.steps.push_back(self.split_over_all(&caller, command, args));
             }
             (run, Route::Several) => {
-                let spread = self.spread(row, args);
-                plan.hold(&spread, row);
+                self.hold_keys(plan, row, args);
                 let step = match run {
                     Run::Staged(_) | Run::Blocking(Blocking { serve: Serve::Moving(_), .. }) => {
                         self.join_home(plan, row);
                         self.staged(&caller, command, args, longs, Wait::No)
                     }
                     Run::Blocking(_) => self.tries(&caller, command, args, None),
-                    _ => self.split_by_keys(&caller, command, args, &longs, &spread),
+                    _ => {
+                        let spread = self.spread(row, args);
+                        self.split_by_keys(&caller, command, args, &longs, &spread)
+                    }
                 };
                 plan.steps.push_back(step);
             }
@@ -308,12 +311,20 @@ impl Shard {
 
     /// Notes which keys a command holds, by their owners.
     fn hold_keys(&self, plan: &mut Plan, row: &Command, args: Args<'_>) {
+        if row.leads_elsewhere(args) {
+            // What it writes follows from what others have: their journals must not be without it.
+            let writes = row.keys.touched(args).any(|(_, touch)| touch == Touch::Write);
+            for lane in self.lanes.all() {
+                plan.share(lane).hold_whole(Mode::Shared);
+                plan.share(lane).signs |= writes;
+            }
+        }
         plan.hold(&self.spread(row, args), row);
     }
 
     /// Home takes part in a command that has a stage there, whether it owns any of the keys or none.
     fn join_home(&self, plan: &mut Plan, row: &'static Command) {
-        if stages(row).iter().any(|stage| stage.on == On::Home) {
+        if may_come_home(stages(row)) {
             plan.join_all(std::iter::once(self.me));
         }
     }

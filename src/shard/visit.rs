@@ -225,7 +225,7 @@ impl Shard {
                 if let Some(times) = times(self.stopwatch).filter(|_| caller.home == self.me) {
                     self.probe_timed(ticket, times);
                 }
-                self.answer(Addressee::Ticket(caller.home, ticket), reply);
+                self.answer(caller.home, ticket, reply);
             }
         } else {
             // The reply is written where it leaves from.
@@ -245,11 +245,18 @@ impl Shard {
         self.begun.take()
     }
 
-    /// Holds what a command writes that has just begun a job: nobody held any of it when it began.
+    /// Holds what a command writes that has just begun a job, or everything if it is led on by what it reads: nobody held any of it when it
+    /// began.
     pub(super) fn claim_for_job(&mut self, command: CommandId, args: Args<'_>) -> Option<ClaimId> {
-        let Some(Scope::Keys(mut keys)) = self.scope(self.table.row(command), args) else { return None };
-        keys.retain(|(_, mode)| *mode == Mode::Exclusive);
-        (!keys.is_empty()).then(|| self.locks.take(Scope::Keys(keys), Claimant::Running))
+        let row = self.table.row(command);
+        let scope = match self.scope(row, args)? {
+            Scope::Keys(mut keys) => {
+                keys.retain(|(_, mode)| *mode == Mode::Exclusive);
+                Some(Scope::Keys(keys)).filter(|scope| *scope != Scope::Keys(Vec::new()))
+            }
+            scope => Some(scope).filter(|_| row.leads_elsewhere(args)),
+        };
+        Some(self.locks.take(scope?, Claimant::Running))
     }
 
     /// A command goes on as a job, for whoever has the ticket.
@@ -383,7 +390,9 @@ impl Shard {
         self.with_longs(longs, |shard| {
             let begun = shard.run_visit(ticket, &caller, command, request.args(), first, arrived_ns);
             if let Some(job) = begun {
-                let held = shard.table.row(command).is_write().then_some(claim);
+                let row = shard.table.row(command);
+                let is_held = row.is_write() || row.leads_elsewhere(request.args());
+                let held = is_held.then_some(claim);
                 shard.go_on_for(ticket, job, &caller, command, held);
                 if held.is_none() {
                     shard.locks.release(claim);
@@ -463,12 +472,16 @@ impl Shard {
     fn end_guest_job(&mut self, guest: GuestJob, output: Output) {
         self.put_until(guest.until);
         self.note_job_over(&guest.caller, Some(guest.command));
+        let (home, ticket) = match guest.to {
+            Addressee::Guest(tx) => return self.guest_ran(tx, output, guest.job),
+            Addressee::Ticket(home, ticket) => (home, ticket),
+        };
         if let Some(claim) = guest.claim {
             self.note_job_written(&guest.caller, claim);
-            self.answer(guest.to, output);
+            self.answer(home, ticket, output);
             self.locks.release(claim);
         } else {
-            self.answer(guest.to, output);
+            self.answer(home, ticket, output);
         }
     }
 
@@ -501,12 +514,8 @@ impl Shard {
         progress
     }
 
-    fn answer(&mut self, to: Addressee, reply: Output) {
-        let parting = match to {
-            Addressee::Guest(tx) => return self.guest_ran(tx, reply),
-            Addressee::Ticket(home, ticket) if home == self.me => Parting::Reply(ticket, reply),
-            Addressee::Ticket(home, ticket) => Parting::Done(home, ticket, reply),
-        };
+    fn answer(&mut self, home: ShardId, ticket: Ticket, reply: Output) {
+        let parting = if home == self.me { Parting::Reply(ticket, reply) } else { Parting::Done(home, ticket, reply) };
         let until = self.take_until();
         self.withhold(until, parting);
     }

@@ -80,6 +80,7 @@ impl Event {
     pub const SINTERSTORE: Self = Self::of(Class::Set, "sinterstore");
     pub const SPOP: Self = Self::of(Class::Set, "spop");
     pub const SREM: Self = Self::of(Class::Set, "srem");
+    pub const SORTSTORE: Self = Self::of(Class::List, "sortstore");
     pub const SUNIONSTORE: Self = Self::of(Class::Set, "sunionstore");
 
     pub const ZADD: Self = Self::of(Class::Zset, "zadd");

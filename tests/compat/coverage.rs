@@ -27,7 +27,7 @@ const NOT_IN_REDIS: &[&str] = &["bgetdel", "delifeq", "nosuch"];
 
 /// Some cases send what can be no command, to see it refused.
 fn is_a_name(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric())
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The command of every step, and `container|sub` of its first two words.

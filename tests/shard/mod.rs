@@ -14,6 +14,7 @@ mod protected;
 mod rewriting;
 mod sets;
 mod slices;
+mod sorting;
 mod stages;
 mod starvation;
 mod unread;

@@ -24,7 +24,7 @@ pub(crate) enum Footprint {
     Keys(Vec<(Place, Access)>),
     /// All keys of all databases.
     Everything(Access),
-    /// All keys are read and these are written, as by an EXEC with DBSIZE and SET.
+    /// All keys are read and these are written, as by an EXEC with DBSIZE and SET, or by SORT with BY and STORE.
     Mixed(Vec<(Place, Access)>),
 }
 
@@ -94,7 +94,11 @@ pub(crate) fn of_call(call: &Call, db: u8) -> Footprint {
             keys.push(((db, call.words[at].clone()), access));
         }
     }
-    Footprint::Keys(keys)
+    match keys.iter().any(|(_, access)| *access == Access::Write) {
+        _ if !row.leads_elsewhere(request.args()) => Footprint::Keys(keys),
+        true => Footprint::Mixed(keys),
+        false => Footprint::Everything(Access::Read),
+    }
 }
 
 /// An EXEC: what its queue touches, and the keys that were watched for it.
@@ -106,7 +110,10 @@ pub(crate) fn of_exec(log: &Log, exec: CallId) -> Footprint {
         match of_call(&calls[call], db) {
             Footprint::Keys(more) => keys.extend(more),
             Footprint::Everything(access) => everything = everything.max(Some(access)),
-            Footprint::Mixed(_) => unreachable!("only an EXEC is"),
+            Footprint::Mixed(more) => {
+                keys.extend(more);
+                everything = everything.max(Some(Access::Read));
+            }
         }
     }
     let writes = keys.iter().any(|(_, access)| *access == Access::Write);

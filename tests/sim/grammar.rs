@@ -55,7 +55,7 @@ const WORDS: &[(&[&str], Generator)] = &[
 
 const TYPES: &[&str] = &["string", "hash", "list", "set", "zset"];
 
-const PATTERNS: &[&str] = &["*", "k*", "h*", "s*", "f1*", "*1*", "k?", "[kh][0-9]", "nothing"];
+const PATTERNS: &[&str] = &["*", "k*", "h*", "s*", "f1*", "*1*", "k?", "[kh][0-9]", "nothing", "#", "h*->f1", "k*"];
 
 /// Seconds of BGETDEL, milliseconds of WAIT; nothing that is waited for comes to everybody, so that the longest is seldom.
 const TIMEOUTS: &[&str] = &["0", "0.001", "0.02", "0.1", "1", "2", "15"];

@@ -10,6 +10,7 @@ use corelane::command::{Command, Flags, Group};
 
 use super::grammar::{self, pick};
 use super::keys::Keys;
+use super::order::moves;
 use super::session::Session;
 
 /// Rows that are never asked for, and why.
@@ -114,9 +115,12 @@ impl Workload {
             rows.push((sum, row));
         }
         let controls = candidates(table).into_iter().filter(|row| CONTROL.contains(&row.name)).collect();
-        let takers =
+        let takers: Vec<&'static Command> =
             candidates(table).into_iter().filter(|row| row.flags.has(Flags::BLOCKING) && row.keys.first > 0).collect();
         let taking = [2, 3, 1000, 1000][pick(rng, 4)];
+        // Those who move an element from key to key are some of many: where nobody else waits, they meet.
+        let movers: Vec<&'static Command> = candidates(table).into_iter().filter(|row| moves(row)).collect();
+        let takers = if rng.one_in(4) { movers } else { takers };
         let splitters = candidates(table).into_iter().filter(|row| row.is_split_by_keys()).collect();
         let splitting = [1, 3, 1000, 1000][pick(rng, 4)];
         Self {
