@@ -14,12 +14,24 @@ use std::process::Command;
 
 /// How many lanes the servers have. More than there are processors share them.
 const LANES: [&str; 3] = ["1", "2", "3"];
+const EXAMPLE_LANES: [&str; 2] = ["1", "3"];
 /// Of servers that are asked as a cluster.
 const NODES: [u16; 2] = [2, 3];
 
 #[test]
 fn ioredis() {
     run(|| node("ioredis.js"));
+}
+
+/// Short programs that people write on top of a store: `tests/clients/examples/`.
+#[test]
+fn examples() {
+    for name in ["leaderboard.js", "sessions.js", "counter.js", "jobs.js"] {
+        for lanes in EXAMPLE_LANES {
+            let server = Server::start(&["--lanes", lanes]);
+            succeed(node(&format!("examples/{name}")).arg(server.port.to_string()), lanes);
+        }
+    }
 }
 
 #[test]
