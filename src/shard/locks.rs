@@ -177,6 +177,14 @@ impl<T> Locks<T> {
         self.wide.iter().any(|wide| wide.covers(key)) || self.keys.contains_key(&key)
     }
 
+    /// Whether whoever holds a key is such a one.
+    pub(super) fn is_held_by_none_but(&self, key: KeyHash, is_such: impl Fn(ClaimId, &T) -> bool) -> bool {
+        let is_such =
+            |claim: ClaimId| is_such(claim, &self.claims.get(claim.0).expect("who stands in a queue is alive").what);
+        let held = self.keys.get(&key).into_iter().flat_map(|queue| queue.claims.iter().take(queue.held));
+        !self.is_covered(key, Mode::Exclusive) && held.into_iter().all(|(claim, _)| is_such(*claim))
+    }
+
     /// Whether nobody stands in the way of any of the scope.
     pub(super) fn is_free(&self, scope: &Scope) -> bool {
         match scope {

@@ -183,6 +183,7 @@ impl Shard {
                 return self.outboxes[waiter.home.index()].messages.push(Message::May { block, claim });
             }
             if self.take_block(block) {
+                let word = self.first_filled(claim, waiter, word, at);
                 let (reply, until) = self.serve_waiter(waiter, word, at);
                 self.withhold(until, Parting::Served(self.me, block, reply));
             } else {
@@ -190,6 +191,26 @@ impl Shard {
             }
         }
         self.locks.release(claim);
+    }
+
+    /// The key that a request which waits for several is served from: the first in its own order that holds anything, of those that are this
+    /// lane's, though others may wait for it longer. Redis runs the request anew, which comes to that. Not one that somebody holds, or that is
+    /// promised to another waiter, whose home has been asked.
+    fn first_filled(&self, claim: ClaimId, waiter: WaiterId, word: usize, at: Millis) -> usize {
+        let wish = self.waiting.wishes.get(&waiter).expect("who stands in a queue has a wish");
+        let (row, args) = (self.table.row(wish.command), wish.request.args());
+        let is_promised = |holder: ClaimId| self.waiting.asked.get(&holder).is_some_and(|asked| asked.waiter != waiter);
+        let is_ours = |holder: ClaimId, what: &Claimant| {
+            holder == claim || matches!(what, Claimant::Waiters(_)) && !is_promised(holder)
+        };
+        let serves = |word: &usize| {
+            let (key, hash) = (args.at(*word), self.store.hash_key.key(args.at(*word)));
+            self.lanes.owner(hash.slot()) == self.me
+                && self.store.db(wish.caller.db).find(key, hash, at).is_some()
+                && self.locks.is_held_by_none_but(hash, is_ours)
+        };
+        let mut before = way_of(row).awaited(row.keys, args).take_while(|before| *before < word);
+        before.find(serves).unwrap_or(word)
     }
 
     /// Whether all keys of a request that waits are of this lane and free, or held already: then they are held by this claim.
@@ -251,6 +272,7 @@ impl Shard {
     pub(super) fn hear_answer(&mut self, claim: ClaimId, taken: bool) {
         let Asked { waiter, word, at } = self.waiting.asked.remove(&claim).expect("an answer follows a question");
         if taken {
+            let word = self.first_filled(claim, waiter, word, at);
             let (reply, until) = self.serve_waiter(waiter, word, at);
             self.withhold(until, Parting::Served(waiter.home, BlockId(waiter.block), reply));
         } else {
