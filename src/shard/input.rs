@@ -479,7 +479,13 @@ impl Shard {
         for request in staged {
             let args = match &request.inline {
                 None => Args::new(input.bytes, &input.spans[request.spans.clone()]),
-                Some(owned) => owned.args(),
+                Some(owned) => {
+                    // Its words are not among those that were counted.
+                    if owned.args().len() > self.slicing.words_at_once_max {
+                        ground = Ground::Rough;
+                    }
+                    owned.args()
+                }
             };
             let mark = if keeps { Some(out.mark()) } else { None };
             let flow = if !self.longs.is_empty() {
