@@ -50,7 +50,7 @@ impl Shard {
     pub(super) fn ground(&self, caller: &Caller, words: usize) -> Ground {
         let is_open = self.is_clear()
             && !caller.queues
-            && !self.is_journal_congested()
+            && !self.is_journal_congested(Route::Here)
             && words <= self.slicing.words_at_once_max;
         match is_open {
             false => Ground::Rough,
@@ -83,7 +83,8 @@ impl Shard {
         }
         // A request may have left its key held, for those who wait for it.
         let is_free = if owner == self.me { self.is_clear() } else { !self.is_congested(owner) };
-        if !is_free {
+        let route = || if owner == self.me { Route::Here } else { Route::Lane(owner) };
+        if !is_free || found.row.is_write() && self.is_journal_congested(route()) {
             return None;
         }
         let found = self.admit(caller, Some(found), args).ok()?;
@@ -244,7 +245,9 @@ impl Shard {
             Route::Lane(lane) => self.is_congested(lane),
             _ => companion.is_some_and(|lane| self.is_congested(lane)),
         };
-        let congested = congested || row.is_write() && self.is_journal_congested();
+        // What is queued for EXEC may write.
+        let writes = row.is_write() || matches!(row.run, Run::Verb(Verb::Exec));
+        let congested = congested || writes && self.is_journal_congested(route);
         let Some(client) = self.clients.get_mut(caller.conn) else { return true };
         let owed = &client.owed;
         let behind_pairs = match (route, companion) {

@@ -129,6 +129,10 @@ pub(super) enum Message {
         era: u32,
         why: Box<str>,
     },
+    /// Whether more of the sender's journal waits to be written than may.
+    Full {
+        is_full: bool,
+    },
     /// The sender's journal takes so many bytes, and it has seen so many rewrites.
     Grown {
         bytes: u64,

@@ -167,6 +167,7 @@ impl Shard {
             Message::Lost { ticket } => self.lose(ticket),
             Message::LostBlock { block } => self.lose_block(block),
             Message::DiskFailed { era, why } => self.disk_failed(era, why),
+            Message::Full { is_full } => self.hear_full(from, is_full),
             Message::Grown { bytes, rewrites } => self.hear_size(from, bytes, rewrites),
         }
     }

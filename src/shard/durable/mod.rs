@@ -27,6 +27,7 @@ use self::withheld::Withheld;
 use self::written::Written;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
+use super::route::Route;
 use super::{Shard, ShardId};
 use crate::admin::journal::JournalFacts;
 use crate::base::hash::KeyHash;
@@ -68,6 +69,9 @@ pub(super) struct Durable {
     gate: Option<(Ticket, Position)>,
     /// Whether anybody may have to wait for the disk.
     is_tracking: bool,
+    /// Which other lanes say that more waits to be written there than may, and whether this one has said so.
+    full: Vec<bool>,
+    is_told_full: bool,
 }
 
 /// What a command over several lanes leaves in the journal of each that it may change.
@@ -92,6 +96,8 @@ impl Durable {
             until: Position::default(),
             gate: None,
             is_tracking: keeping.fsync == Fsync::Always,
+            full: vec![false; usize::from(lanes.count())],
+            is_told_full: false,
         }
     }
 
@@ -190,6 +196,7 @@ impl Shard {
     pub(super) fn tick_journal(&mut self) -> Option<u64> {
         self.judge_shares();
         self.collect_effects();
+        self.tell_full();
         let durable = self.durable.as_ref()?;
         durable.journal.deadline_ns(durable.wanted(self.draining))
     }
@@ -399,16 +406,27 @@ impl Shard {
         durable.journal.end()
     }
 
-    /// More waits to be written than may: whoever would add to it waits.
+    /// More waits to be written than may, here or where a request goes: whoever would add to it waits.
     #[inline(always)]
-    pub(super) fn is_journal_congested(&self) -> bool {
-        (self.keeps_journal() || self.base.is_some()) && self.waits_for_disk()
+    pub(super) fn is_journal_congested(&self, route: Route) -> bool {
+        (self.keeps_journal() || self.base.is_some()) && (self.has_too_much() || self.meets_full(route))
+    }
+
+    /// More of this lane waits to be written than may.
+    #[cold]
+    fn has_too_much(&self) -> bool {
+        self.kept_bytes > crate::base::limits::KEPT_BYTES_MAX
+            || self.durable.as_ref().is_some_and(|durable| durable.journal.is_congested())
     }
 
     #[cold]
-    fn waits_for_disk(&self) -> bool {
-        self.kept_bytes > crate::base::limits::KEPT_BYTES_MAX
-            || self.durable.as_ref().is_some_and(|durable| durable.journal.is_congested())
+    fn meets_full(&self, route: Route) -> bool {
+        let Some(durable) = &self.durable else { return false };
+        match route {
+            Route::Here => false,
+            Route::Lane(lane) => durable.full[lane.index()],
+            Route::Several => durable.full.contains(&true),
+        }
     }
 }
 
@@ -423,6 +441,27 @@ fn shows_everything(row: &Command) -> bool {
 
 /// Between lanes.
 impl Shard {
+    /// Tells the others when there is no room any more for what they would forward, and when there is again. What is under way meanwhile, as much
+    /// as there are tickets, is taken.
+    fn tell_full(&mut self) {
+        let is_full = self.has_too_much();
+        let Some(durable) = &mut self.durable else { return };
+        if std::mem::replace(&mut durable.is_told_full, is_full) != is_full {
+            for lane in self.lanes.all().filter(|lane| *lane != self.me) {
+                self.outboxes[lane.index()].messages.push(Message::Full { is_full });
+            }
+        }
+    }
+
+    pub(super) fn hear_full(&mut self, from: ShardId, is_full: bool) {
+        if let Some(durable) = &mut self.durable {
+            durable.full[from.index()] = is_full;
+        }
+        if !is_full {
+            self.feed_starved();
+        }
+    }
+
     fn tell_notary(&mut self, shares: Vec<Share>) {
         if self.me.0 == 0 {
             return self.hear_shares(self.me, shares);
