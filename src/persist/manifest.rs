@@ -34,6 +34,9 @@ pub const TEMPORARY_NAME: &str = "journal.manifest.new";
 /// Most lanes a volume can have: a bound for whoever reads a broken manifest.
 const LANES_MAX: u16 = 4096;
 
+/// No stream comes that far: what is added to a position stays one.
+const POSITION_MAX: u64 = 1 << 60;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Base,
@@ -187,6 +190,9 @@ fn volume(line: &str) -> Result<Volume, String> {
         other => return Err(format!("a volume is a base or a log, not '{}'", other.unwrap_or_default())),
     };
     let number = number(&mut words, "a number")?;
+    if number == u32::MAX {
+        return Err(format!("no number comes after {number}"));
+    }
     expect(&mut words, "id")?;
     let id = self::number(&mut words, "an id")?;
     expect(&mut words, "lanes")?;
@@ -211,7 +217,10 @@ fn volume(line: &str) -> Result<Volume, String> {
 }
 
 fn positions<'w>(words: &mut impl Iterator<Item = &'w str>, lanes: u16) -> Result<Vec<Position>, String> {
-    (0..lanes).map(|_| number(words, "a position for each lane").map(Position)).collect()
+    let position = |at: u64| {
+        (at <= POSITION_MAX).then_some(Position(at)).ok_or_else(|| format!("the position {at} is out of range"))
+    };
+    (0..lanes).map(|_| number(words, "a position for each lane").and_then(position)).collect()
 }
 
 fn expect<'w>(words: &mut impl Iterator<Item = &'w str>, word: &str) -> Result<(), String> {

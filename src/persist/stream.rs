@@ -222,6 +222,11 @@ impl Reader {
 
     fn hand_out(&mut self, bytes: &[u8], each: &mut impl FnMut(Found<'_>)) -> Result<(), Damage> {
         let record = record::parse(bytes).map_err(|bad| self.damage(bad.words()))?;
+        if let Record::Share(_, lanes, _) = record
+            && lanes.iter().any(|lane| lane >= self.origin.lanes)
+        {
+            return Err(self.damage("a share of a lane that there is none of".to_owned()));
+        }
         let end = self.start.after(bytes.len());
         self.ended |= record == Record::End;
         each(Found { start: self.start, end, record });

@@ -91,7 +91,8 @@ impl Archive {
     /// Opens what the server before has left, and a new log behind it.
     pub(super) fn open(wish: &Wish) -> Result<Opened, Refusal> {
         let mut archive = Self::adopt(&wish.dir)?;
-        let mut manifest = archive.manifest.clone();
+        let before = archive.manifest.clone();
+        let mut manifest = before.clone();
         let unused = seal(wish, &mut manifest)?;
         let mut groups = groups(wish, &manifest)?;
         // What this many lanes have written each lane loads for itself.
@@ -106,7 +107,9 @@ impl Archive {
         archive.replace_manifest(manifest)?;
         // From the last on, so that none is ever missing in between. What stays does no harm.
         unused.iter().rev().for_each(|path| _ = segments::retire(path));
-        let leftovers = archive.delete_leftovers();
+        // A log of the last run that nothing was written to goes without a word.
+        let mut leftovers = archive.delete_leftovers();
+        leftovers.retain(|name| !before.names(name));
         if !leftovers.is_empty() {
             say(Level::Notice, &format!("Removed what a rewrite of the journal has left: {}", leftovers.join(" ")));
         }

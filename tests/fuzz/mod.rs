@@ -1,7 +1,7 @@
 //! Bytes from outside, made up: requests in any pieces, command lines, configuration files, inline lines; and sequences of operations on types.
 //!
 //! ```text
-//!  fuzz/seeds/<kind>/*  -> corpus -> mutate.rs -> targets.rs, structures.rs -> a panic, shown with its input
+//!  fuzz/seeds/<kind>/*  -> corpus -> mutate.rs -> targets.rs, structures.rs, journal.rs -> a panic, shown with its input
 //!                            ^                        |
 //!                            `--- what answers with a new number is kept
 //! ```
@@ -13,6 +13,7 @@
 //!  cd fuzz && cargo +nightly fuzz run connection corpus/connection seeds/requests      guided by coverage, with cargo-fuzz
 //! ```
 
+mod journal;
 mod mutate;
 mod structures;
 mod targets;
@@ -89,4 +90,14 @@ fn sets() {
 #[test]
 fn inline() {
     fuzz("inline", 10_000, targets::inline);
+}
+
+#[test]
+fn manifest() {
+    fuzz("manifest", 10_000, journal::manifest);
+}
+
+#[test]
+fn journal() {
+    fuzz("journal", 3_000, journal::journal);
 }

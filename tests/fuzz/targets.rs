@@ -176,7 +176,7 @@ fn settle(shard: &mut Shard, conn: ConnId, replies: &mut Vec<u8>) -> bool {
     open
 }
 
-fn shard() -> Shard {
+pub(crate) fn shard() -> Shard {
     // So that SETRANGE and APPEND stay quick.
     let small = ["--proto-max-bulk-len", "1mb"].map(str::to_owned);
     let Ok(Start::Run(config, _)) = Config::from_flags(&small, &mut |_| Ok(Vec::new())) else { panic!("legal flags") };
@@ -213,7 +213,7 @@ fn cut<'d>(mut data: &'d [u8], rng: &mut Rng) -> Vec<&'d [u8]> {
 }
 
 /// FNV-1a: the same input is always cut the same way.
-fn digest(data: &[u8]) -> u64 {
+pub(crate) fn digest(data: &[u8]) -> u64 {
     data.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
