@@ -128,15 +128,16 @@ impl StoreFacts {
         self.expire_lags.add(&other.expire_lags);
         self.is_freeing |= other.is_freeing;
         self.expired += other.expired;
+        self.expired_fields += other.expired_fields;
         self.evicted += other.evicted;
         self.hits += other.hits;
         self.misses += other.misses;
         self.expire_lag_us = self.expire_lag_us.max(other.expire_lag_us);
         self.expire_lag_max_us = self.expire_lag_max_us.max(other.expire_lag_max_us);
-        for (db, keys, expiring) in other.databases {
+        for (db, keys, expiring, inside) in other.databases {
             match self.databases.iter_mut().find(|(known, ..)| *known == db) {
-                Some(sum) => (sum.1, sum.2) = (sum.1 + keys, sum.2 + expiring),
-                None => self.databases.push((db, keys, expiring)),
+                Some(sum) => (sum.1, sum.2, sum.3) = (sum.1 + keys, sum.2 + expiring, sum.3 + inside),
+                None => self.databases.push((db, keys, expiring, inside)),
             }
         }
         self.databases.sort_unstable();
@@ -155,14 +156,14 @@ mod tests {
                 commands: vec![CommandStats { calls: 2, ..Default::default() }],
                 ..Default::default()
             },
-            store: StoreFacts { databases: vec![(keys % 2, keys, 1)], ..Default::default() },
+            store: StoreFacts { databases: vec![(keys % 2, keys, 1, 0)], ..Default::default() },
             stalls: StallFacts { max_turn_us: turn_us, what, part_us: 1, max_turn_preempted_us: keys as u64 },
             clients: 3,
             ..Default::default()
         };
         let sum = LaneFacts::sum([lane(1, 10, "get"), lane(2, 30, "keys"), lane(3, 20, "set")]);
         assert_eq!((sum.clients, sum.stats.processed, sum.stats.commands[0].calls), (9, 30, 6));
-        assert_eq!(sum.store.databases, [(0, 2, 1), (1, 4, 2)]);
+        assert_eq!(sum.store.databases, [(0, 2, 1, 0), (1, 4, 2, 0)]);
         assert_eq!((sum.stalls.max_turn_us, sum.stalls.what, sum.stalls.max_turn_preempted_us), (30, "keys", 3));
     }
 }

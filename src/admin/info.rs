@@ -60,14 +60,15 @@ pub struct StoreFacts {
     pub bytes_by_kind: [usize; 6],
     pub is_freeing: bool,
     pub expired: u64,
+    pub expired_fields: u64,
     pub evicted: u64,
     pub hits: u64,
     pub misses: u64,
     pub expire_lag_us: u64,
     pub expire_lag_max_us: u64,
     pub expire_lags: Lags,
-    /// Number, keys and keys with a deadline of each database that holds any.
-    pub databases: Vec<(usize, usize, usize)>,
+    /// Number, keys, keys with a deadline and hashes of which fields have one, of each database that holds any.
+    pub databases: Vec<(usize, usize, usize, usize)>,
 }
 
 /// Facts of the process that do not change while it runs.
@@ -290,6 +291,9 @@ fn stats(facts: &Facts<'_>, page: &mut Page) {
     page.line("total_net_output_bytes", stats.net_output_bytes);
     page.line("rejected_connections", stats.rejected_connections);
     page.line("expired_keys", counters.expired);
+    // Redis's name and Valkey's.
+    page.line("expired_subkeys", counters.expired_fields);
+    page.line("expired_fields", counters.expired_fields);
     page.line("expire_lag_us", counters.expire_lag_us);
     page.line("expire_lag_p99_us", counters.expire_lags.permille_us(990));
     page.line("expire_lag_max_us", counters.expire_lag_max_us);
@@ -380,8 +384,8 @@ fn errorstats(facts: &Facts<'_>, page: &mut Page) {
 }
 
 fn keyspace(facts: &Facts<'_>, page: &mut Page) {
-    for (i, keys, expires) in &facts.store.databases {
-        page.line(&format!("db{i}"), format!("keys={keys},expires={expires},avg_ttl=0"));
+    for (i, keys, expires, subexpiry) in &facts.store.databases {
+        page.line(&format!("db{i}"), format!("keys={keys},expires={expires},avg_ttl=0,subexpiry={subexpiry}"));
     }
 }
 

@@ -161,12 +161,16 @@ pub const OUTPUT_STALL_MS: u64 = 60_000;
 /// Empty output buffers a shard keeps for the next replies.
 pub const SPARE_OUTPUTS_MAX: usize = 256;
 
-/// Keys that expire in one turn, and nodes or leaves that are freed, each of which may give a page or four back to the kernel: 64 of them
+/// Keys, or fields of hashes, that expire in one turn, and nodes or leaves that are freed, each of which may give a page or four back to the kernel: 64 of them
 /// were seen to take 0.8 ms. An entry of a dead database weighs half a node: entries die in the order of their hashes, all over memory, so that
 /// towards the end of a flush each is the last of its 64 KiB, which then go back to the kernel. 96 of them were seen to take 1.0 ms.
 pub const EXPIRE_KEYS_PER_TURN: usize = 256;
 pub const FREE_NODES_PER_TURN: usize = 24;
 pub const ENTRIES_PER_NODE: usize = 2;
+
+/// Leaves in which HLEN counts fields that are due and not collected yet: half a microsecond each. Only when some fifty thousand of a hash are
+/// due at once, beside others that are not, there may be more, for as long as their collection takes.
+pub const LEAVES_COUNTED: usize = 512;
 
 /// Cells of LCS's table: Redis bounds it by memory; this bounds it by time, some hundred milliseconds in slices.
 pub const LCS_CELLS_MAX: usize = 64 << 20;

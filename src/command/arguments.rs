@@ -44,6 +44,7 @@ const KINDS: &[(&str, &[&str])] = &[
             "protover",
             "client-id",
             "min-match-len",
+            "numfields",
             COUNT_WORD,
         ],
     ),

@@ -3,6 +3,7 @@
 
 use super::{Command, Flags, Group, Keys, Run, Verb};
 use crate::base::hash::KeyHash;
+use crate::base::time::Millis;
 use crate::command::table::CommandId;
 use crate::store::incoming::Incoming;
 use crate::store::keyspace::Graveyard;
@@ -151,4 +152,6 @@ pub struct WatchedKey {
     pub version: Version,
     /// Whether it was there: if it is not any more, it has changed even if nobody wrote it.
     pub existed: bool,
+    /// When the first field of a hash dies by itself, which changes it too.
+    pub fades: Option<Millis>,
 }

@@ -55,6 +55,7 @@ const FAMILIES: &[&[Command]] = &[
     exchange::ROWS,
     expire::ROWS,
     hash::ROWS,
+    hash::times::ROWS,
     introspect::ROWS,
     keys::ROWS,
     latency::ROWS,

@@ -76,7 +76,7 @@ use crate::command::{Command, Table};
 use crate::config::Config;
 use crate::store::incoming::Incoming;
 use crate::store::journal::Effects;
-use crate::store::{Spot, Store};
+use crate::store::{Spot, Store, Work};
 use crate::wire::output::Output;
 use crate::wire::request::Span;
 
@@ -480,8 +480,8 @@ impl Shard {
 
     /// Expires and frees; timed only when there is something to do.
     fn tick_store(&mut self) -> Option<u64> {
-        if !self.store.is_ticking(self.now) {
-            return self.store.next_deadline(self.now);
+        if let Work::At(next) = self.store.next_work(self.now) {
+            return next;
         }
         // Nothing expires by the clock before all is there: what is still to come may have made a key last longer.
         if self.loading.is_some() {

@@ -173,7 +173,8 @@ mod tests {
         let (lane, hash) = (ShardId(0), KeyHash(7));
         for pace in [Pace::AtOnce, Pace::InSlices] {
             let mut plan = Plan::of(Caller::nobody(lane, 0), pace);
-            let watched = WatchedKey { db: 0, key: Box::from(*b"k"), hash, version: Default::default(), existed: true };
+            let version = Default::default();
+            let watched = WatchedKey { db: 0, key: Box::from(*b"k"), hash, version, existed: true, fades: None };
             plan.watch(lane, watched);
             plan.expect_keys([lane, ShardId(1)].into_iter(), 100);
             let shares = plan.take_shares();

@@ -84,6 +84,7 @@ fn store_facts(store: &Store) -> StoreFacts {
         bytes_used: store.bytes_used(),
         is_freeing: !store.graves.is_empty(),
         expired: counters.expired,
+        expired_fields: counters.expired_fields,
         evicted: counters.evicted,
         hits: counters.hits,
         misses: counters.misses,
@@ -93,6 +94,6 @@ fn store_facts(store: &Store) -> StoreFacts {
         bytes_peak: store.bytes_peak,
         overhead_bytes: store.overhead_bytes(),
         bytes_by_kind: store.bytes_by_kind(),
-        databases: store.open_databases().map(|(i, db)| (i, db.len(), db.expiring())).collect(),
+        databases: store.open_databases().map(|(i, db)| (i, db.len(), db.expiring(), db.expiring_inside())).collect(),
     }
 }

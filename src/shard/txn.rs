@@ -781,13 +781,13 @@ impl Shard {
     /// When the first of these keys will be gone by itself, which is a change too.
     fn first_deadline(&self, watched: &[WatchedKey], now: Millis) -> Option<Millis> {
         let deadline = |key: &WatchedKey| self.store.db(key.db).find(&key.key, key.hash, now)?.expiry();
-        watched.iter().filter_map(deadline).min()
+        watched.iter().filter_map(deadline).chain(watched.iter().filter_map(|key| key.fades)).min()
     }
 
     pub(super) fn has_changed(&self, key: &WatchedKey, now: Millis) -> bool {
         let exists = self.store.db(key.db).find(&key.key, key.hash, now).is_some();
         match self.store.watchers.since(key.db, key.hash, key.version) {
-            Since::Untouched => key.existed && !exists,
+            Since::Untouched => key.existed && (!exists || key.fades.is_some_and(|at| at <= now)),
             Since::Swept => key.existed || exists,
             Since::Changed => true,
         }

@@ -420,8 +420,9 @@ impl Shard {
         let now = self.at;
         let watch = |name: &[u8]| {
             let hash = self.store.hash_key.key(name);
-            let existed = self.store.db(db).find(name, hash, now).is_some();
-            WatchedKey { db, key: name.into(), hash, version: self.store.watch(db, hash), existed }
+            let entry = self.store.db(db).find(name, hash, now);
+            let (existed, fades) = (entry.is_some(), entry.and_then(|entry| entry.fades_after(now)));
+            WatchedKey { db, key: name.into(), hash, version: self.store.watch(db, hash), existed, fades }
         };
         args.from(1).iter().map(watch).collect()
     }

@@ -4,10 +4,11 @@
 //! repeats the effects of this store must not find it either; so each function here first collects such a key and states that it expired.
 //! That the caller then says what its own change was (`Effects::happened`) is what a test over all commands checks.
 
-use super::entry::{Entry, EntryRef, Value};
+use super::entry::{Death, Entry, EntryRef, Value};
 use super::event::Event;
 use super::journal::Over;
 use super::keyspace::{Before, Sought, Write};
+use super::restate::Statement;
 use super::{Key, Store};
 use crate::base::time::Millis;
 use crate::types::Object;
@@ -65,14 +66,14 @@ impl Store {
         change: impl FnOnce(Option<&mut Object>) -> R,
     ) -> Option<R> {
         let at = self.seek(db, key, now)?;
-        Some(self.dbs[usize::from(db)].edit_at(at, self.recency, change))
+        Some(self.dbs[usize::from(db)].edit_at(at, key.hash, self.recency, change))
     }
 
     /// Removes a key; whether it was there to be seen.
     pub fn remove(&mut self, db: u8, key: Key<'_>, now: Millis) -> bool {
         let before = self.dbs[usize::from(db)].remove(key.bytes, key.hash, now, &mut self.graves);
-        if before == Before::Due {
-            self.expired(db, key);
+        if let Before::Due(death) = before {
+            self.expired(db, key, death);
         }
         before == Before::Present
     }
@@ -151,9 +152,9 @@ impl Store {
         match self.dbs[usize::from(db)].seek(key.bytes, key.hash, now) {
             Sought::Present(at) => Some(at),
             Sought::Missing => None,
-            Sought::Due(at) => {
+            Sought::Due(at, death) => {
                 self.dbs[usize::from(db)].remove_at(at, key.hash, &mut self.graves);
-                self.expired(db, key);
+                self.expired(db, key, death);
                 None
             }
         }
@@ -161,18 +162,43 @@ impl Store {
 
     #[inline]
     fn overwrote(&mut self, db: u8, key: Key<'_>, before: Before) {
-        if before == Before::Due {
-            self.expired(db, key);
+        if let Before::Due(death) = before {
+            self.expired(db, key, death);
         }
         if before != Before::Present {
             self.effects.also(db, Event::NEW, key);
         }
     }
 
+    /// Collects those of the fields that a write is about to touch whose time has passed, as what comes upon a key does: to the client they do
+    /// not exist, and whoever repeats the write must not meet them either. Those of a packed hash all go, so that they do not count against
+    /// its limits.
     #[cold]
-    fn expired(&mut self, db: u8, key: Key<'_>) {
-        self.counters.expired += 1;
-        self.effects.expired(db, key);
+    pub fn settle_fields<'f>(&mut self, db: u8, key: Key<'_>, now: Millis, fields: impl Iterator<Item = &'f [u8]>) {
+        let (hasher, recording) = (self.hash_key, self.effects.recording);
+        let (mut statement, mut displaced, mut gone) = (Statement::of(&[b"HDEL", key.bytes]), Vec::new(), 0);
+        let keys = &mut self.dbs[usize::from(db)];
+        keys.update_object(key.bytes, key.hash, now, |object| {
+            if let Object::Hash(hash) = object {
+                hash.settle(fields, now, &hasher, &mut displaced, |pair| {
+                    gone += 1;
+                    if recording {
+                        statement.say(pair.first);
+                    }
+                });
+            }
+        });
+        displaced.into_iter().for_each(|rope| self.graves.bury_object(Object::Rope(rope)));
+        if gone > 0 {
+            self.counters.expired_fields += gone;
+            self.effects.fields_expired(db, key, &statement);
+        }
+    }
+
+    #[cold]
+    fn expired(&mut self, db: u8, key: Key<'_>, death: Death) {
+        self.counters.died(death);
+        self.effects.died(db, key, death);
     }
 }
 

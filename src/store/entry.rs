@@ -36,6 +36,8 @@ const OBJECT: u8 = 4;
 const MC_FLAGS: u8 = 8;
 const RAW: u8 = 16;
 const EPOCH: u8 = 32;
+/// All that is in the object has a deadline of its own: with the last of them the key is gone.
+const FADES: u8 = 64;
 
 const _: () = assert!(size_of::<Header>() == 8 && align_of::<Header>() <= 8);
 const _: () = assert!(EMBED_MAX <= u16::MAX as usize);
@@ -102,6 +104,15 @@ pub struct Fields {
     pub mc_flags: u32,
     pub form: Form,
     pub recency: Recency,
+}
+
+/// Why a key is gone by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// Its own deadline has passed.
+    Deadline,
+    /// That of the last of so many fields has.
+    Faded { fields: usize },
 }
 
 /// A value on its way into an entry.
@@ -206,7 +217,8 @@ impl Entry {
             | if fields.cas.is_some() { CAS } else { 0 }
             | if object.is_some() { OBJECT } else { 0 }
             | if fields.mc_flags != 0 { MC_FLAGS } else { 0 }
-            | if fields.form == Form::Raw { RAW } else { 0 };
+            | if fields.form == Form::Raw { RAW } else { 0 }
+            | if object.as_deref().is_some_and(fades) { FADES } else { 0 };
         let shape = Shape { flags, key_len: key.len(), value_len: bytes.len() };
         let header = Header {
             kind,
@@ -387,7 +399,40 @@ impl<'e> EntryRef<'e> {
     /// Whether its time has come: the key is invisible, though perhaps not yet collected.
     #[inline]
     pub fn is_due(self, now: Millis) -> bool {
-        self.expiry().is_some_and(|expiry| expiry <= now)
+        self.header().flags & (EXPIRY | FADES) != 0 && self.death(now).is_some()
+    }
+
+    /// Why it is gone, if it is.
+    pub fn death(self, now: Millis) -> Option<Death> {
+        if self.expiry().is_some_and(|expiry| expiry <= now) {
+            return Some(Death::Deadline);
+        }
+        match self.value() {
+            ValueRef::Object(Object::Hash(hash)) if hash.times().all_due(now) => {
+                Some(Death::Faded { fields: hash.len() })
+            }
+            _ => None,
+        }
+    }
+
+    /// When something in the value, such as a field of a hash, is due next.
+    #[inline]
+    pub fn next_inside(self) -> Option<Millis> {
+        if self.kind() != Kind::Hash {
+            return None;
+        }
+        match self.value() {
+            ValueRef::Object(object) => object.times().next(),
+            ValueRef::Str(_) => None,
+        }
+    }
+
+    /// When what is seen of the value will have changed by itself.
+    pub fn fades_after(self, now: Millis) -> Option<Millis> {
+        match self.value() {
+            ValueRef::Object(Object::Hash(hash)) => hash.next_after(now),
+            _ => None,
+        }
     }
 
     pub fn fields(self) -> Fields {
@@ -432,6 +477,10 @@ impl<'e> EntryRef<'e> {
         };
         self.shape().bytes() + object
     }
+}
+
+fn fades(object: &Object) -> bool {
+    object.times().last().is_some()
 }
 
 impl<'e> EntryMut<'e> {
@@ -505,11 +554,21 @@ impl<'e> EntryMut<'e> {
         has
     }
 
-    /// The boxed value; its bytes may change, which the keyspace counts.
-    pub fn object(&mut self) -> Option<&mut Object> {
+    /// Changes the boxed value; its bytes may change, and when it dies by itself, which the keyspace counts. `change` is given none if the value
+    /// is embedded.
+    pub fn change_object<R>(&mut self, change: impl FnOnce(Option<&mut Object>) -> R) -> R {
         let shape = self.view().shape();
-        // SAFETY: the flag says that a box stands there, and this view is the only one.
-        (shape.has(OBJECT) != 0).then(|| unsafe { &mut **self.0.add(shape.object()).cast::<Box<Object>>().as_mut() })
+        if shape.has(OBJECT) == 0 {
+            return change(None);
+        }
+        // SAFETY: the flag says that a box stands there, and this view is the only one; the header is apart from the box's place.
+        unsafe {
+            let object = &mut **self.0.add(shape.object()).cast::<Box<Object>>().as_mut();
+            let result = change(Some(object));
+            let flags = shape.flags & !FADES | if fades(object) { FADES } else { 0 };
+            (*self.0.cast::<Header>().as_ptr()).flags = flags;
+            result
+        }
     }
 }
 

@@ -15,6 +15,10 @@ pub enum Class {
     Expired,
     Evicted,
     Stream,
+    /// Generic to whoever listens: the key is gone because the last thing in it was due, which nobody did.
+    Faded,
+    /// Of hashes: fields are gone because they were due.
+    FieldsFaded,
     /// A look-up that found nothing: no change.
     Miss,
     /// Told beside the event of the write that made the key.
@@ -24,11 +28,11 @@ pub enum Class {
 impl Class {
     pub const fn letter(self) -> char {
         match self {
-            Self::Generic => 'g',
+            Self::Generic | Self::Faded => 'g',
             Self::String => '$',
             Self::List => 'l',
             Self::Set => 's',
-            Self::Hash => 'h',
+            Self::Hash | Self::FieldsFaded => 'h',
             Self::Zset => 'z',
             Self::Expired => 'x',
             Self::Evicted => 'e',
@@ -52,9 +56,13 @@ impl Event {
     pub const EVICTED: Self = Self::of(Class::Evicted, "evicted");
     pub const EXPIRE: Self = Self::of(Class::Generic, "expire");
     pub const EXPIRED: Self = Self::of(Class::Expired, "expired");
+    pub const FADED: Self = Self::of(Class::Faded, "del");
     pub const HDEL: Self = Self::of(Class::Hash, "hdel");
+    pub const HEXPIRE: Self = Self::of(Class::Hash, "hexpire");
+    pub const HEXPIRED: Self = Self::of(Class::FieldsFaded, "hexpired");
     pub const HINCRBY: Self = Self::of(Class::Hash, "hincrby");
     pub const HINCRBYFLOAT: Self = Self::of(Class::Hash, "hincrbyfloat");
+    pub const HPERSIST: Self = Self::of(Class::Hash, "hpersist");
     pub const HSET: Self = Self::of(Class::Hash, "hset");
     pub const INCRBY: Self = Self::of(Class::String, "incrby");
     pub const INCRBYFLOAT: Self = Self::of(Class::String, "incrbyfloat");
@@ -98,6 +106,11 @@ impl Event {
 
     const fn of(class: Class, name: &'static str) -> Self {
         Self { class, name }
+    }
+
+    /// Whether it comes by time alone, whatever clients do: who watches a key sees it by what is there.
+    pub const fn is_by_itself(self) -> bool {
+        matches!(self.class, Class::Expired | Class::Faded | Class::FieldsFaded)
     }
 
     /// Whether the key is another one now: a miss changes nothing.

@@ -60,6 +60,13 @@ impl Deadlines {
         Some(self.chunks.last()?.items.last()?.items.last()?.0)
     }
 
+    /// The first record, if its time has come.
+    #[inline]
+    pub fn peek_due(&self, now: Millis) -> Option<(Millis, KeyHash)> {
+        let first = *self.chunks.last()?.items.last()?.items.last()?;
+        (first.0 <= now).then_some(first)
+    }
+
     /// Takes out the first record, if its time has come.
     pub fn pop_due(&mut self, now: Millis) -> Option<(Millis, KeyHash)> {
         if self.next()? > now {

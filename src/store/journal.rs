@@ -14,7 +14,7 @@
 //! a write costs one addition and two branches.
 
 use super::Key;
-use super::entry::EntryRef;
+use super::entry::{Death, EntryRef};
 use super::event::Event;
 use super::incoming::Incoming;
 use super::restate::{Restatement, Statement};
@@ -131,10 +131,34 @@ impl Effects {
     /// A key is gone because its time had come. That is an effect of its own, before that of a command which came upon it: whoever
     /// repeats the command must not meet the key.
     pub fn expired(&mut self, db: u8, key: Key<'_>) {
+        self.gone(db, Event::EXPIRED, key);
+    }
+
+    fn gone(&mut self, db: u8, event: Event, key: Key<'_>) {
         self.changes += 1;
-        self.also(db, Event::EXPIRED, key);
+        self.also(db, event, key);
         if self.recording {
             record::put_effect(&mut self.records, db, [&b"DEL"[..], key.bytes].into_iter());
+        }
+    }
+
+    /// Fields of a hash are gone because their time had come, which this request says. An effect of its own, as that of [`Self::expired`].
+    pub fn fields_expired(&mut self, db: u8, key: Key<'_>, deletion: &Statement) {
+        self.changes += 1;
+        self.also(db, Event::HEXPIRED, key);
+        if self.recording {
+            record::put_long_effect(&mut self.records, db, deletion.longs.words_of(deletion.request.args()));
+        }
+    }
+
+    /// A key is gone by itself.
+    pub fn died(&mut self, db: u8, key: Key<'_>, death: Death) {
+        match death {
+            Death::Deadline => self.expired(db, key),
+            Death::Faded { .. } => {
+                self.also(db, Event::HEXPIRED, key);
+                self.gone(db, Event::FADED, key);
+            }
         }
     }
 

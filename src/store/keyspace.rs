@@ -2,16 +2,18 @@
 //!
 //! ```text
 //!  key, hash --> Dict (types/dict) --> Entry (entry.rs): expiry, flags, key, value
-//!            \-> Deadlines (expiry.rs): in order of time, for the keys that have one
+//!            |-> Deadlines (expiry.rs): in order of time, for the keys that have one
+//!            \-> Deadlines: the next in each hash of which fields have some
 //!
 //!  whatever dies --> small: freed at once;  large, or a whole table --> Graveyard --> freed in steps by the lane's tick
 //! ```
 //!
 //! A key whose deadline has passed is invisible to every look-up; it leaves when `expire_step` comes to it, which tells its caller so
-//! that an effect can be written. All figures are kept as things change; `recount` gets them anew for tests. Time is an argument.
+//! that an effect can be written. So it is with a hash all of whose fields are due; of one with others `expire_fields_step` takes the due
+//! ones. All figures are kept as things change; `recount` gets them anew for tests. Time is an argument.
 //! Absent: eviction, effects, watchers: they sit above.
 
-use super::entry::{EMBED_MAX, Entry, EntryRef, Epoch, Fields, Form, Kind, Recency, Value, ValueRef};
+use super::entry::{Death, EMBED_MAX, Entry, EntryRef, Epoch, Fields, Form, Kind, Recency, Value, ValueRef};
 use super::expiry::Deadlines;
 use super::snapshot::Moment;
 use crate::base::hash::{HashKey, KeyHash};
@@ -20,6 +22,7 @@ use crate::base::rng::Rng;
 use crate::base::time::Millis;
 use crate::types::dict::{At, Cursor, Detached, Dict, Spot};
 use crate::types::rope::Rope;
+use crate::types::trie::Value as Element;
 use crate::types::{Object, Progress};
 use crate::wire::output::Shared;
 use bytes::Bytes;
@@ -45,6 +48,8 @@ const RANDOM_NEIGHBOURS: usize = 4096;
 pub struct Keyspace {
     table: Dict<Entry>,
     deadlines: Deadlines,
+    /// For each hash of which fields have deadlines the next of them.
+    inside: Deadlines,
     hasher: HashKey,
     usage: [Usage; Kind::ALL.len()],
     /// What is written now is of this, and while there is no moment, all there is.
@@ -74,15 +79,26 @@ pub enum Deadline {
 pub enum Before {
     Missing,
     /// A key whose time had passed: nobody could see it, but whoever repeats the write would. It is gone now.
-    Due,
+    Due(Death),
     Present,
+}
+
+/// What the collection of due fields comes upon.
+#[derive(Clone, Copy, Debug)]
+pub enum Collected<'c> {
+    /// A field of this hash goes.
+    Field { key: &'c [u8], field: Element<'c> },
+    /// So many fields of this hash have gone, the first of them due since then.
+    Some { key: &'c [u8], hash: KeyHash, deadline: Millis, fields: usize },
+    /// The hash goes with all that was in it.
+    Whole { key: &'c [u8], hash: KeyHash, deadline: Millis, gone: Death },
 }
 
 /// Where a key is, for a write.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sought {
     Missing,
-    Due(At),
+    Due(At, Death),
     Present(At),
 }
 
@@ -109,8 +125,8 @@ impl Write {
 
 impl Keyspace {
     pub fn new(hasher: HashKey) -> Self {
-        let (table, deadlines, usage, epoch) = Default::default();
-        Self { table, deadlines, hasher, usage, epoch, moment: None }
+        let (table, deadlines, inside, usage, epoch) = Default::default();
+        Self { table, deadlines, inside, hasher, usage, epoch, moment: None }
     }
 
     /// The key's entry, unless its deadline has passed.
@@ -140,20 +156,30 @@ impl Keyspace {
     ) -> Option<R> {
         let at = self.visible(key, hash, now)?;
         let recency = self.table.at(at).recency();
-        self.edit_at(at, recency, |object| object.map(change))
+        self.edit_at(at, hash, recency, |object| object.map(change))
     }
 
-    /// Stamps the entry at a place that `seek` gave and changes its boxed value, if it has one; counts its bytes anew.
-    pub(super) fn edit_at<R>(&mut self, at: At, recency: Recency, change: impl FnOnce(Option<&mut Object>) -> R) -> R {
+    /// Stamps the entry at a place that `seek` gave and changes its boxed value, if it has one; counts its bytes and deadlines anew.
+    pub(super) fn edit_at<R>(
+        &mut self,
+        at: At,
+        hash: KeyHash,
+        recency: Recency,
+        change: impl FnOnce(Option<&mut Object>) -> R,
+    ) -> R {
         self.keep(at);
         let mut entry = self.table.at_mut(at);
         entry.touch(recency);
-        let kind = entry.view().kind();
-        let Some(object) = entry.object() else { return change(None) };
-        let before = object.bytes();
-        let result = change(Some(object));
+        let (kind, next) = (entry.view().kind(), entry.view().next_inside());
         let bytes = &mut self.usage[kind as usize].bytes;
-        *bytes = *bytes - before + object.bytes();
+        let result = entry.change_object(|object| {
+            let Some(object) = object else { return change(None) };
+            let before = object.bytes();
+            let result = change(Some(object));
+            *bytes = *bytes - before + object.bytes();
+            result
+        });
+        self.inside.change(hash, next, entry.view().next_inside());
         result
     }
 
@@ -193,6 +219,7 @@ impl Keyspace {
                 let fields = write.fields(None);
                 let entry = Entry::new(key, value, fields).in_epoch(self.epoch);
                 count_in(&mut self.usage, entry.view());
+                self.inside.change(hash, None, entry.view().next_inside());
                 let hasher = self.hasher;
                 self.table.insert(gap, entry, |entry| hasher.key(entry.key()));
                 self.deadlines.change(hash, None, fields.expiry);
@@ -202,7 +229,7 @@ impl Keyspace {
         self.keep(at);
         let old = self.table.at(at);
         let before = old.expiry();
-        let found = if old.is_due(now) { Before::Due } else { Before::Present };
+        let found = Before::of(old, now);
         let fields = write.fields(before.filter(|_| found == Before::Present));
         self.deadlines.change(hash, before, fields.expiry);
         if let Value::Embedded(text) = value
@@ -213,6 +240,7 @@ impl Keyspace {
         let entry = Entry::new(key, value, fields).in_epoch(self.epoch);
         count_out(&mut self.usage, self.table.at(at));
         count_in(&mut self.usage, entry.view());
+        self.inside.change(hash, self.table.at(at).next_inside(), entry.view().next_inside());
         graves.bury(self.table.replace(at, entry));
         found
     }
@@ -220,7 +248,7 @@ impl Keyspace {
     /// Removes a key.
     pub fn remove(&mut self, key: &[u8], hash: KeyHash, now: Millis, graves: &mut Graveyard) -> Before {
         let Some(entry) = self.take(key, hash) else { return Before::Missing };
-        let found = if entry.view().is_due(now) { Before::Due } else { Before::Present };
+        let found = Before::of(entry.view(), now);
         graves.bury(entry);
         found
     }
@@ -230,8 +258,10 @@ impl Keyspace {
     pub(super) fn seek(&self, key: &[u8], hash: KeyHash, now: Millis) -> Sought {
         match self.position(key, hash) {
             None => Sought::Missing,
-            Some(at) if self.table.at(at).is_due(now) => Sought::Due(at),
-            Some(at) => Sought::Present(at),
+            Some(at) => match Before::of(self.table.at(at), now) {
+                Before::Due(death) => Sought::Due(at, death),
+                _ => Sought::Present(at),
+            },
         }
     }
 
@@ -251,15 +281,13 @@ impl Keyspace {
 
     /// Removes the entry at a place that `seek` gave.
     pub(super) fn remove_at(&mut self, at: At, hash: KeyHash, graves: &mut Graveyard) {
-        self.deadlines.change(hash, self.table.at(at).expiry(), None);
-        graves.bury(self.take_at(at));
+        graves.bury(self.take_at(at, hash));
     }
 
     /// Takes a key out with its value, due or not; for whoever moves it, or buries it.
     pub fn take(&mut self, key: &[u8], hash: KeyHash) -> Option<Entry> {
         let at = self.position(key, hash)?;
-        self.deadlines.change(hash, self.table.at(at).expiry(), None);
-        Some(self.take_at(at))
+        Some(self.take_at(at, hash))
     }
 
     /// Puts the value and the fields of an entry that was taken from anywhere under a key; what was there dies.
@@ -305,9 +333,19 @@ impl Keyspace {
         self.table.take_moved()
     }
 
-    /// When the next key dies.
+    /// When the next key, or the next field of a hash, dies.
+    #[inline]
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.deadlines.next()
+        match (self.deadlines.next(), self.inside.next()) {
+            (None, next) | (next, None) => next,
+            (Some(key), Some(field)) => Some(key.min(field)),
+        }
+    }
+
+    /// Whether a key or a field of a hash is due.
+    #[inline]
+    pub fn has_due(&self, now: Millis) -> bool {
+        self.next_deadline().is_some_and(|due| due <= now)
     }
 
     /// Removes keys whose time has come, up to `count`; tells of each before it goes. Those that `held` says somebody holds stay until
@@ -322,18 +360,64 @@ impl Keyspace {
     ) -> usize {
         let (mut kept, mut looked_at) = (Vec::new(), 0);
         while looked_at < count {
-            let Some((deadline, hash)) = self.deadlines.pop_due(now) else { break };
+            let Some((deadline, hash)) = self.deadlines.peek_due(now) else { break };
             looked_at += 1;
-            if held(hash) {
-                kept.push((deadline, hash));
+            let at = self.table.find(hash, |entry| entry.expiry() == Some(deadline));
+            if at.is_none() || held(hash) {
+                kept.extend(self.deadlines.pop_due(now).filter(|_| at.is_some()));
                 continue;
             }
-            if let Some(at) = self.table.find(hash, |entry| entry.expiry() == Some(deadline)) {
+            if let Some(at) = at {
                 tell(hash, self.table.at(at));
-                graves.bury(self.take_at(at));
+                graves.bury(self.take_at(at, hash));
             }
         }
         kept.into_iter().for_each(|(deadline, hash)| self.deadlines.change(hash, None, Some(deadline)));
+        looked_at
+    }
+
+    /// Removes fields whose time has come from their hashes, about `count` of them, as `expire_step` does keys: tells of each field before it
+    /// goes, and then of the hash. One in which nothing else is goes whole, as one. So many were looked at.
+    pub fn expire_fields_step(
+        &mut self,
+        now: Millis,
+        count: usize,
+        graves: &mut Graveyard,
+        held: impl Fn(KeyHash) -> bool,
+        mut tell: impl FnMut(Collected<'_>),
+    ) -> usize {
+        let (mut kept, mut looked_at, hasher) = (Vec::new(), 0, self.hasher);
+        while looked_at < count {
+            let Some((deadline, hash)) = self.inside.peek_due(now) else { break };
+            looked_at += 1;
+            let at = self.table.find(hash, |entry| entry.next_inside() == Some(deadline));
+            let Some(at) = at.filter(|_| !held(hash)) else {
+                kept.extend(self.inside.pop_due(now).filter(|_| at.is_some()));
+                continue;
+            };
+            let entry = self.table.at(at);
+            let key: Box<[u8]> = entry.key().into();
+            if entry.is_due(now) {
+                let gone = entry.death(now).expect("it is due");
+                tell(Collected::Whole { key: &key, hash, deadline, gone });
+                graves.bury(self.take_at(at, hash));
+                continue;
+            }
+            let mut displaced = Vec::new();
+            let recency = entry.recency();
+            let gone = self.edit_at(at, hash, recency, |object| match object {
+                Some(Object::Hash(fields)) => {
+                    fields.expire(now, count - looked_at + 1, &hasher, &mut displaced, |pair| {
+                        tell(Collected::Field { key: &key, field: pair.first });
+                    })
+                }
+                _ => unreachable!("only hashes have deadlines inside"),
+            });
+            tell(Collected::Some { key: &key, hash, deadline, fields: gone });
+            displaced.into_iter().for_each(|rope| graves.bury_object(Object::Rope(rope)));
+            looked_at += gone.saturating_sub(1);
+        }
+        kept.into_iter().for_each(|(deadline, hash)| self.inside.change(hash, None, Some(deadline)));
         looked_at
     }
 
@@ -463,6 +547,11 @@ impl Keyspace {
         self.deadlines.len()
     }
 
+    /// Hashes of which fields have a deadline.
+    pub fn expiring_inside(&self) -> usize {
+        self.inside.len()
+    }
+
     pub const fn usage(&self, kind: Kind) -> Usage {
         self.usage[kind as usize]
     }
@@ -474,7 +563,7 @@ impl Keyspace {
 
     /// Table and deadlines.
     pub fn overhead_bytes(&self) -> usize {
-        self.table.bytes() + self.deadlines.bytes()
+        self.table.bytes() + self.deadlines.bytes() + self.inside.bytes()
     }
 
     /// The usage by type, from the entries themselves: what `usage` must say.
@@ -499,10 +588,21 @@ impl Keyspace {
         self.position(key, hash).filter(|&at| !self.table.at(at).is_due(now))
     }
 
-    fn take_at(&mut self, at: At) -> Entry {
+    fn take_at(&mut self, at: At, hash: KeyHash) -> Entry {
         self.keep(at);
+        self.deadlines.change(hash, self.table.at(at).expiry(), None);
+        self.inside.change(hash, self.table.at(at).next_inside(), None);
         count_out(&mut self.usage, self.table.at(at));
         self.table.remove(at)
+    }
+}
+
+impl Before {
+    fn of(entry: EntryRef<'_>, now: Millis) -> Self {
+        if !entry.is_due(now) {
+            return Self::Present;
+        }
+        entry.death(now).map_or(Self::Present, Self::Due)
     }
 }
 
@@ -538,6 +638,7 @@ pub struct Graveyard {
 struct Remains {
     entries: Detached<Entry>,
     deadlines: Deadlines,
+    inside: Deadlines,
 }
 
 impl Graveyard {
@@ -612,8 +713,9 @@ impl Graveyard {
     }
 
     pub(super) fn bury_all(&mut self, mut dead: Keyspace) {
-        let (entries, deadlines) = (dead.table.detach(), std::mem::take(&mut dead.deadlines));
-        self.databases.push_back(Remains { entries, deadlines });
+        let Keyspace { table, deadlines, inside, .. } = &mut dead;
+        let (deadlines, inside) = (std::mem::take(deadlines), std::mem::take(inside));
+        self.databases.push_back(Remains { entries: table.detach(), deadlines, inside });
     }
 
     /// Frees up to about `budget` nodes, entries or deadlines.
@@ -629,10 +731,11 @@ impl Graveyard {
                 let count = (budget * limits::ENTRIES_PER_NODE).min(256);
                 budget -= count.div_ceil(limits::ENTRIES_PER_NODE);
                 let objects = &mut self.objects;
-                if remains.entries.is_empty() && remains.deadlines.is_empty() {
+                if remains.entries.is_empty() && remains.deadlines.is_empty() && remains.inside.is_empty() {
                     self.databases.pop_front();
                 } else {
                     remains.deadlines.free_step(count);
+                    remains.inside.free_step(count);
                     remains.entries.step(count, |entry| {
                         if let ValueRef::Object(object) = entry.view().value()
                             && object.bytes() > FREE_AT_ONCE_BYTES / 64
@@ -840,6 +943,7 @@ mod tests {
                    prop_assert_eq!(&seen, &model);
                    prop_assert_eq!(db.recount(), Kind::ALL.map(|kind| db.usage(kind)));
                    prop_assert_eq!(db.deadlines.bytes(), db.deadlines.recount_bytes());
+                   prop_assert_eq!(db.inside.len(), 0);
                    for (key, value) in &model {
                        let entry = db.find(key, hasher.key(key), now).expect("in the model");
                        prop_assert_eq!((len_of(entry.value()), entry.expiry()), *value);

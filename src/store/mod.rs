@@ -20,11 +20,12 @@ use crate::base::rng::{Dice, Rng};
 use crate::base::time::{Millis, Now};
 use crate::types::Progress;
 pub use crate::types::dict::Spot;
-use entry::{EntryRef, Kind, Recency};
+use entry::{Death, EntryRef, Kind, Recency};
 use event::Event;
 use incoming::Incoming;
 use journal::{Effects, Happened};
-use keyspace::{Graveyard, Keyspace};
+use keyspace::{Collected, Graveyard, Keyspace};
+use restate::Statement;
 use snapshot::Snapshot;
 use waiters::{Place, WaiterId, Waiters};
 use watchers::{Version, Watchers};
@@ -42,6 +43,8 @@ pub struct Counters {
     pub hits: u64,
     pub misses: u64,
     pub expired: u64,
+    /// Fields of hashes.
+    pub expired_fields: u64,
     pub evicted: u64,
     /// How long after its deadline the latest key to expire was collected, and the longest that ever took.
     pub expire_lag_us: u64,
@@ -54,6 +57,30 @@ impl Counters {
     fn looked_up(&mut self, found: bool) {
         *(if found { &mut self.hits } else { &mut self.misses }) += 1;
     }
+
+    /// A key is gone by itself.
+    fn died(&mut self, death: Death) {
+        match death {
+            Death::Deadline => self.expired += 1,
+            Death::Faded { fields } => self.expired_fields += fields as u64,
+        }
+    }
+
+    /// What was due then is collected now.
+    fn note_lag(&mut self, deadline: Option<Millis>, now: Now) {
+        let due_us = deadline.map_or(now.unix_us, |due| due.0 * 1000);
+        self.expire_lag_us = now.unix_us.saturating_sub(due_us);
+        self.expire_lag_max_us = self.expire_lag_max_us.max(self.expire_lag_us);
+        self.expire_lags.note(self.expire_lag_us);
+    }
+}
+
+/// When a store has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    Now,
+    /// In nanoseconds of the monotonic clock, if ever.
+    At(Option<u64>),
 }
 
 /// The databases of one shard.
@@ -178,7 +205,7 @@ impl Store {
         for what in happened.iter() {
             match what {
                 // What expired is seen by its absence.
-                Happened::Key { event: Event::KEYMISS | Event::EXPIRED, .. } => {}
+                Happened::Key { event, .. } if event.is_by_itself() || event == Event::KEYMISS => {}
                 Happened::Key { db, key, .. } => {
                     self.watchers.touched(db, key.hash);
                     self.waiters.touched(db, key.bytes);
@@ -236,25 +263,26 @@ impl Store {
         limit > 0 && self.bytes_used() as u64 > limit
     }
 
-    /// Whether something is due or waits to be freed.
-    pub fn is_ticking(&self, now: Now) -> bool {
-        let due = |db: &Keyspace| db.next_deadline().is_some_and(|due| due <= now.millis());
-        !self.graves.is_empty() || self.dbs.iter().any(due)
+    /// When it has something to do: now, if something is due or waits to be freed. One look at each database, since every turn asks.
+    pub fn next_work(&self, now: Now) -> Work {
+        if !self.graves.is_empty() {
+            return Work::Now;
+        }
+        match self.next_deadline() {
+            Some(due) if due <= now.millis() => Work::Now,
+            due => Work::At(due.map(|due| on_monotonic_clock(due, now))),
+        }
     }
 
-    /// When the next key is due, in nanoseconds of the monotonic clock.
-    pub fn next_deadline(&self, now: Now) -> Option<u64> {
-        let due = self.dbs.iter().filter_map(Keyspace::next_deadline).min();
-        // A deadline may be as far away as its number allows.
-        let away_us = |due: Millis| due.0.saturating_mul(1000).saturating_sub(now.unix_us);
-        due.map(|due| away_us(due).saturating_mul(1000).saturating_add(now.mono_ns))
+    fn next_deadline(&self) -> Option<Millis> {
+        self.dbs.iter().filter_map(Keyspace::next_deadline).min()
     }
 
     /// Removes what is due and not `held`, and frees what is dead, so many of each as a turn has time for. When it wants to go on, in
     /// nanoseconds of the monotonic clock.
     pub fn tick(&mut self, now: Now, held: impl Fn(KeyHash) -> bool) -> Option<u64> {
         self.expire(now, held);
-        self.free(now).or_else(|| self.next_deadline(now))
+        self.free(now).or_else(|| self.next_deadline().map(|due| on_monotonic_clock(due, now)))
     }
 
     /// Frees what is dead, as much as a turn has time for; when it wants to go on.
@@ -267,15 +295,34 @@ impl Store {
         let Self { dbs, graves, effects, counters, expire_from, .. } = self;
         let (first, count, mut left) = (*expire_from, dbs.len(), limits::EXPIRE_KEYS_PER_TURN);
         for at in (first..count).chain(0..first) {
+            if !dbs[at].has_due(now.millis()) {
+                continue;
+            }
             let db = u8::try_from(at).expect("at most 256 databases");
             left -= dbs[at].expire_step(now.millis(), left, graves, &held, |hash, entry| {
                 counters.expired += 1;
-                let due_us = entry.expiry().map_or(now.unix_us, |due| due.0 * 1000);
-                counters.expire_lag_us = now.unix_us.saturating_sub(due_us);
-                counters.expire_lag_max_us = counters.expire_lag_max_us.max(counters.expire_lag_us);
-                counters.expire_lags.note(counters.expire_lag_us);
+                counters.note_lag(entry.expiry(), now);
                 effects.expired(db, Key { bytes: entry.key(), hash });
             });
+            let (mut statement, recording) = (None, effects.recording);
+            let fields = dbs[at].expire_fields_step(now.millis(), left, graves, &held, |what| match what {
+                Collected::Field { key, field } if recording => {
+                    statement.get_or_insert_with(|| Statement::of(&[b"HDEL", key])).say(field);
+                }
+                Collected::Field { .. } => {}
+                Collected::Some { key, hash, deadline, fields } => {
+                    counters.expired_fields += fields as u64;
+                    counters.note_lag(Some(deadline), now);
+                    effects.fields_expired(db, Key { bytes: key, hash }, &statement.take().unwrap_or_default());
+                }
+                Collected::Whole { key, hash, deadline, gone } => {
+                    counters.note_lag(Some(deadline), now);
+                    counters.died(gone);
+                    effects.died(db, Key { bytes: key, hash }, gone);
+                }
+            });
+            // The last leaf is taken whole.
+            left = left.saturating_sub(fields);
             if left == 0 {
                 *expire_from = (at + 1) % count;
                 break;
@@ -285,6 +332,12 @@ impl Store {
             self.tell_watchers();
         }
     }
+}
+
+/// A deadline in nanoseconds of the monotonic clock; it may be as far away as its number allows.
+fn on_monotonic_clock(due: Millis, now: Now) -> u64 {
+    let away_us = due.0.saturating_mul(1000).saturating_sub(now.unix_us);
+    away_us.saturating_mul(1000).saturating_add(now.mono_ns)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! ```text
 //!  string   SET key text [PXAT at]                                 one request; a long text is a shared word, not copied
 //!  hash     HSET key field value ...  HSET key ...  PEXPIREAT key at     some hundred fields each; long values are shared words
+//!           HSETEX key PXAT at FIELDS n field value ...                  those of one piece that have this deadline
 //!  list     RPUSH key element ...  RPUSH key ...  PEXPIREAT key at       likewise, in their order
 //!  set      SADD key member ...  SADD key ...  PEXPIREAT key at          likewise
 //!  zset     ZADD key score member ...  ZADD key ...  PEXPIREAT key at    likewise, in order
@@ -31,6 +32,7 @@ use crate::types::set::Set;
 use crate::types::trie::{Stop, Value};
 use crate::types::zset::Zset;
 use crate::wire::request::Request;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A request, an empty word standing for each that is shared.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +49,8 @@ pub struct Restatement {
     left: Left,
     /// A large value, held to the end: whoever holds it last must not free it in one go.
     held: Option<Object>,
+    /// More of the piece of a hash that was looked at last.
+    ready: VecDeque<Statement>,
 }
 
 #[derive(Clone, Debug)]
@@ -97,7 +101,8 @@ impl Restatement {
             ValueRef::Object(object) if object.bytes() > HELD_BYTES_MIN => Some(object.clone()),
             _ => None,
         };
-        Self { key: entry.key().into(), deadline: entry.expiry(), left, held }
+        let (deadline, ready) = (entry.expiry(), VecDeque::new());
+        Self { key: entry.key().into(), deadline, left, held, ready }
     }
 
     /// Bytes that it alone holds: nodes of a large value are the key's too.
@@ -112,6 +117,9 @@ impl Restatement {
 
     /// The next request, in their order.
     pub fn next(&mut self, hasher: &HashKey) -> Option<Statement> {
+        if let Some(statement) = self.ready.pop_front() {
+            return Some(statement);
+        }
         match std::mem::replace(&mut self.left, Left::Nothing) {
             Left::Text(text) => Some(self.set(&text)),
             Left::Rope(rope) => {
@@ -119,7 +127,10 @@ impl Restatement {
                 statement.longs.push(2, rope);
                 Some(statement)
             }
-            Left::Fields(hash, cursor) => Some(self.fields(hash, cursor, hasher)),
+            Left::Fields(hash, cursor) => {
+                self.fields(hash, cursor, hasher);
+                self.next(hasher)
+            }
             Left::Elements(list, from) => Some(self.elements(list, from)),
             Left::Members(set, cursor) => Some(self.members(set, cursor, hasher)),
             Left::Ranks(zset, rank) => Some(self.ranks(zset, rank)),
@@ -141,14 +152,31 @@ impl Restatement {
         Statement { request, longs: Incoming::default() }
     }
 
-    fn fields(&mut self, hash: Hash, cursor: u64, hasher: &HashKey) -> Statement {
-        let mut statement = Statement::of(&[b"HSET", &self.key]);
-        let next = hash.scan(cursor, limits::FIELDS_PER_STATEMENT, Stop::AtLeaf, hasher, |pair| {
-            statement.say(pair.first);
-            statement.say(pair.second);
+    /// Makes the next piece of a hash ready: a request for each deadline in it, and one for the fields without.
+    fn fields(&mut self, hash: Hash, cursor: u64, hasher: &HashKey) {
+        let mut by_deadline: BTreeMap<Option<Millis>, (Statement, usize)> = BTreeMap::new();
+        let next = hash.scan(cursor, limits::FIELDS_PER_STATEMENT, Stop::AtLeaf, Millis::default(), hasher, |pair| {
+            let (pairs, count) = by_deadline.entry(pair.deadline).or_default();
+            pairs.say(pair.first);
+            pairs.say(pair.second);
+            *count += 1;
         });
+        for (deadline, (pairs, count)) in by_deadline {
+            let (mut at_digits, mut count_digits) = ([0; I64_TEXT_MAX], [0; I64_TEXT_MAX]);
+            let head: &[&[u8]] = match deadline {
+                None => &[b"HSET", &self.key],
+                Some(at) => &[
+                    b"HSETEX",
+                    &self.key,
+                    b"PXAT",
+                    format_u64(at.0, &mut at_digits),
+                    b"FIELDS",
+                    format_u64(count as u64, &mut count_digits),
+                ],
+            };
+            self.ready.push_back(pairs.behind(head));
+        }
         self.left = if next == 0 { Left::Deadline } else { Left::Fields(hash, next) };
-        statement
     }
 
     fn elements(&mut self, list: List, from: usize) -> Statement {
@@ -194,6 +222,17 @@ impl Statement {
             }
         }
     }
+
+    /// The same words behind others.
+    fn behind(self, head: &[&[u8]]) -> Self {
+        let mut request: Request = head.iter().copied().collect();
+        self.request.args().iter().for_each(|word| request.push(word));
+        let mut longs = Incoming::default();
+        for (word, rope) in self.longs.words().collect::<Vec<_>>().into_iter().zip(self.longs.into_ropes()) {
+            longs.push(head.len() + word, rope);
+        }
+        Self { request, longs }
+    }
 }
 
 #[cfg(test)]
@@ -201,7 +240,7 @@ mod tests {
     use super::*;
     use crate::base::hash::HashKey;
     use crate::store::entry::{Entry, Fields, Kind};
-    use crate::types::hash::Limits;
+    use crate::types::hash::{Limits, Until};
 
     fn hasher() -> HashKey {
         HashKey::new([1, 2])
@@ -240,27 +279,43 @@ mod tests {
     fn a_hash_comes_in_bounded_pieces_with_every_field_once() {
         let (mut hash, mut graves) = (Hash::default(), Vec::new());
         let long = vec![b'y'; 100_000];
-        for i in 0..10_000 {
+        for i in 0..10_000u64 {
             let value: &[u8] = if i % 1000 == 0 { &long } else { b"v" };
-            hash.set(format!("field:{i}").as_bytes(), value, Limits::default(), &hasher(), &mut graves);
+            let until = if i % 7 == 0 { Until::At(Millis(1000 + i % 3)) } else { Until::Forever };
+            hash.set(format!("field:{i}").as_bytes(), value, until, Limits::default(), &hasher(), &mut graves);
         }
         let fields = Fields { expiry: Some(Millis(7)), ..Fields::default() };
         let object = Box::new(Object::Hash(hash));
         let entry = Entry::new(b"h", crate::store::entry::Value::Object(Kind::Hash, object), fields);
         let mut statements = said(&entry);
         assert_eq!(statements.pop().as_ref().map(text).as_deref(), Some("PEXPIREAT h 7"));
-        let mut seen = std::collections::BTreeMap::new();
+        let mut seen = BTreeMap::new();
         for statement in &statements {
             assert!(statement.request.args().extent() < 64 << 10);
             let flat = flat(statement);
             let args = flat.args();
-            assert_eq!((args.at(0), args.at(1), args.len() % 2), (&b"HSET"[..], &b"h"[..], 0));
-            for i in (2..args.len()).step_by(2) {
-                assert!(seen.insert(args.at(i).to_vec(), args.at(i + 1).len()).is_none(), "said twice");
+            assert_eq!((args.at(1), args.len() % 2), (&b"h"[..], 0));
+            let (deadline, from) = match args.at(0) {
+                b"HSET" => (b"none".to_vec(), 2),
+                _ => {
+                    let count = ((args.len() - 6) / 2).to_string();
+                    assert_eq!(
+                        [args.at(0), args.at(2), args.at(4), args.at(5)],
+                        [&b"HSETEX"[..], b"PXAT", b"FIELDS", count.as_bytes()]
+                    );
+                    (args.at(3).to_vec(), 6)
+                }
+            };
+            for i in (from..args.len()).step_by(2) {
+                let said = (args.at(i + 1).len(), deadline.clone());
+                assert!(seen.insert(args.at(i).to_vec(), said).is_none(), "said twice");
             }
         }
         assert_eq!(seen.len(), 10_000);
-        assert_eq!((seen[&b"field:3000"[..]], seen[&b"field:3001"[..]]), (100_000, 1));
+        let said = |i: u64| &seen[format!("field:{i}").as_bytes()];
+        assert_eq!(said(3000), &(100_000, b"none".to_vec()));
+        assert_eq!(said(7000), &(100_000, b"1001".to_vec()));
+        assert_eq!(said(3003), &(1, b"1000".to_vec()));
         assert!(statements.len() > 50, "{} requests", statements.len());
     }
 }

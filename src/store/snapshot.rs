@@ -169,7 +169,7 @@ mod tests {
     use crate::store::entry::{Kind, Value};
     use crate::store::keyspace::{Deadline, Write};
     use crate::types::Object;
-    use crate::types::hash::{Hash, Limits};
+    use crate::types::hash::{Hash, Limits, Until};
     use crate::types::rope::Rope;
 
     const DATABASES: usize = 3;
@@ -289,6 +289,7 @@ mod tests {
                     hash.set(
                         text.as_bytes(),
                         b"value",
+                        Until::Forever,
                         Limits { entries: 8, value_bytes: 64 },
                         &hash_key,
                         &mut Vec::<Rope>::new(),

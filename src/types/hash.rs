@@ -1,25 +1,59 @@
 //! Hashes: fields and values, packed while small (in insertion order, as Redis), a trie of packed leaves when large.
 //!
 //! ```text
-//!  Hash::Packed   Packed<2>       OBJECT ENCODING listpack    up to hash-max-listpack-entries fields
-//!                                                             of up to hash-max-listpack-value bytes
-//!  Hash::Trie     Box<Trie<2>>    OBJECT ENCODING hashtable   for good once it is one, as in Redis
+//!  Hash::Packed     Packed<2>    OBJECT ENCODING listpack      up to hash-max-listpack-entries fields
+//!                                                              of up to hash-max-listpack-value bytes
+//!  Boxed::Timed     Packed<2>    OBJECT ENCODING listpackex    the same once a field has had a deadline
+//!  Boxed::Trie      Trie<2>      OBJECT ENCODING hashtable     for good once it is one, as in Redis
 //! ```
 //!
 //! The keyed hash of a field is computed only where it is needed: a packed hash never does.
-//! Absent: arithmetic (the caller parses, adds and sets), random choice (the caller draws an index for `nth`), and the expiry of
-//! fields, for which the record format has a tag in reserve.
+//!
+//! A field may have a deadline, which stands in its record; hashes without any pay nothing for it. From its deadline on a field is *due*:
+//! who looks says what time it is and does not find it, though it stays until `expire` collects it. `times` says when there is something to
+//! collect, and from when on the whole hash is nothing. `len` and `nth` count what is there, due or not.
+//! Absent: arithmetic (the caller parses, adds and sets) and random choice (the caller draws an index for `nth`).
 
 use super::Progress;
-use super::packed::{Form, Packed};
+use super::packed::{Form, Packed, Place, Row};
 use super::rope::Rope;
+use super::times::Times;
 use super::trie::{INLINE_MAX, Pair, Stop, Trie, Value, Written};
 use crate::base::hash::HashKey;
+use crate::base::limits;
+use crate::base::time::Millis;
 
+/// Two variants, so that an `Object` needs no room for which of them it is.
 #[derive(Clone, Debug)]
 pub enum Hash {
     Packed(Packed<2>),
-    Trie(Box<Trie<2>>),
+    Boxed(Box<Boxed>),
+}
+
+#[derive(Clone, Debug)]
+pub enum Boxed {
+    Timed(Timed),
+    Trie(Trie<2>),
+}
+
+/// Either by reference.
+enum View<'h> {
+    Packed(&'h Packed<2>),
+    Timed(&'h Timed),
+    Trie(&'h Trie<2>),
+}
+
+enum ViewMut<'h> {
+    Packed(&'h mut Packed<2>),
+    Timed(&'h mut Timed),
+    Trie(&'h mut Trie<2>),
+}
+
+/// A packed hash of which fields have, or had, deadlines.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    packed: Packed<2>,
+    times: Times,
 }
 
 /// How large a packed hash may grow.
@@ -38,6 +72,16 @@ impl Default for Limits {
     }
 }
 
+/// What becomes of a field's deadline when its value is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Until {
+    #[default]
+    Forever,
+    /// As it was; a new field has none.
+    AsBefore,
+    At(Millis),
+}
+
 impl Default for Hash {
     fn default() -> Self {
         Self::Packed(Packed::new())
@@ -47,16 +91,19 @@ impl Default for Hash {
 impl Hash {
     /// As OBJECT ENCODING reports it.
     pub fn encoding(&self) -> &'static str {
-        match self {
-            Self::Packed(_) => "listpack",
-            Self::Trie(_) => "hashtable",
+        match self.view() {
+            View::Packed(_) => "listpack",
+            View::Timed(_) => "listpackex",
+            View::Trie(_) => "hashtable",
         }
     }
 
+    /// Fields, due ones included.
     pub fn len(&self) -> usize {
-        match self {
-            Self::Packed(packed) => packed.len(),
-            Self::Trie(trie) => trie.len(),
+        match self.view() {
+            View::Packed(packed) => packed.len(),
+            View::Timed(timed) => timed.packed.len(),
+            View::Trie(trie) => trie.len(),
         }
     }
 
@@ -64,16 +111,53 @@ impl Hash {
         self.len() == 0
     }
 
-    #[inline]
-    pub fn find(&self, field: &[u8], hasher: &HashKey) -> Option<Value<'_>> {
-        match self {
-            Self::Packed(packed) => packed.find(&Form::of(field)).map(|(_, row)| Value::Short(row.second)),
-            Self::Trie(trie) => trie.find(field, hasher).map(|pair| pair.second),
+    /// Fields that are not due: exact unless more leaves than `limits::LEAVES_COUNTED` hold both, which only the collection of very many
+    /// at once leaves behind for a while.
+    pub fn living(&self, now: Millis) -> usize {
+        match self.view() {
+            View::Packed(packed) => packed.len(),
+            View::Timed(timed) => living_rows(&timed.packed, now).count(),
+            View::Trie(trie) => trie.len() - trie.due(now, limits::LEAVES_COUNTED),
         }
     }
 
-    pub fn contains(&self, field: &[u8], hasher: &HashKey) -> bool {
-        self.find(field, hasher).is_some()
+    /// When fields are due.
+    #[inline]
+    pub fn times(&self) -> Times {
+        match self.view() {
+            View::Packed(_) => Times::UNTIMED,
+            View::Timed(timed) => timed.times,
+            View::Trie(trie) => trie.times(),
+        }
+    }
+
+    /// When the next field that is not due will be.
+    pub fn next_after(&self, now: Millis) -> Option<Millis> {
+        match self.view() {
+            View::Packed(_) => None,
+            View::Timed(timed) => living_rows(&timed.packed, now).filter_map(|row| row.deadline).min(),
+            View::Trie(trie) => trie.next_after(now, limits::LEAVES_COUNTED),
+        }
+    }
+
+    /// A field with its value and deadline.
+    #[inline]
+    pub fn pair(&self, field: &[u8], hasher: &HashKey, now: Millis) -> Option<Pair<'_>> {
+        let pair = match self.view() {
+            View::Packed(packed) => return packed.find(&Form::of(field)).map(|(_, row)| Pair::short(row)),
+            View::Timed(timed) => timed.packed.find(&Form::of(field)).map(|(_, row)| Pair::short(row)),
+            View::Trie(trie) => trie.find(field, hasher),
+        };
+        pair.filter(|pair| !pair.is_due(now))
+    }
+
+    #[inline]
+    pub fn find(&self, field: &[u8], hasher: &HashKey, now: Millis) -> Option<Value<'_>> {
+        self.pair(field, hasher, now).map(|pair| pair.second)
+    }
+
+    pub fn contains(&self, field: &[u8], hasher: &HashKey, now: Millis) -> bool {
+        self.pair(field, hasher, now).is_some()
     }
 
     /// Adds or replaces a field:
@@ -83,82 +167,178 @@ impl Hash {
         &mut self,
         field: &[u8],
         value: &[u8],
+        until: Until,
         limits: Limits,
         hasher: &HashKey,
         graves: &mut Vec<Rope>,
     ) -> Written {
-        if let Self::Packed(packed) = self {
-            if let Some(written) = set_packed(packed, field, value, limits) {
+        let deadline = match until {
+            Until::Forever => None,
+            Until::At(at) => Some(at),
+            Until::AsBefore if !self.times().any() => None,
+            Until::AsBefore => self.pair(field, hasher, Millis::default()).and_then(|pair| pair.deadline),
+        };
+        if deadline.is_some() {
+            self.prepare_for_times();
+        }
+        if let Some(packed) = self.packed_mut() {
+            if let Some(written) = set_packed(packed, field, value, deadline, limits) {
+                self.note_times();
                 return written;
             }
-            *self = Self::Trie(Box::new(unpack(packed, hasher)));
+            self.unpack(hasher);
         }
-        let Self::Trie(trie) = self else { unreachable!("a packed hash was unpacked above") };
-        trie.set(field, value, hasher, graves)
+        let ViewMut::Trie(trie) = self.view_mut() else { unreachable!("a packed hash was unpacked above") };
+        trie.set_until(field, value, deadline, hasher, graves)
+    }
+
+    /// Gives a field another deadline, or takes it away. Whether there is such a field.
+    pub fn restamp(&mut self, field: &[u8], deadline: Option<Millis>, hasher: &HashKey) -> bool {
+        if !self.contains(field, hasher, Millis::default()) {
+            return false;
+        }
+        if deadline.is_some() {
+            self.prepare_for_times();
+        }
+        if let Some(packed) = self.packed_mut() {
+            let first = Form::of(field);
+            let (place, row) = packed.find(&first).expect("it was found above");
+            let mut text = [0; crate::base::ascii::I64_TEXT_MAX];
+            let value = row.second.text(&mut text).to_vec();
+            let second = Form::of(&value).until(deadline);
+            if packed.has_room(&first, &second) {
+                packed.replace(place, &first, &second);
+                self.note_times();
+                return true;
+            }
+            self.unpack(hasher);
+        }
+        let ViewMut::Trie(trie) = self.view_mut() else { unreachable!("a packed hash was unpacked above") };
+        trie.restamp(field, deadline, hasher);
+        true
     }
 
     /// Whether there was such a field. A long value goes into `graves`.
     pub fn remove(&mut self, field: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) -> bool {
-        match self {
-            Self::Trie(trie) => trie.remove(field, hasher, graves),
-            Self::Packed(packed) => packed.remove_first(&Form::of(field)),
+        let packed = match self.view_mut() {
+            ViewMut::Trie(trie) => return trie.remove(field, hasher, graves),
+            ViewMut::Packed(packed) => packed,
+            ViewMut::Timed(timed) => &mut timed.packed,
+        };
+        let found = packed.remove_first(&Form::of(field));
+        self.note_times();
+        found
+    }
+
+    /// Removes due fields, at least `count` unless there are fewer, and a leaf's more at most; tells of each before it goes. How many are gone.
+    pub fn expire(
+        &mut self,
+        now: Millis,
+        count: usize,
+        hasher: &HashKey,
+        graves: &mut Vec<Rope>,
+        mut tell: impl FnMut(Pair<'_>),
+    ) -> usize {
+        match self.view_mut() {
+            ViewMut::Packed(_) => 0,
+            ViewMut::Trie(trie) => trie.expire(now, count, hasher, graves, tell),
+            ViewMut::Timed(timed) => {
+                let due: Vec<Place> =
+                    timed.packed.iter().filter(|(_, row)| row.is_due(now)).map(|(place, _)| place).collect();
+                timed.packed.iter().filter(|(_, row)| row.is_due(now)).for_each(|(_, row)| tell(Pair::short(row)));
+                // From the last on: a removal moves what is behind it.
+                due.iter().rev().for_each(|place| timed.packed.remove(*place));
+                self.note_times();
+                due.len()
+            }
         }
     }
 
-    /// The field at `index`: in insertion order while packed, in hash order afterwards.
+    /// Removes those of `fields` that are due, and of a packed hash all that are; tells of each before it goes.
+    pub fn settle<'f>(
+        &mut self,
+        fields: impl Iterator<Item = &'f [u8]>,
+        now: Millis,
+        hasher: &HashKey,
+        graves: &mut Vec<Rope>,
+        mut tell: impl FnMut(Pair<'_>),
+    ) {
+        let ViewMut::Trie(trie) = self.view_mut() else {
+            self.expire(now, usize::MAX, hasher, graves, tell);
+            return;
+        };
+        for field in fields {
+            if let Some(pair) = trie.find(field, hasher).filter(|pair| pair.is_due(now)) {
+                tell(pair);
+                trie.remove(field, hasher, graves);
+            }
+        }
+    }
+
+    /// The field at `index`, be it due: in insertion order while packed, in hash order afterwards.
     pub fn nth(&self, index: usize) -> Option<Pair<'_>> {
-        match self {
-            Self::Packed(packed) => packed.iter().nth(index).map(|(_, row)| Pair::short(row)),
-            Self::Trie(trie) => trie.nth(index),
+        match self.packed() {
+            Some(packed) => packed.iter().nth(index).map(|(_, row)| Pair::short(row)),
+            None => self.trie()?.nth(index),
         }
     }
 
+    /// Visits all fields, due ones included.
     pub fn for_each<'s>(&'s self, mut visit: impl FnMut(Pair<'s>)) {
-        match self {
-            Self::Packed(packed) => packed.iter().for_each(|(_, row)| visit(Pair::short(row))),
-            Self::Trie(trie) => trie.for_each(visit),
+        match self.view() {
+            View::Packed(packed) => packed.iter().for_each(|(_, row)| visit(Pair::short(row))),
+            View::Timed(timed) => timed.packed.iter().for_each(|(_, row)| visit(Pair::short(row))),
+            View::Trie(trie) => trie.for_each(visit),
         }
     }
 
-    /// Visits about `count` fields from `cursor` on (0: the beginning) and returns the cursor to go on with (0: the end). A field
-    /// that is there from the first call to the last is visited; a packed hash comes whole in one call, as in Redis.
+    /// Visits about `count` fields that are not due from `cursor` on (0: the beginning) and returns the cursor to go on with (0: the end). A
+    /// field that is there from the first call to the last is visited; a packed hash comes whole in one call, as in Redis.
     pub fn scan(
         &self,
         cursor: u64,
         count: usize,
         stop: Stop,
+        now: Millis,
         hasher: &HashKey,
         mut visit: impl FnMut(Pair<'_>),
     ) -> u64 {
-        match self {
-            Self::Trie(trie) => trie.scan(cursor, count, stop, hasher, visit),
-            Self::Packed(packed) => {
-                packed.iter().for_each(|(_, row)| visit(Pair::short(row)));
-                0
-            }
+        match self.view() {
+            View::Trie(trie) => return trie.scan_living(cursor, count, stop, now, hasher, visit),
+            View::Packed(packed) => living_rows(packed, now).for_each(|row| visit(Pair::short(row))),
+            View::Timed(timed) => living_rows(&timed.packed, now).for_each(|row| visit(Pair::short(row))),
         }
+        0
     }
 
     pub fn bytes(&self) -> usize {
-        match self {
-            Self::Packed(packed) => packed.bytes(),
-            Self::Trie(trie) => size_of::<Trie<2>>() + trie.bytes(),
+        match self.view() {
+            View::Packed(packed) => packed.bytes(),
+            View::Timed(timed) => size_of::<Boxed>() + timed.packed.bytes(),
+            View::Trie(trie) => size_of::<Boxed>() + trie.bytes(),
         }
     }
 
     pub fn recount_bytes(&self) -> usize {
-        match self {
-            Self::Packed(packed) => packed.bytes(),
-            Self::Trie(trie) => size_of::<Trie<2>>() + trie.recount_bytes(),
+        match self.view() {
+            View::Packed(packed) => {
+                assert!(packed.iter().all(|(_, row)| row.deadline.is_none()), "deadlines make it another hash");
+                packed.bytes()
+            }
+            View::Timed(timed) => {
+                assert_eq!(timed.times, times_of(&timed.packed), "a packed hash knows its deadlines");
+                size_of::<Boxed>() + timed.packed.bytes()
+            }
+            View::Trie(trie) => size_of::<Boxed>() + trie.recount_bytes(),
         }
     }
 
     /// Gives back at most `budget` nodes.
     pub fn free_step(&mut self, budget: &mut usize) -> Progress {
-        let freed = match self {
-            Self::Trie(trie) => trie.free_step(budget),
-            Self::Packed(_) if *budget == 0 => Progress::More,
-            Self::Packed(_) => {
+        let freed = match self.view_mut() {
+            ViewMut::Trie(trie) => trie.free_step(budget),
+            _ if *budget == 0 => Progress::More,
+            _ => {
                 *budget -= 1;
                 Progress::Done
             }
@@ -169,15 +349,108 @@ impl Hash {
         *self = Self::default();
         Progress::Done
     }
+
+    #[inline]
+    fn view(&self) -> View<'_> {
+        match self {
+            Self::Packed(packed) => View::Packed(packed),
+            Self::Boxed(boxed) => match &**boxed {
+                Boxed::Timed(timed) => View::Timed(timed),
+                Boxed::Trie(trie) => View::Trie(trie),
+            },
+        }
+    }
+
+    #[inline]
+    fn view_mut(&mut self) -> ViewMut<'_> {
+        match self {
+            Self::Packed(packed) => ViewMut::Packed(packed),
+            Self::Boxed(boxed) => match &mut **boxed {
+                Boxed::Timed(timed) => ViewMut::Timed(timed),
+                Boxed::Trie(trie) => ViewMut::Trie(trie),
+            },
+        }
+    }
+
+    /// Starts loading what a look-up of this field reads, if that is far.
+    #[inline]
+    pub(super) fn foresee(&self, field: &[u8], hasher: &HashKey) {
+        if let View::Trie(trie) = self.view() {
+            trie.foresee(field, hasher);
+        }
+    }
+
+    fn packed(&self) -> Option<&Packed<2>> {
+        match self.view() {
+            View::Packed(packed) => Some(packed),
+            View::Timed(timed) => Some(&timed.packed),
+            View::Trie(_) => None,
+        }
+    }
+
+    fn trie(&self) -> Option<&Trie<2>> {
+        if let View::Trie(trie) = self.view() { Some(trie) } else { None }
+    }
+
+    #[inline]
+    fn packed_mut(&mut self) -> Option<&mut Packed<2>> {
+        match self.view_mut() {
+            ViewMut::Packed(packed) => Some(packed),
+            ViewMut::Timed(timed) => Some(&mut timed.packed),
+            ViewMut::Trie(_) => None,
+        }
+    }
+
+    /// A packed hash that never had deadlines becomes one that may.
+    fn prepare_for_times(&mut self) {
+        if let Self::Packed(packed) = self {
+            let packed = std::mem::take(packed);
+            let times = times_of(&packed);
+            *self = Self::Boxed(Box::new(Boxed::Timed(Timed { packed, times })));
+        }
+    }
+
+    /// After a write of a packed hash.
+    #[inline]
+    fn note_times(&mut self) {
+        if let ViewMut::Timed(timed) = self.view_mut() {
+            timed.times = times_of(&timed.packed);
+        }
+    }
+
+    fn unpack(&mut self, hasher: &HashKey) {
+        let packed = self.packed().expect("only a packed hash is unpacked");
+        let (mut trie, mut graves) = (Trie::default(), Vec::new());
+        for (_, row) in packed.iter() {
+            let (mut a, mut b) = ([0; 20], [0; 20]);
+            trie.set_until(row.first.text(&mut a), row.second.text(&mut b), row.deadline, hasher, &mut graves);
+        }
+        assert!(graves.is_empty(), "a packed hash has no long elements");
+        *self = Self::Boxed(Box::new(Boxed::Trie(trie)));
+    }
+}
+
+fn living_rows(packed: &Packed<2>, now: Millis) -> impl Iterator<Item = Row<'_>> {
+    packed.iter().map(|(_, row)| row).filter(move |row| !row.is_due(now))
+}
+
+fn times_of(packed: &Packed<2>) -> Times {
+    packed.iter().map(|(_, row)| Times::of(row.deadline)).collect()
 }
 
 /// `None`, and nothing changed, if the hash must become a trie first.
-fn set_packed(packed: &mut Packed<2>, field: &[u8], value: &[u8], limits: Limits) -> Option<Written> {
+fn set_packed(
+    packed: &mut Packed<2>,
+    field: &[u8],
+    value: &[u8],
+    deadline: Option<Millis>,
+    limits: Limits,
+) -> Option<Written> {
     // Beyond INLINE_MAX an element deserves a node of its own, whatever is configured.
     if field.len().max(value.len()) > limits.value_bytes.min(INLINE_MAX) {
         return None;
     }
-    let (first, second) = (Form::of(field), Form::of(value));
+    let (first, second) = (Form::of(field), Form::of(value).until(deadline));
     if !packed.has_room(&first, &second) {
         return None;
     }
@@ -194,186 +467,5 @@ fn set_packed(packed: &mut Packed<2>, field: &[u8], value: &[u8], limits: Limits
     }
 }
 
-fn unpack(packed: &Packed<2>, hasher: &HashKey) -> Trie<2> {
-    let (mut trie, mut graves) = (Trie::default(), Vec::new());
-    for (_, row) in packed.iter() {
-        let (mut a, mut b) = ([0; 20], [0; 20]);
-        trie.set(row.first.text(&mut a), row.second.text(&mut b), hasher, &mut graves);
-    }
-    assert!(graves.is_empty(), "a packed hash has no long elements");
-    trie
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::packed::tests::element;
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::{BTreeMap, BTreeSet};
-
-    type Model = BTreeMap<Vec<u8>, Vec<u8>>;
-
-    fn hasher() -> HashKey {
-        HashKey::new([3, 5])
-    }
-
-    fn owned(value: Value<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        value.read_into(&mut out);
-        assert_eq!(out.len(), value.len());
-        out
-    }
-
-    fn contents(hash: &Hash) -> Model {
-        let mut all = Model::new();
-        hash.for_each(|pair| assert!(all.insert(owned(pair.first), owned(pair.second)).is_none(), "each field once"));
-        assert_eq!(all.len(), hash.len());
-        all
-    }
-
-    fn check(hash: &Hash, model: &Model) {
-        assert_eq!(&contents(hash), model);
-        assert_eq!(hash.bytes(), hash.recount_bytes());
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Set(Vec<u8>, Vec<u8>),
-        Fill(u16, Vec<u8>),
-        Remove(usize),
-        Clear(u16),
-        Hold,
-        FreeHeld(usize),
-    }
-
-    fn ops() -> impl Strategy<Value = Vec<Op>> {
-        let long = prop_oneof![Just(512usize), Just(513), Just(40_000), 0..3000usize].prop_map(|n| vec![b'l'; n]);
-        let text = prop_oneof![6 => element(), 1 => long];
-        let op = prop_oneof![
-            6 => (text.clone(), text.clone()).prop_map(|(f, v)| Op::Set(f, v)),
-            2 => (1..400u16, text).prop_map(|(n, v)| Op::Fill(n, v)),
-            4 => any::<usize>().prop_map(Op::Remove),
-            1 => (0..400u16).prop_map(Op::Clear),
-            1 => Just(Op::Hold),
-            1 => (1..20usize).prop_map(Op::FreeHeld),
-        ];
-        proptest::collection::vec(op, 1..60)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
-        #[test]
-        fn a_hash_is_a_map_and_its_clones_stand_still(ops in ops()) {
-            let (mut hash, mut model, key) = (Hash::default(), Model::new(), hasher());
-            let mut held: Vec<(Hash, Model)> = Vec::new();
-            let (limits, mut graves) = (Limits::default(), Vec::new());
-            for op in ops {
-                match op {
-                    Op::Set(field, value) => {
-                        let written = hash.set(&field, &value, limits, &key, &mut graves);
-                        let fresh = model.insert(field, value).is_none();
-                        prop_assert_eq!(written == Written::Added, fresh);
-                    }
-                    Op::Fill(n, value) => for i in 0..n {
-                        let field = format!("field:{i}").into_bytes();
-                        hash.set(&field, &value, limits, &key, &mut graves);
-                        model.insert(field, value.clone());
-                    },
-                    Op::Remove(at) => {
-                        let field = model.keys().nth(at % model.len().max(1)).cloned().unwrap_or_default();
-                        prop_assert_eq!(hash.remove(&field, &key, &mut graves), model.remove(&field).is_some());
-                        prop_assert!(!hash.contains(&field, &key));
-                    }
-                    Op::Clear(n) => for i in 0..n {
-                        let field = format!("field:{i}").into_bytes();
-                        prop_assert_eq!(hash.remove(&field, &key, &mut graves), model.remove(&field).is_some());
-                    },
-                    Op::Hold => held.push((hash.clone(), model.clone())),
-                    Op::FreeHeld(mut budget) => if let Some((mut old, _)) = held.pop() {
-                        old.free_step(&mut budget);
-                    },
-                }
-                check(&hash, &model);
-                for (field, value) in model.iter().take(20) {
-                    prop_assert_eq!(hash.find(field, &key).map(owned), Some(value.clone()));
-                }
-            }
-            let packed_allowed = model.len() <= 128 && model.iter().all(|(f, v)| f.len().max(v.len()) <= 64);
-            prop_assert!(hash.encoding() == "hashtable" || packed_allowed);
-            held.iter().for_each(|(hash, model)| check(hash, model));
-        }
-
-        /// What stays from the first call to the last is returned, and in a trie once, while other fields come and go.
-        #[test]
-        fn a_scan_returns_what_stays(start in 0..3000usize, churn in 1..200usize, count in 1..50usize, growing in any::<bool>()) {
-            let (mut hash, key, limits) = (Hash::default(), hasher(), Limits::default());
-            let mut graves = Vec::new();
-            for i in 0..start {
-                hash.set(format!("stay:{i}").as_bytes(), b"v", limits, &key, &mut graves);
-                hash.set(format!("go:{i}").as_bytes(), b"v", limits, &key, &mut graves);
-            }
-            let was_packed = hash.encoding() == "listpack";
-            let (mut seen, mut cursor, mut next) = (BTreeMap::new(), 0, 0);
-            loop {
-                let stop = if next % 3 == 0 { Stop::AtLeaf } else { Stop::AtCount };
-                let mut visited = 0;
-                cursor = hash.scan(cursor, count, stop, &key, |pair| {
-                    visited += 1;
-                    *seen.entry(owned(pair.first)).or_insert(0) += 1;
-                });
-                prop_assert!(cursor < 1 << 53);
-                prop_assert!(was_packed || stop == Stop::AtLeaf || visited <= count, "{} of {}", visited, count);
-                if cursor == 0 { break; }
-                for _ in 0..churn {
-                    let name = if growing { format!("new:{next}") } else { format!("go:{next}") };
-                    if growing && next < 20_000 {
-                        hash.set(name.as_bytes(), b"v", limits, &key, &mut graves);
-                    } else {
-                        hash.remove(name.as_bytes(), &key, &mut graves);
-                    }
-                    next += 1;
-                }
-            }
-            for i in 0..start {
-                prop_assert_eq!(seen.get(format!("stay:{i}").as_bytes()), Some(&1));
-            }
-        }
-    }
-
-    #[test]
-    fn a_packed_hash_keeps_insertion_order_and_leaves_at_redis_thresholds() {
-        let (mut hash, key, mut graves) = (Hash::default(), hasher(), Vec::new());
-        let mut order = Vec::new();
-        for i in (0..128).rev() {
-            hash.set(format!("f{i}").as_bytes(), &[b'v'; 64], Limits::default(), &key, &mut graves);
-            order.push(format!("f{i}").into_bytes());
-        }
-        let mut fields = Vec::new();
-        hash.for_each(|pair| fields.push(owned(pair.first)));
-        assert_eq!((fields, hash.encoding()), (order, "listpack"));
-        assert_eq!(owned(hash.nth(0).expect("the first").first), b"f127");
-        hash.set(b"f5", b"again", Limits::default(), &key, &mut graves);
-        assert_eq!(hash.encoding(), "listpack");
-        let mut other = hash.clone();
-        hash.set(b"one more", b"v", Limits::default(), &key, &mut graves);
-        assert_eq!((hash.encoding(), hash.len()), ("hashtable", 129));
-        other.set(b"f5", &[b'v'; 65], Limits::default(), &key, &mut graves);
-        assert_eq!((other.encoding(), other.len()), ("hashtable", 128));
-        let names = |hash: &Hash| contents(hash).into_keys().collect::<BTreeSet<_>>();
-        assert!(names(&other).is_subset(&names(&hash)));
-    }
-
-    #[test]
-    fn displaced_long_values_come_out_to_be_freed_in_steps() {
-        let (mut hash, key, mut graves) = (Hash::default(), hasher(), Vec::new());
-        let long = vec![b'x'; 1 << 20];
-        hash.set(b"f", &long, Limits::default(), &key, &mut graves);
-        assert!(graves.is_empty());
-        hash.set(b"f", b"short", Limits::default(), &key, &mut graves);
-        assert_eq!(graves.len(), 1);
-        hash.set(b"f", &long, Limits::default(), &key, &mut graves);
-        hash.remove(b"f", &key, &mut graves);
-        assert_eq!(graves.iter().map(Rope::len).collect::<Vec<_>>(), [1 << 20, 1 << 20]);
-        assert_eq!(hash.bytes(), hash.recount_bytes());
-    }
-}
+mod tests;

@@ -26,6 +26,7 @@ pub mod ranked;
 pub mod rope;
 pub mod score;
 pub mod set;
+pub mod times;
 pub mod trie;
 pub mod zset;
 
@@ -67,7 +68,7 @@ impl Object {
     #[inline]
     pub fn foresee(&self, element: &[u8], hasher: &HashKey) {
         match self {
-            Self::Hash(Hash::Trie(trie)) => trie.foresee(element, hasher),
+            Self::Hash(hash) => hash.foresee(element, hasher),
             Self::Set(Set::Trie(trie)) => trie.foresee(element, hasher),
             Self::Zset(Zset::Large(large)) => large.foresee(element, hasher),
             _ => {}
@@ -91,6 +92,14 @@ impl Object {
             Self::List(list) => list.recount_bytes(),
             Self::Set(set) => set.recount_bytes(),
             Self::Zset(zset) => zset.recount_bytes(),
+        }
+    }
+
+    /// When what is in it dies by itself, deadlines of its own: the fields of hashes have some.
+    pub fn times(&self) -> times::Times {
+        match self {
+            Self::Hash(hash) => hash.times(),
+            _ => times::Times::UNTIMED,
         }
     }
 

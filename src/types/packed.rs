@@ -8,7 +8,8 @@
 //!           0xF0..=0xF3   integer of 1, 2, 4, 8 bytes, little endian, two's complement
 //!           0xF4          text; its u32 length stands in front of it
 //!           0xF5          a long text elsewhere: a u16 place in the leaf's list (tries only)
-//!           0xF8          reserved: an 8-byte deadline, then the tag proper (per-field expiry)
+//!           0xF8          of a second column: the tag proper follows, and in front of the payloads stands a deadline of 6 bytes,
+//!                         at which the record dies (fields of hashes that expire)
 //!  nibble   0..=14 stands for one of the fifteen commonest tags, 15: the tag follows
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! It is a boxed slice that knows its end, not a vector, so that every type with a packed form fits in an `Object`.
 
 use crate::base::ascii::{I64_TEXT_MAX, format_i64, parse_i64};
+use crate::base::time::Millis;
 
 /// Bytes of records that one packed collection holds at most, whatever thresholds are configured: the most that a clone or
 /// an insertion at the front copies. Redis's defaults (128 pairs of 64-byte elements) fit.
@@ -39,6 +41,12 @@ const INT: u8 = 0xF0;
 const INT_LAST: u8 = 0xF3;
 const TEXT_LONG: u8 = 0xF4;
 const ELSEWHERE: u8 = 0xF5;
+const TIMED: u8 = 0xF8;
+
+const DEADLINE_BYTES: usize = 6;
+
+/// The latest deadline that a record can have, which Redis bounds more closely still.
+pub const DEADLINE_MAX: Millis = Millis((1 << (8 * DEADLINE_BYTES)) - 1);
 
 /// A stored element, as it lies in a record: equal elements have equal cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +62,8 @@ pub struct Cell<'a> {
 pub struct Row<'a> {
     pub first: Cell<'a>,
     pub second: Cell<'a>,
+    /// When the record dies, if it has a time.
+    pub deadline: Option<Millis>,
     /// Bytes of the whole record.
     pub(crate) size: usize,
 }
@@ -64,6 +74,16 @@ pub struct Form<'a> {
     tag: u8,
     text: &'a [u8],
     number: [u8; 8],
+    /// Of a second column: when its record dies.
+    deadline: Option<Millis>,
+}
+
+impl Row<'_> {
+    /// Whether its time has come: nobody sees it, though perhaps it was not collected yet.
+    #[inline]
+    pub(crate) fn is_due(&self, now: Millis) -> bool {
+        self.deadline.is_some_and(|at| at <= now)
+    }
 }
 
 /// Where a record begins inside its collection; good until the next write.
@@ -236,7 +256,7 @@ impl<'a> Cell<'a> {
 
 impl<'a> Form<'a> {
     /// The second column of a collection with one.
-    pub(crate) const NOTHING: Self = Self { tag: 0, text: &[], number: [0; 8] };
+    pub(crate) const NOTHING: Self = Self { tag: 0, text: &[], number: [0; 8], deadline: None };
 
     #[inline]
     pub fn of(text: &'a [u8]) -> Self {
@@ -252,16 +272,26 @@ impl<'a> Form<'a> {
         self.cell().text(&mut [0; I64_TEXT_MAX]).len()
     }
 
+    /// The same in a record that dies then, or never.
+    ///
+    /// # Panics
+    /// Beyond `DEADLINE_MAX`.
+    #[must_use]
+    pub fn until(self, deadline: Option<Millis>) -> Self {
+        assert!(deadline.is_none_or(|at| at <= DEADLINE_MAX), "a deadline has 48 bits");
+        Self { deadline, ..self }
+    }
+
     pub(crate) fn elsewhere(place: usize) -> Self {
         let place = u16::try_from(place).expect("a leaf has fewer than 65536 elements");
         let mut number = [0; 8];
         number[..2].copy_from_slice(&place.to_le_bytes());
-        Self { tag: ELSEWHERE, text: &[], number }
+        Self { tag: ELSEWHERE, text: &[], number, deadline: None }
     }
 
     fn of_text(text: &'a [u8]) -> Self {
         let tag = u8::try_from(text.len()).ok().filter(|&len| usize::from(len) <= TEXT_MAX).unwrap_or(TEXT_LONG);
-        Self { tag, text, number: [0; 8] }
+        Self { tag, text, number: [0; 8], deadline: None }
     }
 
     fn of_digits(text: &'a [u8]) -> Self {
@@ -275,7 +305,7 @@ impl<'a> Form<'a> {
         if text.len() <= 1 << log {
             return Self::of_text(text);
         }
-        Self { tag: INT + log, text: &[], number: number.to_le_bytes() }
+        Self { tag: INT + log, text: &[], number: number.to_le_bytes(), deadline: None }
     }
 
     #[inline]
@@ -304,7 +334,7 @@ impl<'a> Form<'a> {
 
 impl<'a> From<Cell<'a>> for Form<'a> {
     fn from(cell: Cell<'a>) -> Self {
-        let mut form = Self { tag: cell.tag(), text: cell.payload, number: [0; 8] };
+        let mut form = Self { tag: cell.tag(), text: cell.payload, number: [0; 8], deadline: None };
         if matches!(cell.tag(), INT..=INT_LAST | ELSEWHERE) {
             form.number[..cell.payload.len()].copy_from_slice(cell.payload);
         }
@@ -317,7 +347,11 @@ pub(crate) fn row_size<const COLUMNS: usize>(first: &Form<'_>, second: &Form<'_>
     if COLUMNS == 1 {
         return 1 + first.body_size();
     }
-    let tags = usize::from(first.nibble() == NIBBLE_ESCAPE) + usize::from(second.nibble() == NIBBLE_ESCAPE);
+    let tags = usize::from(first.nibble() == NIBBLE_ESCAPE)
+        + match second.deadline {
+            None => usize::from(second.nibble() == NIBBLE_ESCAPE),
+            Some(_) => 2 + DEADLINE_BYTES,
+        };
     1 + tags + first.body_size() + second.body_size()
 }
 
@@ -332,10 +366,17 @@ pub(crate) fn write_row<const COLUMNS: usize>(out: &mut [u8], first: &Form<'_>, 
         put(&[first.tag]);
         &[first]
     } else {
-        put(&[first.nibble() << 4 | second.nibble()]);
-        for form in [first, second] {
-            if form.nibble() == NIBBLE_ESCAPE {
-                put(&[form.tag]);
+        let second_nibble = if second.deadline.is_some() { NIBBLE_ESCAPE } else { second.nibble() };
+        put(&[first.nibble() << 4 | second_nibble]);
+        if first.nibble() == NIBBLE_ESCAPE {
+            put(&[first.tag]);
+        }
+        match second.deadline {
+            None if second_nibble == NIBBLE_ESCAPE => put(&[second.tag]),
+            None => {}
+            Some(at) => {
+                put(&[TIMED, second.tag]);
+                put(&at.0.to_le_bytes()[..DEADLINE_BYTES]);
             }
         }
         &[first, second]
@@ -357,7 +398,7 @@ pub(crate) fn parse<const COLUMNS: usize>(bytes: &[u8]) -> Row<'_> {
     let head = bytes[0];
     if COLUMNS == 1 {
         let first = parse_cell(head, bytes, &mut at);
-        return Row { first, second: Cell { tag: 0, payload: &[] }, size: at };
+        return Row { first, second: Cell { tag: 0, payload: &[] }, deadline: None, size: at };
     }
     let mut tag = |nibble: u8| match NIBBLES.get(usize::from(nibble)) {
         Some(&tag) => tag,
@@ -366,10 +407,19 @@ pub(crate) fn parse<const COLUMNS: usize>(bytes: &[u8]) -> Row<'_> {
             bytes[at - 1]
         }
     };
-    let (first, second) = (tag(head >> 4), tag(head & 15));
+    let (first, mut second) = (tag(head >> 4), tag(head & 15));
+    let mut deadline = None;
+    if second == TIMED {
+        second = bytes[at];
+        let text: &[u8; DEADLINE_BYTES] =
+            bytes[at + 1..].first_chunk().expect("the deadline stands in front of the payloads");
+        let [a, b, c, d, e, f] = *text;
+        deadline = Some(Millis(u64::from_le_bytes([a, b, c, d, e, f, 0, 0])));
+        at += 1 + DEADLINE_BYTES;
+    }
     let first = parse_cell(first, bytes, &mut at);
     let second = parse_cell(second, bytes, &mut at);
-    Row { first, second, size: at }
+    Row { first, second, deadline, size: at }
 }
 
 #[inline]
@@ -505,6 +555,22 @@ pub(crate) mod tests {
             assert_eq!(size(text), bytes, "{text:?}");
         }
         assert_eq!(row_size::<2>(&Form::of(b"field-01"), &Form::of(b"value-0123456789")), 25);
+    }
+
+    #[test]
+    fn a_record_with_a_deadline_gives_it_back_at_eight_bytes_at_most() {
+        for (first, second) in [("f", "v"), ("", ""), ("field-of-nine", "12345"), ("f", "-9223372036854775808")] {
+            for at in [Millis(0), Millis(1), Millis(0x0102_0304_0506), DEADLINE_MAX] {
+                let (first, second) = (Form::of(first.as_bytes()), Form::of(second.as_bytes()));
+                let (plain, timed) = (row_size::<2>(&first, &second), second.until(Some(at)));
+                let mut bytes = vec![0; row_size::<2>(&first, &timed)];
+                assert!(bytes.len() - plain <= 2 + DEADLINE_BYTES);
+                write_row::<2>(&mut bytes, &first, &timed);
+                let row = parse::<2>(&bytes);
+                assert_eq!((row.first, row.second, row.deadline), (first.cell(), second.cell(), Some(at)));
+                assert_eq!(row.size, bytes.len());
+            }
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use corelane::shard::Setup;
 use corelane::store::entry::Kind;
 use corelane::store::event::Event;
 use corelane::store::keyspace::Graveyard;
-use corelane::types::hash::{Hash, Limits};
+use corelane::types::hash::{Hash, Limits, Until};
 use corelane::types::trie::Stop;
 use corelane::types::{Object, Progress};
 use corelane::wire::fault::Fault;
@@ -100,11 +100,11 @@ impl Making for Union {
         let Some(hash) = self.left.front() else { return Ok(Progress::Done) };
         let hasher = ctx.store.hash_key;
         let made = &mut self.made;
-        self.cursor = hash.scan(self.cursor, FIELDS_PER_STEP, Stop::AtLeaf, &hasher, |pair| {
+        self.cursor = hash.scan(self.cursor, FIELDS_PER_STEP, Stop::AtLeaf, ctx.now, &hasher, |pair| {
             let (mut field, mut value) = (Vec::new(), Vec::new());
             pair.first.read_into(&mut field);
             pair.second.read_into(&mut value);
-            made.set(&field, &value, Limits::default(), &hasher, &mut Vec::new());
+            made.set(&field, &value, Until::Forever, Limits::default(), &hasher, &mut Vec::new());
         });
         if self.cursor == 0 {
             self.done.extend(self.left.pop_front());

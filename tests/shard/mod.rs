@@ -8,6 +8,7 @@ mod durable;
 mod effects;
 mod foresight;
 mod gather;
+mod hash_fields;
 mod instructions;
 mod moving;
 mod protected;

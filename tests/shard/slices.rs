@@ -372,7 +372,7 @@ fn a_long_reply_that_nobody_will_read_dies_in_slices() {
 
 impl Driver {
     /// Runs one request within this turn, whatever else waits.
-    fn call_now(&mut self, conn: corelane::shard::ConnId, words: &[&str]) -> Vec<u8> {
+    pub(super) fn call_now(&mut self, conn: corelane::shard::ConnId, words: &[&str]) -> Vec<u8> {
         self.shard.feed(conn, &request(words));
         let output = self.shard.take_output(conn, Default::default());
         self.shard.in_flight(conn, 0);

@@ -30,8 +30,8 @@ pub(crate) fn content(shard: &Shard, now: Millis) -> Content {
         let db = u8::try_from(db).expect("databases are numbered by bytes");
         let mut cursor = Cursor::START;
         loop {
-            cursor =
-                keys.scan(cursor, 1000, now, |entry| drop(content.insert((db, entry.key().to_vec()), holding(entry))));
+            cursor = keys
+                .scan(cursor, 1000, now, |entry| drop(content.insert((db, entry.key().to_vec()), holding(entry, now))));
             if cursor == Cursor::START {
                 break;
             }
@@ -40,7 +40,7 @@ pub(crate) fn content(shard: &Shard, now: Millis) -> Content {
     content
 }
 
-fn holding(entry: EntryRef<'_>) -> Holding {
+fn holding(entry: EntryRef<'_>, now: Millis) -> Holding {
     let mut value = Vec::new();
     match entry.value() {
         ValueRef::Str(text) => value.push(text.to_vec()),
@@ -54,13 +54,19 @@ fn holding(entry: EntryRef<'_>) -> Holding {
             value.sort_unstable();
         }
         ValueRef::Object(Object::Hash(hash)) => {
+            let mut fields = Vec::new();
             hash.for_each(|pair| {
-                for half in [pair.first, pair.second] {
-                    let mut text = Vec::new();
-                    half.read_into(&mut text);
-                    value.push(text);
+                let (mut field, mut text) = (Vec::new(), Vec::new());
+                pair.first.read_into(&mut field);
+                pair.second.read_into(&mut text);
+                let deadline = pair.deadline.map_or_else(Vec::new, |at| at.0.to_string().into_bytes());
+                if !pair.is_due(now) {
+                    fields.push([field, text, deadline]);
                 }
             });
+            // What was moved between lanes has its fields in another order.
+            fields.sort_unstable();
+            value.extend(fields.into_iter().flatten());
         }
         ValueRef::Object(Object::List(list)) => list.visit(0..list.len(), |element| {
             let mut text = Vec::new();

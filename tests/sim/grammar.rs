@@ -76,8 +76,8 @@ pub(crate) fn request(row: &Command, keys: &Keys, rng: &mut Rng) -> Vec<Vec<u8>>
 }
 
 fn sequence(parts: &[&str], keys: &Keys, rng: &mut Rng, words: &mut Vec<Vec<u8>>) {
-    // Where a number of keys stands, once there is one.
-    let mut count = None;
+    // Where a number of keys stands, once there is one; where one of fields, or of fields with values.
+    let (mut count, mut fields) = (None, None);
     for part in parts {
         if !part.contains("key")
             && let Some(at) = count.take()
@@ -85,6 +85,10 @@ fn sequence(parts: &[&str], keys: &Keys, rng: &mut Rng, words: &mut Vec<Vec<u8>>
             count_keys(at, words, rng);
         }
         match part.as_bytes()[0] {
+            _ if *part == "numfields" => {
+                fields = Some(words.len());
+                words.push(Vec::new());
+            }
             _ if *part == COUNT_WORD => {
                 count = Some(words.len());
                 words.push(Vec::new());
@@ -107,6 +111,15 @@ fn sequence(parts: &[&str], keys: &Keys, rng: &mut Rng, words: &mut Vec<Vec<u8>>
     if let Some(at) = count {
         count_keys(at, words, rng);
     }
+    if let Some(at) = fields {
+        count_fields(at, if parts.contains(&"value") { 2 } else { 1 }, words, rng);
+    }
+}
+
+/// Says at `at` how many fields there are behind it, each of so many words; seldom something else.
+fn count_fields(at: usize, each: usize, words: &mut [Vec<u8>], rng: &mut Rng) {
+    let count = (words.len() - at - 1) / each;
+    words[at] = number(if rng.one_in(30) { rng.below(4) } else { count as u64 });
 }
 
 /// Says at `at` how many words there are behind it; seldom something else.
@@ -141,7 +154,10 @@ pub(crate) fn unknown_words(row: &Command) -> Vec<&'static str> {
         .skip(own)
         .filter(|word| word.bytes().any(|byte| byte.is_ascii_lowercase()))
         .filter(|word| {
-            *word != COUNT_WORD && !is_key_word(word) && !WORDS.iter().any(|(words, _)| words.contains(word))
+            *word != COUNT_WORD
+                && !is_key_word(word)
+                && *word != "numfields"
+                && !WORDS.iter().any(|(words, _)| words.contains(word))
         })
         .collect()
 }

@@ -65,8 +65,9 @@ impl Place {
             }
             return;
         };
+        let now = ctx.now;
         if let Ok(Some((hash, hasher))) = ctx.hash(key)
-            && let Some(value) = hash.find(field, &hasher)
+            && let Some(value) = hash.find(field, &hasher, now)
         {
             with_text(value, show);
         }

@@ -4,7 +4,9 @@
 //! are known beforehand, the ways are gone one right behind the other, so that the processor waits for several of them at once; the lines of
 //! the leaves are only asked for.
 
-use super::{Head, Leaf, Node, Trie, slot_of};
+use super::branch::Node;
+use super::leaf::{Head, Leaf};
+use super::{Trie, slot_of};
 use crate::base::hash::HashKey;
 use crate::types::dict::{LINE_BYTES, prefetch};
 

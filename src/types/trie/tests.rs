@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::rng::Rng;
+use triomphe::Arc;
 
 fn hasher() -> HashKey {
     HashKey::new([7, 11])
