@@ -24,12 +24,23 @@ type Record = (Millis, KeyHash);
 
 const _: () = assert!(size_of::<Record>() == 16);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deadlines {
     /// Latest deadline first, as on all levels.
     chunks: Vec<Part<Part<Record>>>,
     len: usize,
     bytes: usize,
+    /// The first of all, or `NEVER`: kept beside them, since every turn asks for it in each database.
+    first: Millis,
+}
+
+/// No deadline is as late.
+const NEVER: Millis = Millis(u64::MAX);
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), len: 0, bytes: 0, first: NEVER }
+    }
 }
 
 /// A run of items and the first of all records in it.
@@ -52,12 +63,20 @@ impl Deadlines {
         if let Some(new) = new {
             self.insert((new, hash));
         }
+        self.note_first();
     }
 
     /// When the next key dies.
     #[inline]
     pub fn next(&self) -> Option<Millis> {
-        Some(self.chunks.last()?.items.last()?.items.last()?.0)
+        Self::soonest([self].into_iter())
+    }
+
+    /// When the next key of all these dies.
+    #[inline]
+    pub fn soonest<'d>(all: impl Iterator<Item = &'d Self>) -> Option<Millis> {
+        let first = all.fold(NEVER, |first, deadlines| first.min(deadlines.first));
+        (first != NEVER).then_some(first)
     }
 
     /// The first record, if its time has come.
@@ -74,7 +93,9 @@ impl Deadlines {
         }
         let (chunk, block) = (self.chunks.len() - 1, self.chunks.last()?.items.len() - 1);
         let at = self.chunks[chunk].items[block].items.len() - 1;
-        Some(self.remove_at(chunk, block, at))
+        let record = self.remove_at(chunk, block, at);
+        self.note_first();
+        Some(record)
     }
 
     /// Keys that have a deadline.
@@ -101,11 +122,17 @@ impl Deadlines {
     /// Drops about `count` records; for a database that is gone.
     pub fn free_step(&mut self, count: usize) {
         for _ in 0..count.div_ceil(WIDTH) {
-            let Some(last) = self.chunks.last() else { return };
+            let Some(last) = self.chunks.last() else { break };
             let (chunk, block) = (self.chunks.len() - 1, last.items.len() - 1);
             self.len -= last.items[block].items.len();
             self.drop_block(chunk, block);
         }
+        self.note_first();
+    }
+
+    fn note_first(&mut self) {
+        let last = |chunk: &Part<Part<Record>>| Some(chunk.items.last()?.items.last()?.0);
+        self.first = self.chunks.last().and_then(last).unwrap_or(NEVER);
     }
 
     fn insert(&mut self, record: Record) {

@@ -336,10 +336,13 @@ impl Keyspace {
     /// When the next key, or the next field of a hash, dies.
     #[inline]
     pub fn next_deadline(&self) -> Option<Millis> {
-        match (self.deadlines.next(), self.inside.next()) {
-            (None, next) | (next, None) => next,
-            (Some(key), Some(field)) => Some(key.min(field)),
-        }
+        Deadlines::soonest(self.schedules().into_iter())
+    }
+
+    /// The deadlines of keys, and of what is inside them.
+    #[inline]
+    pub const fn schedules(&self) -> [&Deadlines; 2] {
+        [&self.deadlines, &self.inside]
     }
 
     /// Whether a key or a field of a hash is due.

@@ -22,6 +22,7 @@ use crate::types::Progress;
 pub use crate::types::dict::Spot;
 use entry::{Death, EntryRef, Kind, Recency};
 use event::Event;
+use expiry::Deadlines;
 use incoming::Incoming;
 use journal::{Effects, Happened};
 use keyspace::{Collected, Graveyard, Keyspace};
@@ -275,7 +276,7 @@ impl Store {
     }
 
     fn next_deadline(&self) -> Option<Millis> {
-        self.dbs.iter().filter_map(Keyspace::next_deadline).min()
+        Deadlines::soonest(self.dbs.iter().flat_map(Keyspace::schedules))
     }
 
     /// Removes what is due and not `held`, and frees what is dead, so many of each as a turn has time for. When it wants to go on, in
