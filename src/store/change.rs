@@ -162,12 +162,12 @@ impl Store {
 
     #[inline]
     fn overwrote(&mut self, db: u8, key: Key<'_>, before: Before) {
-        if let Before::Due(death) = before {
-            self.expired(db, key, death);
+        match before {
+            Before::Present => return,
+            Before::Missing => {}
+            Before::Due(death) => self.expired(db, key, death),
         }
-        if before != Before::Present {
-            self.effects.also(db, Event::NEW, key);
-        }
+        self.effects.also(db, Event::NEW, key);
     }
 
     /// Collects those of the fields that a write is about to touch whose time has passed, as what comes upon a key does: to the client they do

@@ -112,7 +112,7 @@ pub enum Death {
     /// Its own deadline has passed.
     Deadline,
     /// That of the last of so many fields has.
-    Faded { fields: usize },
+    Faded { fields: u32 },
 }
 
 /// A value on its way into an entry.
@@ -399,20 +399,31 @@ impl<'e> EntryRef<'e> {
     /// Whether its time has come: the key is invisible, though perhaps not yet collected.
     #[inline]
     pub fn is_due(self, now: Millis) -> bool {
-        self.header().flags & (EXPIRY | FADES) != 0 && self.death(now).is_some()
+        let flags = self.header().flags;
+        flags & (EXPIRY | FADES) != 0
+            && (self.expiry().is_some_and(|expiry| expiry <= now) || flags & FADES != 0 && self.has_faded(now))
     }
 
     /// Why it is gone, if it is.
+    #[inline]
     pub fn death(self, now: Millis) -> Option<Death> {
-        if self.expiry().is_some_and(|expiry| expiry <= now) {
-            return Some(Death::Deadline);
-        }
+        self.is_due(now).then(|| self.cause(now))
+    }
+
+    #[cold]
+    fn cause(self, now: Millis) -> Death {
         match self.value() {
-            ValueRef::Object(Object::Hash(hash)) if hash.times().all_due(now) => {
-                Some(Death::Faded { fields: hash.len() })
+            _ if self.expiry().is_some_and(|expiry| expiry <= now) => Death::Deadline,
+            ValueRef::Object(Object::Hash(hash)) => {
+                Death::Faded { fields: u32::try_from(hash.len()).unwrap_or(u32::MAX) }
             }
-            _ => None,
+            _ => Death::Deadline,
         }
+    }
+
+    #[cold]
+    fn has_faded(self, now: Millis) -> bool {
+        matches!(self.value(), ValueRef::Object(object) if object.times().all_due(now))
     }
 
     /// When something in the value, such as a field of a hash, is due next.

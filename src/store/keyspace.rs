@@ -230,7 +230,7 @@ impl Keyspace {
         let old = self.table.at(at);
         let before = old.expiry();
         let found = Before::of(old, now);
-        let fields = write.fields(before.filter(|_| found == Before::Present));
+        let fields = write.fields(before.filter(|_| matches!(found, Before::Present)));
         self.deadlines.change(hash, before, fields.expiry);
         if let Value::Embedded(text) = value
             && self.table.at_mut(at).overwrite(text, fields)
@@ -602,9 +602,6 @@ impl Keyspace {
 
 impl Before {
     fn of(entry: EntryRef<'_>, now: Millis) -> Self {
-        if !entry.is_due(now) {
-            return Self::Present;
-        }
         entry.death(now).map_or(Self::Present, Self::Due)
     }
 }

@@ -63,7 +63,7 @@ impl Counters {
     fn died(&mut self, death: Death) {
         match death {
             Death::Deadline => self.expired += 1,
-            Death::Faded { fields } => self.expired_fields += fields as u64,
+            Death::Faded { fields } => self.expired_fields += u64::from(fields),
         }
     }
 

@@ -11,14 +11,14 @@ use std::process::Command;
 /// several lanes: a caller that could travel, a tail of replies that could be owed, and the question whether anything stands in the way. Some 60 are what it
 /// takes to ask, at four places of a receive and its send, whether a request is followed (`shard/probe.rs`), and to follow one in 256.
 /// Some 30 of a receive are the questions whether there is a journal. Some 20 of a SET are what a snapshot takes: the question whether there is one, and the
-/// epoch of what is written. Some 40 of a turn are the questions whether
+/// epoch of what is written, and some 10 the question why what it comes upon may be gone, which of hashes has two answers. Some 40 of a turn are the questions whether
 /// the journal is rewritten and whether waiters were put off, 15 of a request are spread over the loop that runs it.
 /// What is far runs on two lanes: the request is packed, looked at ahead, run and answered there, and its reply put in its place here.
 const BUDGETS: &[(&str, u32, u64)] = &[
-    ("get", 1, 2475),
+    ("get", 1, 2440),
     ("get", 16, 1370),
-    ("set", 1, 2770),
-    ("set", 16, 1664),
+    ("set", 1, 2745),
+    ("set", 16, 1680),
     ("far-get", 1, 5190),
     ("far-get", 16, 2690),
     ("far-set", 16, 2970),

@@ -32,13 +32,15 @@ pub(crate) fn frame(bytes: &[u8]) -> Result<Option<usize>, String> {
     Ok(Some(at))
 }
 
-/// The items of an array, set or push; none if it is something else.
+/// The items of an array, set, push or map, which has two an entry; none if it is something else.
 pub(crate) fn items(reply: &[u8]) -> Option<Vec<&[u8]>> {
     let line = line_at(reply, 0).ok()??;
-    if !matches!(line.first()?, b'*' | b'~' | b'>') {
-        return None;
-    }
-    let wanted = count(&line[1..]).ok()??;
+    let each = match line.first()? {
+        b'*' | b'~' | b'>' => 1,
+        b'%' => 2,
+        _ => return None,
+    };
+    let wanted = each * count(&line[1..]).ok()??;
     let mut at = line.len() + 2;
     let mut found = Vec::new();
     for _ in 0..wanted {

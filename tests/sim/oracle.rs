@@ -29,7 +29,10 @@ use super::order::{Node, Part, moves};
 use crate::support::client::encode;
 
 /// Requests that choose at random.
-const CHOOSERS: &[&str] = &["spop", "srandmember", "zrandmember"];
+const CHOOSERS: &[&str] = &["hrandfield", "spop", "srandmember", "zrandmember"];
+
+/// Requests that tell of a hash, and how many words of each field. Its order depends on when due fields were collected.
+const UNORDERED: &[(&str, usize)] = &[("hgetall", 2), ("hkeys", 1), ("hscan", 2), ("hvals", 1)];
 
 /// Requests on the same keys that are told with a difference.
 const ALIKE_TOLD: usize = 10;
@@ -134,14 +137,21 @@ impl<'l> Oracle<'l> {
     fn choose(&mut self, node: &Node, conn: ConnId) -> Result<(), String> {
         let call = self.log.call(node.call);
         let key = call.words.get(1).cloned().unwrap_or_default();
-        let is_ranked = call.is("zrandmember");
-        let there = match is_ranked {
-            true => self.ask(conn, &[b"ZRANGE".to_vec(), key.clone(), b"0".to_vec(), b"-1".to_vec()]),
-            false => self.ask(conn, &[b"SMEMBERS".to_vec(), key.clone()]),
+        let (look, count) = match call.name() {
+            "hrandfield" => (&[&b"HKEYS"[..], &key][..], b"HLEN".to_vec()),
+            "zrandmember" => (&[&b"ZRANGE"[..], &key, b"0", b"-1"][..], b"ZCARD".to_vec()),
+            _ => (&[&b"SMEMBERS"[..], &key][..], b"SCARD".to_vec()),
         };
+        let there = self.ask(conn, &look.iter().map(|word| word.to_vec()).collect::<Vec<_>>());
         self.shard.dictate_choice(node.choice);
         let reply = self.ask(conn, &call.words);
         self.shard.dictate_choice(None);
+        // Which field a number means depends on the order of the fields.
+        let reply = match call.is("hrandfield") && !frames::is_error(&reply) && call.answered.is_some() {
+            true if frames::is_error(&call.reply) => return Err(self.differs(node.call, &reply)),
+            true => call.reply.clone(),
+            false => reply,
+        };
         self.compare(node.call, &reply)?;
         let Some(there) = frames::items(&there).filter(|_| !frames::is_error(&reply)) else { return Ok(()) };
         let chosen = match frames::items(&reply) {
@@ -161,7 +171,7 @@ impl<'l> Oracle<'l> {
             && chosen.iter().all(|member| there.contains(member))
             && (wanted < 0 || different.len() == chosen.len());
         let left = if call.is("spop") { there.len() - chosen.len() } else { there.len() };
-        let counted = self.ask(conn, &[if is_ranked { b"ZCARD".to_vec() } else { b"SCARD".to_vec() }, key]);
+        let counted = self.ask(conn, &[count, key]);
         if is_legal && counted == format!(":{left}\r\n").as_bytes() {
             return Ok(());
         }
@@ -263,7 +273,8 @@ impl<'l> Oracle<'l> {
 
     fn compare(&self, id: CallId, reply: &[u8]) -> Result<(), String> {
         let call = self.log.call(id);
-        if call.answered.is_none() || call.reply == reply { Ok(()) } else { Err(self.differs(id, reply)) }
+        let is_same = call.answered.is_none() || is_alike(call, &call.reply, reply);
+        if is_same { Ok(()) } else { Err(self.differs(id, reply)) }
     }
 
     /// What tells of the connection itself is another here.
@@ -308,7 +319,7 @@ impl<'l> Oracle<'l> {
                 name if LOOSE.contains(&name) || matches!(name, "dbsize" | "client|id" | "client|unblock") => {
                     frames::is_error(said) == frames::is_error(wanted)
                 }
-                _ => said == wanted,
+                _ => is_alike(&calls[number], said, wanted),
             };
             if !is_same {
                 return Err(format!(
@@ -389,6 +400,29 @@ fn with_one_key(call: &Call, word: usize) -> Vec<Vec<u8>> {
         place - 1 == word || !keys.contains(&(place - 1))
     });
     words
+}
+
+/// Whether two replies to a request say the same.
+fn is_alike(call: &Call, one: &[u8], other: &[u8]) -> bool {
+    let Some((_, each)) = UNORDERED.iter().find(|(unordered, _)| call.is(unordered)) else { return one == other };
+    let is_without_values = call.words.iter().any(|word| word.eq_ignore_ascii_case(b"NOVALUES"));
+    let each = if is_without_values { 1 } else { *each };
+    one == other || sorted(one, each).is_some_and(|one| Some(one) == sorted(other, each))
+}
+
+/// The type of a reply and its elements of so many words, sorted; of a scan those behind the cursor.
+fn sorted(reply: &[u8], each: usize) -> Option<(u8, Vec<Vec<&[u8]>>)> {
+    let items = frames::items(reply)?;
+    let mut elements = match &items[..] {
+        [cursor, fields] if fields.starts_with(b"*") => {
+            let (_, mut elements) = sorted(fields, each)?;
+            elements.push(vec![cursor]);
+            return Some((reply[0], elements));
+        }
+        items => items.chunks(each).map(<[_]>::to_vec).collect::<Vec<_>>(),
+    };
+    elements.sort_unstable();
+    Some((reply[0], elements))
 }
 
 fn is_number(reply: &[u8]) -> bool {

@@ -69,8 +69,18 @@ const CONTROL: &[&str] =
 
 /// Rows that change how a connection is spoken to; inside MULTI they would change the dialect in mid-reply. And those that choose at random:
 /// the lanes tell one choice a request.
-const NEVER_QUEUED: &[&str] =
-    &["client|reply", "hello", "quit", "reset", "randomkey", "scan", "spop", "srandmember", "zrandmember"];
+const NEVER_QUEUED: &[&str] = &[
+    "client|reply",
+    "hello",
+    "quit",
+    "reset",
+    "hrandfield",
+    "randomkey",
+    "scan",
+    "spop",
+    "srandmember",
+    "zrandmember",
+];
 
 /// Why `row` is not asked for.
 pub(crate) fn left_out(row: &Command) -> Option<&'static str> {
