@@ -21,7 +21,7 @@ const BUDGETS: &[(&str, u32, u64)] = &[
     ("set", 16, 1680),
     ("far-get", 1, 5190),
     ("far-get", 16, 2690),
-    ("far-set", 16, 2970),
+    ("far-set", 16, 2985),
 ];
 
 /// Requests beyond those of the shorter run.
