@@ -162,7 +162,7 @@ const CONFIG: &[Command] = &[
         complexity: "O(N) where N is the number of options given",
         summary: "Sets options, all of them or none.",
         policy: Policy::AllNodes(Merge::AllSucceeded),
-        run: Run::Split { over: Over::Nodes, part: Part::Desk(config_set), merge: SUCCEEDED },
+        run: Run::Split { over: Over::Keyspace, part: Part::Desk(config_set), merge: SUCCEEDED },
         ..ROW
     },
 ];

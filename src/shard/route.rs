@@ -123,9 +123,11 @@ impl Shard {
     }
 }
 
-/// How a command holds its keys.
+/// How a command holds its keys. What sets options holds everything to itself: of two such commands from two lanes, each lane must see the same one
+/// last.
 pub(super) fn mode(row: &Command) -> Mode {
-    if row.is_write() { Mode::Exclusive } else { Mode::Shared }
+    let sets_options = matches!(row.run, Run::Split { over: Over::Keyspace, part: Part::Desk(_), .. });
+    if row.is_write() || sets_options { Mode::Exclusive } else { Mode::Shared }
 }
 
 /// How it holds one of them: what it only reads it lets others read.

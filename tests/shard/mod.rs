@@ -11,6 +11,7 @@ mod gather;
 mod hash_fields;
 mod instructions;
 mod moving;
+mod options;
 mod protected;
 mod rewriting;
 mod sets;

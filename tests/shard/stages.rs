@@ -24,12 +24,12 @@ fn pass(ns: u64) -> u64 {
 }
 
 /// Lanes with one connection each.
-struct World {
+pub(super) struct World {
     lanes: Vec<(Shard, ConnId)>,
 }
 
 impl World {
-    fn new(lanes: u16) -> Self {
+    pub(super) fn new(lanes: u16) -> Self {
         CLOCK_NS.set(1_000_000 * US);
         let lane = |lane| {
             let mut shard = Shard::new(Setup { stopwatch: || pass(US), ..setup(lane, lanes) });
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A turn of a lane that takes in what its peers sent and `input`; what was sent a turn before has left. What it replied.
-    fn turn(&mut self, at: usize, input: &[u8]) -> Vec<u8> {
+    pub(super) fn turn(&mut self, at: usize, input: &[u8]) -> Vec<u8> {
         let parcels: Vec<_> = (0..self.lanes.len())
             .filter(|from| *from != at)
             .filter_map(|from| Some((from, self.lanes[from].0.take_parcel(lane(at))?)))
