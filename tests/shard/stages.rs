@@ -8,7 +8,7 @@ use super::request;
 use crate::support::setup;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
-use corelane::shard::{ConnId, Opening, Setup, Shard, ShardId};
+use corelane::shard::{ConnId, Opening, Parcel, Setup, Shard, ShardId};
 use corelane::wire::output::Output;
 
 const US: u64 = 1000;
@@ -42,11 +42,18 @@ impl World {
     }
 
     /// A turn of a lane that takes in what its peers sent and `input`; what was sent a turn before has left. What it replied.
-    pub(super) fn turn(&mut self, at: usize, input: &[u8]) -> Vec<u8> {
-        let parcels: Vec<_> = (0..self.lanes.len())
-            .filter(|from| *from != at)
-            .filter_map(|from| Some((from, self.lanes[from].0.take_parcel(lane(at))?)))
-            .collect();
+    fn turn(&mut self, at: usize, input: &[u8]) -> Vec<u8> {
+        let mail = self.mail(at);
+        self.turn_with(at, mail, input)
+    }
+
+    /// What a lane's peers have for it.
+    pub(super) fn mail(&mut self, at: usize) -> Vec<(usize, Box<Parcel>)> {
+        let peers = (0..self.lanes.len()).filter(|from| *from != at);
+        peers.filter_map(|from| Some((from, self.lanes[from].0.take_parcel(lane(at))?))).collect()
+    }
+
+    pub(super) fn turn_with(&mut self, at: usize, parcels: Vec<(usize, Box<Parcel>)>, input: &[u8]) -> Vec<u8> {
         let (shard, conn) = &mut self.lanes[at];
         let mono_ns = CLOCK_NS.get();
         shard.begin_turn(Now { unix_us: mono_ns / US, mono_ns });
