@@ -17,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use corelane::base::glob::{self, Case};
 use corelane::base::time::Millis;
 use corelane::shard::Shard;
+use corelane::store::entry::ValueRef;
+use corelane::types::Object;
 
 use super::footprint::{Access, Footprint, Place, is_loose, of_call, queue};
 use super::frames;
@@ -58,7 +60,17 @@ fn look_up(oracle: &Shard, (db, key): &Place) -> Option<Millis> {
     let store = oracle.store();
     let (_, keys) = store.open_databases().find(|(number, _)| *number == usize::from(*db))?;
     let entry = keys.find(key, store.hash_key.key(key), Millis(0))?;
-    Some(entry.expiry().unwrap_or(Millis(u64::MAX)))
+    Some(entry.expiry().unwrap_or(NEVER).min(last_field(entry.value())))
+}
+
+const NEVER: Millis = Millis(u64::MAX);
+
+/// When the last field of a hash dies, and the hash with it.
+fn last_field(value: ValueRef<'_>) -> Millis {
+    let ValueRef::Object(Object::Hash(hash)) = value else { return NEVER };
+    let mut last = Millis(0);
+    hash.for_each(|pair| last = last.max(pair.deadline.unwrap_or(NEVER)));
+    last
 }
 
 fn present(oracle: &Shard) -> Vec<Place> {
