@@ -46,12 +46,12 @@ class Server:
                 return line.split(":", 1)[1]
         return None
 
-    def fill(self, key, first, count):
-        """Adds members in requests of a hundred, some of them under way at a time."""
+    def fill(self, key, first, count, command="SADD", words=lambda i: (b"member:%09d" % i,)):
+        """Adds members in requests of a hundred, some of them under way at a time; `words` are those of one member."""
         pending = 0
         for begin in range(first, first + count, BATCH):
             members = range(begin, min(begin + BATCH, first + count))
-            self.send("SADD", key, *(b"member:%09d" % i for i in members))
+            self.send(command, key, *(word for i in members for word in words(i)))
             pending += 1
             if pending == 20:
                 for _ in range(pending):

@@ -5,22 +5,11 @@ bench/large_zsets.py [--port N] [--members 5000000] [--grown 11000000]; CORELANE
 """
 import argparse, os, time
 
-from large_sets import BATCH, Server, quiet, show
+from large_sets import Server, quiet, show
 
 
 def fill(server, key, first, count):
-    """Adds members in requests of a hundred, twenty of them under way at a time."""
-    pending = 0
-    for begin in range(first, first + count, BATCH):
-        members = range(begin, min(begin + BATCH, first + count))
-        server.send("ZADD", key, *(word for i in members for word in (i * 2654435761 % 1000003, b"member:%09d" % i)))
-        pending += 1
-        if pending == 20:
-            for _ in range(pending):
-                server.read()
-            pending = 0
-    for _ in range(pending):
-        server.read()
+    server.fill(key, first, count, "ZADD", lambda i: (i * 2654435761 % 1000003, b"member:%09d" % i))
 
 
 def main():
