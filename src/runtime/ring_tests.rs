@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::ring::{Event, Pool, RecvEnd, Ring, RingSizes, SendName, Token};
 use crate::types::rope::Rope;
-use crate::wire::output::{Output, Shared, Splice};
+use crate::wire::output::{Output, Shared};
 
 const TOKEN: Token = Token { conn: 5, generation: 9 };
 
@@ -39,12 +39,13 @@ fn large_output() -> (Output, Vec<u8>) {
     let text: Vec<u8> = (0..4 << 20).map(|i: u32| (i % 251) as u8).collect();
     let pieces = [vec![b'x'; 3 << 20], vec![b'y'; 3 << 20]];
     let expected = [&text[..1000], &pieces[0], &text[1000..], &pieces[1]].concat();
-    let at = [1000, text.len()];
     let [piece, end] = pieces;
-    let rope = Shared::Rope(Rope::from(&end[..]), 0..end.len());
-    let shared =
-        at.into_iter().zip([Shared::Piece(piece.into()), rope]).map(|(at, value)| Splice { at, value }).collect();
-    (Output { bytes: text, shared }, expected)
+    let mut output = Output::default();
+    output.bytes.extend_from_slice(&text[..1000]);
+    output.push_shared(Shared::Piece(piece.into()));
+    output.bytes.extend_from_slice(&text[1000..]);
+    output.push_shared(Shared::Rope(Rope::from(&end[..]), 0..end.len()));
+    (output, expected)
 }
 
 #[test]

@@ -64,13 +64,6 @@ impl Deref for Splices {
     }
 }
 
-impl FromIterator<Splice> for Splices {
-    fn from_iter<I: IntoIterator<Item = Splice>>(list: I) -> Self {
-        let list: Vec<Splice> = list.into_iter().collect();
-        Self((!list.is_empty()).then(|| Box::new(list)))
-    }
-}
-
 impl IntoIterator for Splices {
     type Item = Splice;
     type IntoIter = std::vec::IntoIter<Splice>;
