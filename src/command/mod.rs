@@ -179,7 +179,7 @@ impl Command {
     /// Whether it is of one key, which its first word names, and no more.
     #[inline]
     pub fn is_lone(&self) -> bool {
-        matches!(self.run, Run::Keys(_)) && self.keys.first == 1 && self.keys.is_single() && self.children.is_empty()
+        matches!(self.run, Run::Keys(_)) && self.keys.first == 1 && self.keys.is_single()
     }
 
     /// Whether each owner of its keys does its part at once.

@@ -13,7 +13,7 @@ use super::route::{Route, Spread, is_barrier};
 use super::{Shard, ShardId};
 use crate::base::hash::KeyHash;
 use crate::command::clients::{Closing, ReplyMode};
-use crate::command::owed::{Barrier, Where};
+use crate::command::owed::{Barrier, Owed, Where};
 use crate::command::table::{CommandId, Found};
 use crate::command::{Caller, Command, Part, Run, Verb};
 use crate::config::PipelineOrder;
@@ -70,25 +70,19 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) -> Option<Flow> {
-        let found = found.filter(|found| found.row.is_lone() && found.row.arity_fits(args.len()))?;
+        let found = found.filter(|found| found.row.is_lone())?;
         let owner = self.lanes.owner(first.slot());
+        let route = if owner == self.me { Route::Here } else { Route::Lane(owner) };
         let owed = &self.clients.get(caller.conn)?.owed;
-        // The questions of `waits_for_replies`, for a command of this kind.
-        if owed.is_under_way() {
-            let overtakes = found.row.is_write() && owed.is_elsewhere_than(owner);
-            let may_overtake = || self.config.pipeline_order() == PipelineOrder::Relaxed && !owed.has_several();
-            if owed.is_barred() || owed.has_pairs() || overtakes && !may_overtake() {
-                return None;
-            }
+        if owed.is_under_way() && (owed.is_barred() || self.is_behind(owed, found.row, route, None)) {
+            return None;
         }
         // A request may have left its key held, for those who wait for it.
-        let is_free = if owner == self.me { self.is_clear() } else { !self.is_congested(owner) };
-        let route = || if owner == self.me { Route::Here } else { Route::Lane(owner) };
-        if !is_free || found.row.is_write() && self.is_journal_congested(route()) {
+        if route == Route::Here && !self.is_clear() || self.is_held_up(found.row, route, None) {
             return None;
         }
         let found = self.admit(caller, Some(found), args).ok()?;
-        if owner == self.me {
+        if route == Route::Here {
             let flow = self.run_admitted(caller, found, args, first, out);
             self.passed(caller);
             return Some(flow);
@@ -231,46 +225,57 @@ impl Shard {
         }
     }
 
-    /// Whether the connection's earlier requests must be answered first. If so it is noted as waiting.
+    /// Whether a request must wait, for its connection's earlier ones or for a lane that has too much to do. If so it is noted as waiting.
+    fn waits_for_replies(&mut self, caller: &Caller, row: &Command, route: Route, companion: Option<ShardId>) -> bool {
+        let is_held_up = self.is_held_up(row, route, companion);
+        let Some(client) = self.clients.get(caller.conn) else { return true };
+        let is_behind = self.is_behind(&client.owed, row, route, companion);
+        if is_held_up && !is_behind {
+            self.starved.push(caller.conn);
+        }
+        let waits = is_behind || is_held_up;
+        if waits && let Some(client) = self.clients.get_mut(caller.conn) {
+            client.waits = true;
+        }
+        waits
+    }
+
+    /// Whether the connection's earlier requests must be answered first.
     ///
     /// 1. Nobody shall see a later write without an earlier one: what writes waits for what is under way on other lanes, unless
     ///    `pipeline-order` is relaxed.
     /// 2. What writes, or steers the connection, waits for what is under way on several.
     /// 3. What is under way here and on one other lane has its moment when that lane gets to it. What is sent there later comes after it
     ///    by itself, be it of that lane or of both; all else that concerns either waits.
-    /// 4. A lane that has as much to do as it may is not given more.
-    fn waits_for_replies(&mut self, caller: &Caller, row: &Command, route: Route, companion: Option<ShardId>) -> bool {
+    #[inline(always)]
+    fn is_behind(&self, owed: &Owed, row: &Command, route: Route, companion: Option<ShardId>) -> bool {
         let is_verb = matches!(row.run, Run::Verb(verb) if verb != Verb::Info);
-        let congested = match route {
-            Route::Lane(lane) => self.is_congested(lane),
-            _ => companion.is_some_and(|lane| self.is_congested(lane)),
-        };
-        // What is queued for EXEC may write.
-        let writes = row.is_write() || matches!(row.run, Run::Verb(Verb::Exec));
-        let congested = congested || writes && self.is_journal_congested(route);
-        let Some(client) = self.clients.get_mut(caller.conn) else { return true };
-        let owed = &client.owed;
         let behind_pairs = match (route, companion) {
             (Route::Lane(_), _) => false,
             (Route::Several, Some(companion)) => owed.has_other_pairs(companion),
             _ => owed.has_pairs(),
         };
-        let elsewhere = match route {
+        let elsewhere = || match route {
             _ if is_verb => owed.is_under_way(),
             Route::Here => owed.is_elsewhere_than(self.me),
             Route::Lane(lane) => owed.is_elsewhere_than(lane),
             Route::Several => companion.map_or_else(|| owed.is_under_way(), |lane| owed.is_elsewhere_than(lane)),
         };
         let relaxed = || self.config.pipeline_order() == PipelineOrder::Relaxed && !is_verb && route != Route::Several;
-        let must = behind_pairs
-            || (elsewhere || owed.has_several()) && (is_barrier(row) || is_verb) && (owed.has_several() || !relaxed());
-        if must {
-            client.waits = true;
-        } else if congested {
-            client.waits = true;
-            self.starved.push(caller.conn);
-        }
-        must || congested
+        behind_pairs
+            || (is_barrier(row) || is_verb) && (elsewhere() || owed.has_several()) && (owed.has_several() || !relaxed())
+    }
+
+    /// Whether a lane that it needs has as much to do, or its journal to write, as it may.
+    #[inline(always)]
+    fn is_held_up(&self, row: &Command, route: Route, companion: Option<ShardId>) -> bool {
+        let is_congested = match route {
+            Route::Lane(lane) => self.is_congested(lane),
+            _ => companion.is_some_and(|lane| self.is_congested(lane)),
+        };
+        // What is queued for EXEC may write.
+        let writes = || row.is_write() || matches!(row.run, Run::Verb(Verb::Exec));
+        is_congested || writes() && self.is_journal_congested(route)
     }
 
     /// Sends a request to the lane that owns its keys.
