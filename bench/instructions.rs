@@ -103,6 +103,7 @@ fn shard(lane: u16, lanes: u16) -> Shard {
         process: Default::default,
         journal: None,
         room_for_clients: |wanted, _| wanted,
+        replace_file: corelane::admin::file::no_disk,
         cpu_time_ns: || 0,
         slicing: Slicing::default(),
         rows: &[],

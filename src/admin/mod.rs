@@ -2,6 +2,7 @@
 pub mod busy;
 pub mod durations;
 pub mod facts;
+pub mod file;
 pub mod gauges;
 pub mod info;
 pub mod journal;

@@ -1,7 +1,9 @@
 //! Who calls, and what a handler may touch.
 
 use super::clients::{Client, Clients, ConnId, Durability, ReplyMode};
+use super::sliced::Job;
 use super::table::Table;
+use crate::admin::file;
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::{Identity, StallFacts};
 use crate::admin::journal::RewriteFacts;
@@ -187,6 +189,10 @@ pub struct Desk<'s> {
     pub process: fn() -> Process,
     /// Makes room for so many clients of a server of so many lanes; for how many there is room.
     pub room_for_clients: fn(usize, u16) -> usize,
+    /// Replaces a file beside the lanes.
+    pub replace_file: file::Replace,
+    /// The command takes more turns: its reply is the job's.
+    pub begun: &'s mut Option<Box<dyn Job>>,
     pub now: Now,
     /// What held this lane longest.
     pub stalls: StallFacts,

@@ -114,6 +114,16 @@ const CLIENT: &[Command] = &[
         ..ROW
     },
     Command {
+        name: "client|getredir",
+        syntax: "CLIENT GETREDIR",
+        arity: 2,
+        flags: BASE,
+        since: "6.0.0",
+        summary: "Answers where invalidations of tracked keys go to: -1, since no keys are tracked.",
+        run: Run::Session(client_getredir),
+        ..ROW
+    },
+    Command {
         name: "client|help",
         syntax: "CLIENT HELP",
         arity: 2,
@@ -206,6 +216,16 @@ const CLIENT: &[Command] = &[
         since: "2.6.9",
         summary: "Names the connection.",
         run: Run::Session(client_setname),
+        ..ROW
+    },
+    Command {
+        name: "client|trackinginfo",
+        syntax: "CLIENT TRACKINGINFO",
+        arity: 2,
+        flags: BASE,
+        since: "6.2.0",
+        summary: "Tells whether keys that this connection reads are tracked.",
+        run: Run::Session(client_trackinginfo),
         ..ROW
     },
     Command {
@@ -383,6 +403,24 @@ fn client_getname(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ou
         b"" => reply.null(),
         name => reply.bulk(name),
     }
+    Ok(())
+}
+
+/// Nobody can ask for tracking yet: what is told is what Redis tells a connection that has not.
+fn client_getredir(_: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.int(-1);
+    Ok(())
+}
+
+fn client_trackinginfo(_: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.map(3);
+    reply.text("flags");
+    reply.set(1);
+    reply.text("off");
+    reply.text("redirect");
+    reply.int(-1);
+    reply.text("prefixes");
+    reply.array(0);
     Ok(())
 }
 

@@ -1,12 +1,17 @@
 //! Commands about the server: INFO, CONFIG, TIME, SHUTDOWN, DEBUG and those over the whole keyspace.
 
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use super::connection::FAST_HELP;
 use super::order::Order;
+use super::sliced::Job;
 use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Merging, Outcome, Over, Part, Policy, Run, Verb, merge};
+use crate::admin::file;
 use crate::base::ascii::is_word;
 use crate::config::{Rights, SetError};
+use crate::store::keyspace::Graveyard;
+use crate::types::Progress;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -154,6 +159,17 @@ const CONFIG: &[Command] = &[
         ..ROW
     },
     Command {
+        name: "config|rewrite",
+        syntax: "CONFIG REWRITE",
+        arity: 2,
+        flags: ADMIN,
+        since: "2.8.0",
+        complexity: "O(N) where N is the length of the file; it is written in the background",
+        summary: "Writes the configuration into the file it was read from, whose comments and order stay.",
+        run: Run::Session(config_rewrite),
+        ..ROW
+    },
+    Command {
         name: "config|set",
         syntax: "CONFIG SET parameter value [parameter value ...]",
         arity: -4,
@@ -222,6 +238,36 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
     desk.stats.latency.threshold_ms = desk.config.latency_monitor_threshold_ms().unsigned_abs();
     reply.ok();
     Ok(())
+}
+
+/// The reply comes when the file is on the disk; meanwhile the lane serves others.
+fn config_rewrite(desk: &mut Desk<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Outcome {
+    let path = &desk.identity.config_file;
+    if path.is_empty() {
+        return Err(Fault::Fixed("ERR The server is running without a config file"));
+    }
+    let config = desk.config.clone();
+    let outcome = (desk.replace_file)(path, Box::new(move |text| config.rewritten(text)));
+    *desk.begun = Some(Box::new(Rewriting(outcome)));
+    Ok(())
+}
+
+/// CONFIG REWRITE while the disk is at work.
+#[derive(Debug)]
+struct Rewriting(file::Outcome);
+
+impl Job for Rewriting {
+    fn step(&mut self, _: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
+        match self.0.try_recv() {
+            Err(TryRecvError::Empty) => return Ok(Progress::More),
+            Ok(Ok(())) => reply.ok(),
+            Ok(Err(why)) => return Err(Fault::text(format!("ERR Rewriting config file: {why}"))),
+            Err(TryRecvError::Disconnected) => return Err(Fault::Fixed("ERR Rewriting config file: nobody writes it")),
+        }
+        Ok(Progress::Done)
+    }
+
+    fn abandon(self: Box<Self>, _: &mut Graveyard) {}
 }
 
 fn config_resetstat(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {

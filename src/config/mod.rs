@@ -8,10 +8,11 @@
 //! ```
 //!
 //! A later line wins, except `save`, whose lines add up after the first has dropped the default, and
-//! `client-output-buffer-limit`, whose lines each set their classes. Absent: CONFIG REWRITE.
+//! `client-output-buffer-limit`, whose lines each set their classes. `rewrite.rs` goes the way back: `Config` in, text out.
 
 pub mod options;
 pub mod parse;
+mod rewrite;
 pub mod value;
 
 use crate::base::glob::{self, Case};
@@ -40,6 +41,8 @@ pub struct Config {
     renames: Vec<Rename>,
     /// Whether a `save` line was read since the last default or `save ""`.
     saves_given: bool,
+    /// Rows that a client has set since the start, whatever to.
+    touched: Vec<usize>,
 }
 
 /// `rename-command from to`; an empty `to` removes the command.
@@ -227,7 +230,7 @@ texts! {
 impl Default for Config {
     fn default() -> Self {
         let values = ROWS.iter().map(default_value).collect();
-        Self { values, renames: Vec::new(), saves_given: false }
+        Self { values, renames: Vec::new(), saves_given: false, touched: Vec::new() }
     }
 }
 
@@ -542,7 +545,7 @@ impl Config {
         let found = settable(pairs, rights)?;
         let mut next = self.values.clone();
         let mut changed = Vec::new();
-        for (at, (name, text)) in found.into_iter().zip(pairs) {
+        for (&at, (name, text)) in found.iter().zip(pairs) {
             let row = &ROWS[at];
             let parsed = parse_text(row, text, &next[at])
                 .and_then(|parsed| refuse_later(row, &parsed).map(|()| parsed))
@@ -553,6 +556,8 @@ impl Config {
             next[at] = parsed;
         }
         self.values = next;
+        self.touched.retain(|at| !found.contains(at));
+        self.touched.extend(found);
         Ok(changed)
     }
 }

@@ -23,6 +23,7 @@ mod mesh;
 mod ports;
 mod process;
 mod regroup;
+mod replace;
 mod ring;
 #[cfg(test)]
 mod ring_tests;

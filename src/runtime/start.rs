@@ -13,6 +13,7 @@ use super::cpus;
 use super::keepalive::Keepalive;
 use super::log::{Level, log_to_file, plain, say};
 use super::process;
+use super::replace::replace;
 use super::spin::Poll;
 use super::sys::{Purge, disable_huge_pages, monotonic_ns, random_bytes, set_purge, thread_cpu_ns};
 use super::top;
@@ -63,6 +64,8 @@ fn told(outcome: Result<(), String>) -> ExitCode {
 
 fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), String> {
     let mut settings = settings(&config)?;
+    // What it is relative to is gone with the next step.
+    let config_file = config_file(args);
     let dir = text(config.dir());
     std::env::set_current_dir(&dir)
         .map_err(|error| format!("cannot change to dir {dir} ({}): create it or give another dir", plain(&error)))?;
@@ -78,7 +81,7 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
     tell_notes(notes);
     fit_clients(&mut config, &mut settings)?;
     tune_memory(&config);
-    let identity = identity(&settings, args)?;
+    let identity = identity(&settings, config_file)?;
     let seed = seed()?;
     boot(settings, move |place| {
         let identity = Identity { lane: place.lane.0, lanes: place.lanes.count(), ..identity.clone() };
@@ -100,6 +103,7 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
             stopwatch: monotonic_ns,
             process: process::read,
             room_for_clients,
+            replace_file: replace,
             cpu_time_ns: thread_cpu_ns,
             slicing: Slicing::default(),
             rows: &[],
@@ -193,11 +197,15 @@ fn ip(address: &str) -> Result<Option<IpAddr>, String> {
     }
 }
 
-fn identity(settings: &Settings, args: &[String]) -> Result<Identity, String> {
+/// The whole path of the file that the first argument names, empty if it names none.
+fn config_file(args: &[String]) -> String {
+    args.first().filter(|first| !first.starts_with('-')).map_or_else(String::new, |file| {
+        std::path::absolute(file).map_or_else(|_| file.clone(), |path| path.display().to_string())
+    })
+}
+
+fn identity(settings: &Settings, config_file: String) -> Result<Identity, String> {
     let mut rng = Rng::new(seed()?[0]);
-    let config_file = args.first().filter(|first| !first.starts_with('-')).map_or_else(String::new, |file| {
-        fs::canonicalize(file).map_or_else(|_| file.clone(), |path| path.display().to_string())
-    });
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     Ok(Identity {
         run_id: (0..3).map(|_| format!("{:016x}", rng.next_u64())).collect::<String>()[..40].to_owned(),

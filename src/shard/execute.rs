@@ -162,6 +162,8 @@ impl Shard {
             identity: &self.identity,
             process: self.process,
             room_for_clients: self.room_for_clients,
+            replace_file: self.replace_file,
+            begun: &mut self.begun,
             now: self.now,
             stalls: self.stalls.facts(),
         };

@@ -59,6 +59,7 @@ pub use message::Parcel;
 pub use planted::Planted;
 
 use crate::admin::busy::Busy;
+use crate::admin::file;
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
 use crate::admin::journal::LoadingFacts;
@@ -95,6 +96,7 @@ pub struct Setup {
     pub journal: Option<Keeping>,
     /// Makes room for so many clients of a server of so many lanes; for how many there is room.
     pub room_for_clients: fn(usize, u16) -> usize,
+    pub replace_file: file::Replace,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
     /// Which requests are worked off in slices, and how large these are.
@@ -215,6 +217,7 @@ pub struct Shard {
     process: fn() -> Process,
     cpu_time_ns: fn() -> u64,
     room_for_clients: fn(usize, u16) -> usize,
+    replace_file: file::Replace,
 }
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -295,6 +298,7 @@ impl Shard {
             stopwatch: setup.stopwatch,
             process: setup.process,
             room_for_clients: setup.room_for_clients,
+            replace_file: setup.replace_file,
         }
     }
 

@@ -27,6 +27,7 @@ use crate::command::places::Touch;
 use crate::command::staged::{may_be_long, may_come_home};
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Outcome, Over, Part, Run, Verb};
+use crate::types::Progress;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
@@ -126,9 +127,22 @@ impl Shard {
         out: &mut Output,
     ) {
         if found.row.arity_fits(args.len()) {
-            return self.perform(caller, found, args, first, out);
+            self.perform(caller, found, args, first, out);
+            if matches!(found.row.run, Run::Session(_)) {
+                self.finish_begun(caller, found, out);
+            }
+            return;
         }
         self.reject(Some(found), args, &Fault::Arity(found.row.name), &mut Reply::new(out, caller.dialect));
+    }
+
+    /// What concerns the server and waits for a disk does so here and now: what is queued behind it must not run before it is over.
+    fn finish_begun(&mut self, caller: &Caller, found: Found, out: &mut Output) {
+        let Some(mut job) = self.begun.take() else { return };
+        let mut spent_ns = std::mem::take(&mut self.begun_ns);
+        while self.step_of(&mut job, caller, Some(found.id), &mut spent_ns, out) == Progress::More {
+            std::hint::spin_loop();
+        }
     }
 
     /// EXEC where everything it needs is on this lane and free.

@@ -192,6 +192,7 @@ pub(crate) fn shard() -> Shard {
         stopwatch: || 0,
         process: Default::default,
         room_for_clients: |wanted, _| wanted,
+        replace_file: corelane::admin::file::no_disk,
         cpu_time_ns: || 0,
     })
 }

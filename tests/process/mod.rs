@@ -1,5 +1,6 @@
 //! The server as a process: what it refuses to start with, and how it leaves.
 
+mod config;
 mod journal;
 mod lanes;
 mod leaks;

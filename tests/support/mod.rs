@@ -27,6 +27,7 @@ pub(crate) fn setup(lane: u16, lanes: u16) -> Setup {
         stopwatch: || 0,
         process: Default::default,
         room_for_clients: |wanted, _| wanted,
+        replace_file: corelane::admin::file::no_disk,
         journal: None,
         cpu_time_ns: || 0,
         slicing: Slicing::default(),
