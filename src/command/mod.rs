@@ -251,6 +251,8 @@ pub type StartFn = fn(&mut Ctx<'_>, Args<'_>) -> Result<Box<dyn sliced::Job>, Fa
 pub enum Run {
     /// No keys: it concerns the connection or the server.
     Session(SessionFn),
+    /// The same, and it lasts as long as a disk takes: `Desk::begun`.
+    Filed(SessionFn),
     /// All keys on one shard: nine commands in ten.
     Keys(KeysFn),
     /// Several shards each run `part` on what they own, and `merge` makes one answer of theirs. With one shard `part` is the command.

@@ -166,7 +166,7 @@ const CONFIG: &[Command] = &[
         since: "2.8.0",
         complexity: "O(N) where N is the length of the file; it is written in the background",
         summary: "Writes the configuration into the file it was read from, whose comments and order stay.",
-        run: Run::Session(config_rewrite),
+        run: Run::Filed(config_rewrite),
         ..ROW
     },
     Command {

@@ -7,6 +7,8 @@
 //! Whoever crashes in between leaves the old file. Threads are few: each is the work of one administrator's command. One waits for
 //! another that replaces, so that none makes its content from what another is about to replace.
 
+#![expect(clippy::disallowed_types, reason = "these threads belong to no lane, and are to take turns")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -63,7 +65,7 @@ fn replace_now(path: &Path, make: Make) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     written?;
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()
 }
 
 fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {

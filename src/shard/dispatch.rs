@@ -312,5 +312,8 @@ impl Shard {
 
 /// Whether a command is about the connection or the server, not about keys: then it never waits for any.
 fn concerns_connection(row: &Command) -> bool {
-    matches!(row.run, Run::Session(_) | Run::Verb(_) | Run::Container | Run::Split { part: Part::Desk(_), .. })
+    matches!(
+        row.run,
+        Run::Session(_) | Run::Filed(_) | Run::Verb(_) | Run::Container | Run::Split { part: Part::Desk(_), .. }
+    )
 }

@@ -132,7 +132,9 @@ impl Shard {
                 self.at_desk(caller, run, args, &mut Reply::new(&mut said, caller.dialect))?;
                 self.merge_alone(said, merge, reply)
             }
-            Run::Session(run) | Run::Split { part: Part::Desk(run), .. } => self.at_desk(caller, run, args, reply),
+            Run::Session(run) | Run::Filed(run) | Run::Split { part: Part::Desk(run), .. } => {
+                self.at_desk(caller, run, args, reply)
+            }
             Run::Verb(verb) => self.verb(verb, caller, args, reply),
             Run::Blocking(way) => blocking::serve_now(way, row.keys, &mut self.ctx(caller, first), args, reply),
             Run::Container => Err(Fault::Arity(row.name)),

@@ -62,7 +62,7 @@ impl Shard {
                 Route::Here
             }
             Run::Split { .. } => Route::Several,
-            Run::Session(_) | Run::Verb(_) | Run::Container => Route::Here,
+            Run::Session(_) | Run::Filed(_) | Run::Verb(_) | Run::Container => Route::Here,
         }
     }
 

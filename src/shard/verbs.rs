@@ -27,7 +27,6 @@ use crate::command::places::Touch;
 use crate::command::staged::{may_be_long, may_come_home};
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Outcome, Over, Part, Run, Verb};
-use crate::types::Progress;
 use crate::wire::fault::Fault;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
@@ -127,22 +126,9 @@ impl Shard {
         out: &mut Output,
     ) {
         if found.row.arity_fits(args.len()) {
-            self.perform(caller, found, args, first, out);
-            if matches!(found.row.run, Run::Session(_)) {
-                self.finish_begun(caller, found, out);
-            }
-            return;
+            return self.perform(caller, found, args, first, out);
         }
         self.reject(Some(found), args, &Fault::Arity(found.row.name), &mut Reply::new(out, caller.dialect));
-    }
-
-    /// What concerns the server and waits for a disk does so here and now: what is queued behind it must not run before it is over.
-    fn finish_begun(&mut self, caller: &Caller, found: Found, out: &mut Output) {
-        let Some(mut job) = self.begun.take() else { return };
-        let mut spent_ns = std::mem::take(&mut self.begun_ns);
-        while self.step_of(&mut job, caller, Some(found.id), &mut spent_ns, out) == Progress::More {
-            std::hint::spin_loop();
-        }
     }
 
     /// EXEC where everything it needs is on this lane and free.
@@ -230,7 +216,7 @@ impl Shard {
             Run::Keys(_) | Run::Session(_) | Run::Verb(_) | Run::Blocking(_) => true,
             Run::Split { part, .. } => !matches!(part, Part::Sliced(_)),
             Run::Staged(stages) => row.is_write() && !may_be_long(stages),
-            Run::Sliced { .. } | Run::Container => false,
+            Run::Sliced { .. } | Run::Filed(_) | Run::Container => false,
         };
         let everywhere = matches!(row.run, Run::Verb(Verb::Info)) && self.asks_all_lanes(caller);
         ends_at_once && !everywhere && self.route(caller, row, args, self.first_of(row, args)) == Route::Here
@@ -285,6 +271,12 @@ impl Shard {
                     plan.caller.db = db;
                 }
                 plan.steps.push_back(Step::home(command, request));
+            }
+            (Run::Filed(_), _) => {
+                // As a guest of its own lane, so that it may take more turns; what is queued behind it waits.
+                plan.share(self.me).hold([]);
+                let errand = Errand { caller, command, first, request, longs, what: What::Whole };
+                plan.add(self.me, errand, self.slicing.keys_per_step);
             }
             (Run::Split { over: over @ (Over::Keyspace | Over::Nodes), .. }, Route::Several) => {
                 for lane in self.lanes.all() {

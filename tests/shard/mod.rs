@@ -6,6 +6,7 @@ mod blocking;
 mod crowds;
 mod durable;
 mod effects;
+mod filing;
 mod foresight;
 mod gather;
 mod hash_fields;
