@@ -10,7 +10,7 @@
 
 use std::io::Write;
 
-use super::ascii::{I64_TEXT_MAX, format_i64};
+use super::ascii::{I64_TEXT_MAX, format_i64, parse_i64};
 
 /// Longest text of a double: sign, seventeen digits, point, exponent; or a sign, `0.`, six zeros and the digits.
 pub const TEXT_MAX: usize = 32;
@@ -18,8 +18,21 @@ pub const TEXT_MAX: usize = 32;
 /// Beyond this, whole numbers are spelled like all others.
 const WHOLE_MAX: f64 = (1_u64 << 62) as f64;
 
+/// All whole numbers of so many digits are doubles: they are below 2^53.
+const WHOLE_DIGITS: usize = 15;
+
 /// Reads a number.
 pub fn parse(text: &[u8]) -> Option<f64> {
+    // A whole number of so few digits is a double.
+    if text.len() <= WHOLE_DIGITS
+        && let Some(whole) = parse_i64(text)
+    {
+        return Some(whole as f64);
+    }
+    parse_other(text)
+}
+
+fn parse_other(text: &[u8]) -> Option<f64> {
     let word = std::str::from_utf8(text).ok()?;
     let unsigned = word.strip_prefix(['-', '+']).unwrap_or(word);
     if let Some(digits) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
@@ -266,6 +279,11 @@ mod tests {
     fn numbers_are_read_as_strtod_reads_them() {
         for (text, value) in [
             ("3", 3.0),
+            ("0", 0.0),
+            ("-17", -17.0),
+            ("007", 7.0),
+            ("999999999999999", 999_999_999_999_999.0),
+            ("9007199254740993", 9_007_199_254_740_992.0),
             ("+3", 3.0),
             (".5", 0.5),
             ("5.", 5.0),

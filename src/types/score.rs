@@ -27,12 +27,17 @@ impl Score {
         self.0.to_bits().to_be_bytes()
     }
 
+    #[inline]
+    pub(crate) fn from_whole(bytes: [u8; SCORE_BYTES]) -> Self {
+        Self(f64::from_bits(u64::from_be_bytes(bytes)))
+    }
+
     /// The first bytes; zeros follow them. Small whole numbers and simple fractions have few others.
     #[inline]
     pub(crate) fn from_bytes(head: &[u8]) -> Self {
         let mut bytes = [0; SCORE_BYTES];
         bytes[..head.len()].copy_from_slice(head);
-        Self(f64::from_bits(u64::from_be_bytes(bytes)))
+        Self::from_whole(bytes)
     }
 }
 

@@ -25,7 +25,8 @@ use super::packed::{Cell, Form, Packed, Place};
 use super::ranked::{Edge, Ranked, Way, compare};
 use super::rope::Rope;
 use super::score::{SCORE_BYTES, Score};
-use super::trie::{INLINE_MAX, Pair, Stop, Trie, Value};
+use super::set::TextRoom;
+use super::trie::{INLINE_MAX, Name, Pair, Stop, Trie, Value};
 use crate::base::ascii::I64_TEXT_MAX;
 use crate::base::hash::HashKey;
 
@@ -121,15 +122,16 @@ impl Zset {
             let Some(score) = choose(before) else { return before };
             if set_packed(packed, (member, &form), score, found.map(|(place, _)| place), limits).is_err() {
                 let mut large = unpack(packed, hasher);
-                large.set(member, score, before, hasher, graves);
+                large.set(Name::of(member, hasher), score, before, hasher, graves);
                 *self = Self::Large(Box::new(large));
             }
             return before;
         }
         let Self::Large(large) = self else { unreachable!("it is not packed") };
-        let before = large.score(member, hasher);
+        let name = Name::of(member, hasher);
+        let before = large.index.find_named(name).map(scored);
         if let Some(score) = choose(before) {
-            large.set(member, score, before, hasher, graves);
+            large.set(name, score, before, hasher, graves);
         }
         before
     }
@@ -144,10 +146,35 @@ impl Zset {
                 Some(score)
             }
             Self::Large(large) => {
-                let score = large.score(member, hasher)?;
+                let name = Name::of(member, hasher);
+                let score = large.index.find_named(name).map(scored)?;
                 large.order.remove(score, member);
-                large.index.remove_found(member, hasher, graves);
+                large.index.remove_found(name, hasher, graves);
                 Some(score)
+            }
+        }
+    }
+
+    /// Removes the member of a rank that there is, after `visit` has seen it.
+    pub fn remove_nth(
+        &mut self,
+        rank: usize,
+        hasher: &HashKey,
+        graves: &mut Vec<Rope>,
+        visit: impl FnOnce(Value<'_>, Score),
+    ) {
+        match self {
+            Self::Packed(packed) => {
+                let (place, row) = packed.iter().nth(rank).expect("the caller has seen it");
+                visit(Value::Short(row.first), score_of(row.second));
+                packed.remove(place);
+            }
+            Self::Large(large) => {
+                let (member, score) = large.order.nth(rank);
+                visit(member, score);
+                let mut room = TextRoom::default();
+                large.index.remove_found(Name::of(room.text(member), hasher), hasher, graves);
+                large.order.remove_nth(rank);
             }
         }
     }
@@ -257,12 +284,13 @@ impl Large {
     }
 
     /// `before`: the score it has.
-    fn set(&mut self, member: &[u8], score: Score, before: Option<Score>, hasher: &HashKey, graves: &mut Vec<Rope>) {
+    fn set(&mut self, name: Name<'_>, score: Score, before: Option<Score>, hasher: &HashKey, graves: &mut Vec<Rope>) {
+        let member = name.text();
         // The order lets a long member go first, so that its last holder is the grave.
         if let Some(before) = before {
             self.order.remove(before, member);
         }
-        self.index.set(member, &score.to_bytes(), hasher, graves);
+        self.index.set_named(name, &score.to_bytes(), hasher, graves);
         let rope = if member.len() > INLINE_MAX { self.long(member, hasher) } else { None };
         self.order.insert(score, member, rope.as_ref());
     }
@@ -310,7 +338,8 @@ fn unpack(packed: &Packed<2>, hasher: &HashKey) -> Large {
     let (mut large, mut graves) = (Large::default(), Vec::new());
     for (_, row) in packed.iter() {
         let mut member = [0; I64_TEXT_MAX];
-        large.set(row.first.text(&mut member), score_of(row.second), None, hasher, &mut graves);
+        let name = Name::of(row.first.text(&mut member), hasher);
+        large.set(name, score_of(row.second), None, hasher, &mut graves);
     }
     assert!(graves.is_empty(), "a packed set has no long members");
     large

@@ -1,12 +1,14 @@
 //! A leaf of the order: some hundred elements in one allocation.
 //!
 //! ```text
-//!  data   [score 8 | place 2] x count  ...free...  [record] x count      at most 4 KiB with the head
-//!          in order                                 in the order of arrival, from the end downwards
+//!  data   [score 8; slots][place 2; slots]...free...[record] x count      at most 4 KiB with the head
+//!          in order        likewise                  in the order of arrival, from the end downwards
 //! ```
 //!
-//! A place is the distance of a record from the end, so that a leaf which grows copies both blocks as they are. Scores lie side by side, and
-//! a search reads records only among equal scores. A removed record stays until the leaf is built anew.
+//! A place is the distance of a record from the end, so that a leaf of another size is three blocks copied as they are. Scores lie side by side, and
+//! a search reads records only among equal scores. What a removed record leaves is closed at once: the records behind it move up, and their places, side by side as
+//! well, are lowered some sixteen at a time. A leaf in which elements come and go so keeps its size; when holes were left, it was built anew, element by element, for
+//! every ten or so that came.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -21,8 +23,8 @@ use crate::types::rope::Rope;
 use crate::types::score::{SCORE_BYTES, Score};
 use crate::types::trie::{INLINE_MAX, LEAF_BYTES_MAX, LEAF_CLASSES, Value};
 
-/// Score and place.
-const SLOT_BYTES: usize = SCORE_BYTES + 2;
+const PLACE_BYTES: usize = 2;
+const SLOT_BYTES: usize = SCORE_BYTES + PLACE_BYTES;
 const LEAF_HEAD: usize = RC_BYTES + size_of::<Head>();
 const DATA_MAX: usize = LEAF_BYTES_MAX - LEAF_HEAD;
 const DATA_MIN: usize = LEAF_CLASSES[0] - LEAF_HEAD;
@@ -38,10 +40,10 @@ struct Head {
     /// Members that are not in their records; the index holds them too, and counts their bytes.
     longs: Vec<Option<Rope>>,
     count: u16,
+    /// Room for so many scores and places.
+    slots: u16,
     /// Bytes of records.
     used: u16,
-    /// Those of them that belong to nothing any more.
-    dead: u16,
 }
 
 /// A leaf in the hands of its only owner.
@@ -72,13 +74,18 @@ impl Leaf {
 
     /// Bytes of data that the elements need.
     pub(super) fn content(&self) -> usize {
-        let head = &self.0.header;
-        self.count() * SLOT_BYTES + usize::from(head.used) - usize::from(head.dead)
+        self.count() * SLOT_BYTES + usize::from(self.0.header.used)
+    }
+
+    /// Whether a neighbour that is as sparse could take it in.
+    #[inline]
+    pub(super) fn is_sparse(&self) -> bool {
+        self.content() <= DATA_MAX / 2
     }
 
     #[inline]
     pub(super) fn score(&self, slot: usize) -> Score {
-        Score::from_bytes(&self.data()[slot * SLOT_BYTES..][..SCORE_BYTES])
+        Score::from_whole(self.scores()[slot])
     }
 
     #[inline]
@@ -94,6 +101,12 @@ impl Leaf {
     #[inline]
     pub(super) fn rank(&self, edge: &Edge<'_>) -> usize {
         let (mut low, mut high) = (0, self.count());
+        if let Some(score) = edge.score() {
+            low = self.scores().partition_point(|&bytes| Score::from_whole(bytes) < score);
+            if low == high || self.score(low) != score {
+                return low;
+            }
+        }
         while low < high {
             let middle = (low + high) / 2;
             if edge.is_behind(self.score(middle), |text| compare(self.member(middle), text)) {
@@ -110,32 +123,34 @@ impl Leaf {
         let form = if new.rope.is_some() { Form::elsewhere(0) } else { Form::of(new.member) };
         let size = row_size::<1>(&form, &form);
         let head = &self.0.header;
-        let fits = self.count() * SLOT_BYTES + usize::from(head.used) + SLOT_BYTES + size <= self.data().len();
+        let table = usize::from(head.slots) * SLOT_BYTES;
+        let fits = head.count < head.slots && table + usize::from(head.used) + size <= self.data().len();
         if !fits || !self.0.is_unique() {
-            *self = self.with_room(SLOT_BYTES + size)?;
+            *self = self.renewed(size)?;
         }
         let mut leaf = self.alone().expect("a new leaf is owned alone");
         let form = match new.rope {
             None => form,
             Some(rope) => Form::elsewhere(leaf.head.keep(rope.clone())),
         };
-        leaf.insert(slot, new.score, &form, size);
+        let record = leaf.open(slot, new.score, size);
+        write_row::<1>(&mut leaf.data[record], &form, &form);
         Ok(())
     }
 
     pub(super) fn remove(&mut self, slot: usize) {
         if !self.0.is_unique() {
-            *self = self.with_room(0).expect("a copy fits");
+            *self = self.renewed(0).expect("a copy fits");
         }
         self.alone().expect("a copy is owned alone").remove(slot);
         if 2 * self.content() < self.data().len() && self.data().len() > DATA_MIN {
-            *self = join(&[(self, 0..self.count())], 0).expect("a leaf with less fits");
+            *self = self.renewed(0).expect("a leaf with less fits");
         }
     }
 
     /// A leaf of some of the elements.
     pub(super) fn part(&self, slots: Range<usize>) -> Self {
-        join(&[(self, slots)], 0).expect("a part of a leaf fits")
+        join(&[(self, slots)])
     }
 
     /// The slot in front of which half of the bytes lie; neither side is empty.
@@ -150,8 +165,8 @@ impl Leaf {
 
     /// Both in one, if that leaves half of the largest leaf free.
     pub(super) fn merged(&self, next: &Self) -> Option<Self> {
-        let is_sparse = self.content() + next.content() <= DATA_MAX / 2;
-        is_sparse.then(|| join(&[(self, 0..self.count()), (next, 0..next.count())], 0).expect("half a leaf fits"))
+        let fit = self.content() + next.content() <= DATA_MAX / 2;
+        fit.then(|| join(&[(self, 0..self.count()), (next, 0..next.count())]))
     }
 
     /// Gives up what only this leaf holds.
@@ -161,10 +176,10 @@ impl Leaf {
         }
     }
 
-    /// Live bytes of records, for a test: as counted, and as they are.
+    /// For a test: checks what the head counts.
     pub(super) fn recount(&self) -> usize {
         let rows: usize = (0..self.count()).map(|slot| self.row(slot).size).sum();
-        assert_eq!(self.content(), rows + self.count() * SLOT_BYTES, "a leaf knows its dead bytes");
+        assert_eq!(self.content(), rows + self.count() * SLOT_BYTES, "records lie without a gap");
         self.bytes()
     }
 
@@ -174,9 +189,21 @@ impl Leaf {
     }
 
     #[inline]
+    fn scores(&self) -> &[[u8; SCORE_BYTES]] {
+        let (scores, _) = self.data().as_chunks();
+        &scores[..self.count()]
+    }
+
+    #[inline]
+    fn place(&self, slot: usize) -> usize {
+        let (places, _) = self.data()[usize::from(self.0.header.slots) * SCORE_BYTES..].as_chunks();
+        usize::from(u16::from_le_bytes(places[slot]))
+    }
+
+    #[inline]
     fn row(&self, slot: usize) -> Row<'_> {
         let data = self.data();
-        parse::<1>(&data[data.len() - place(data, slot)..])
+        parse::<1>(&data[data.len() - self.place(slot)..])
     }
 
     #[inline]
@@ -185,19 +212,20 @@ impl Leaf {
         Some(LeafMut { head: header, data: slice })
     }
 
-    /// A copy with `room` free bytes.
-    fn with_room(&self, room: usize) -> Result<Self, Full> {
+    /// A copy with a free slot and `room` free bytes, or, if no room is wanted, of the smallest size.
+    fn renewed(&self, room: usize) -> Result<Self, Full> {
         let head = &self.0.header;
-        let (table, used) = (self.count() * SLOT_BYTES, usize::from(head.used));
-        if head.dead > 0 || table + used + room > DATA_MAX {
-            return join(&[(self, 0..self.count())], room);
-        }
-        let (from, mut copy) = (self.data(), blank(table + used + room));
+        let (count, used) = (self.count(), usize::from(head.used));
+        let mut copy = roomy(count, used, room)?;
         let into = copy.alone().expect("a new leaf is owned alone");
-        into.data[..table].copy_from_slice(&from[..table]);
+        let from = self.data();
+        let tables = [head.slots, into.head.slots].map(|slots| usize::from(slots) * SCORE_BYTES);
+        into.data[..count * SCORE_BYTES].copy_from_slice(&from[..count * SCORE_BYTES]);
+        let places = count * PLACE_BYTES;
+        into.data[tables[1]..tables[1] + places].copy_from_slice(&from[tables[0]..tables[0] + places]);
         let end = into.data.len();
         into.data[end - used..].copy_from_slice(&from[from.len() - used..]);
-        *into.head = Head { longs: head.longs.clone(), ..*head };
+        *into.head = Head { longs: head.longs.clone(), slots: into.head.slots, ..*head };
         Ok(copy)
     }
 }
@@ -222,66 +250,70 @@ impl Head {
 }
 
 impl LeafMut<'_> {
-    /// The caller has seen that there is room.
-    fn insert(&mut self, slot: usize, score: Score, form: &Form<'_>, size: usize) {
-        let (at, end) = (slot * SLOT_BYTES, usize::from(self.head.count) * SLOT_BYTES);
+    /// Makes room at `slot` for an element with a record of `size` bytes, and answers where that record is to be written. The caller has seen that
+    /// it fits.
+    fn open(&mut self, slot: usize, score: Score, size: usize) -> Range<usize> {
+        let (count, slots) = (usize::from(self.head.count), usize::from(self.head.slots));
         let used = usize::from(self.head.used) + size;
         let start = self.data.len() - used;
-        assert!(end + SLOT_BYTES <= start, "the caller made room");
-        self.data.copy_within(at..end, at + SLOT_BYTES);
-        self.data[at..at + SCORE_BYTES].copy_from_slice(&score.to_bytes());
-        self.data[at + SCORE_BYTES..at + SLOT_BYTES].copy_from_slice(&narrow(used).to_le_bytes());
-        write_row::<1>(&mut self.data[start..start + size], form, form);
+        assert!(count < slots && slots * SLOT_BYTES <= start, "the caller made room");
+        let (scores, rest) = self.data.split_at_mut(slots * SCORE_BYTES);
+        scores.copy_within(slot * SCORE_BYTES..count * SCORE_BYTES, (slot + 1) * SCORE_BYTES);
+        scores[slot * SCORE_BYTES..(slot + 1) * SCORE_BYTES].copy_from_slice(&score.to_bytes());
+        rest.copy_within(slot * PLACE_BYTES..count * PLACE_BYTES, (slot + 1) * PLACE_BYTES);
+        rest[slot * PLACE_BYTES..(slot + 1) * PLACE_BYTES].copy_from_slice(&narrow(used).to_le_bytes());
         self.head.count += 1;
         self.head.used = narrow(used);
+        start..start + size
     }
 
     fn remove(&mut self, slot: usize) {
-        let place = place(self.data, slot);
-        let row = parse::<1>(&self.data[self.data.len() - place..]);
+        let (count, slots, used) =
+            (usize::from(self.head.count), usize::from(self.head.slots), usize::from(self.head.used));
+        let end = self.data.len();
+        let (scores, rest) = self.data.split_at_mut(slots * SCORE_BYTES);
+        scores.copy_within((slot + 1) * SCORE_BYTES..count * SCORE_BYTES, slot * SCORE_BYTES);
+        let (places, _) = rest[..count * PLACE_BYTES].as_chunks_mut();
+        let gone = u16::from_le_bytes(places[slot]);
+        places.copy_within(slot + 1.., slot);
+        let start = end - usize::from(gone);
+        let row = parse::<1>(&self.data[start..]);
         if let Some(long) = row.first.elsewhere() {
             self.head.longs[long] = None;
         }
         let size = row.size;
-        if place == usize::from(self.head.used) {
-            self.head.used -= narrow(size);
-        } else {
-            self.head.dead += narrow(size);
+        self.data.copy_within(end - used..start, end - used + size);
+        let size = narrow(size);
+        let (places, _) = self.data[slots * SCORE_BYTES..][..(count - 1) * PLACE_BYTES].as_chunks_mut();
+        for bytes in places {
+            let place = u16::from_le_bytes(*bytes);
+            *bytes = (place - if place > gone { size } else { 0 }).to_le_bytes();
         }
-        let end = usize::from(self.head.count) * SLOT_BYTES;
-        self.data.copy_within((slot + 1) * SLOT_BYTES..end, slot * SLOT_BYTES);
         self.head.count -= 1;
+        self.head.used -= size;
     }
 }
 
-/// How far from the end of the data the record of `slot` begins.
-#[inline]
-fn place(data: &[u8], slot: usize) -> usize {
-    let at = slot * SLOT_BYTES + SCORE_BYTES;
-    usize::from(u16::from_le_bytes([data[at], data[at + 1]]))
-}
-
-/// A new leaf of these elements, in this order, with `room` free bytes.
-fn join(sources: &[(&Leaf, Range<usize>)], room: usize) -> Result<Leaf, Full> {
+/// A new leaf of these elements, in this order. They are known to fit.
+fn join(sources: &[(&Leaf, Range<usize>)]) -> Leaf {
     let elements = || sources.iter().flat_map(|(leaf, slots)| slots.clone().map(move |slot| (*leaf, slot)));
-    let (mut bytes, mut longs) = (0, 0);
+    let (mut count, mut bytes, mut longs) = (0, 0, 0);
     for (leaf, slot) in elements() {
         let row = leaf.row(slot);
-        bytes += SLOT_BYTES + row.size;
+        count += 1;
+        bytes += row.size;
         longs += usize::from(row.first.elsewhere().is_some());
     }
-    if bytes + room > DATA_MAX {
-        return Err(Full);
-    }
-    let mut joined = blank(bytes + room);
+    let mut joined = roomy(count, bytes, 0).expect("a part of a leaf fits, and so do two that are sparse");
     let mut into = joined.alone().expect("a new leaf is owned alone");
     into.head.longs = Vec::with_capacity(longs);
     for (slot, (leaf, from)) in elements().enumerate() {
         let row = leaf.row(from);
+        let record = into.open(slot, leaf.score(from), row.size);
         let form = adopt(&mut into, leaf, row.first);
-        into.insert(slot, leaf.score(from), &form, row.size);
+        write_row::<1>(&mut into.data[record], &form, &form);
     }
-    Ok(joined)
+    joined
 }
 
 fn adopt<'a>(into: &mut LeafMut<'_>, source: &Leaf, cell: Cell<'a>) -> Form<'a> {
@@ -321,4 +353,19 @@ fn blank(needed: usize) -> Leaf {
     let class = LEAF_CLASSES.iter().find(|&&class| needed <= class - LEAF_HEAD);
     let class = class.expect("the caller compared with the largest leaf");
     Leaf(Arc::from_header_and_slice(Head::default(), &BLANK[..class - LEAF_HEAD]))
+}
+
+/// An empty leaf for `count` elements with records of `used` bytes in all, and one of `room` bytes more. What the class rounds up is dealt out
+/// between slots and records in the proportion of those that are there.
+fn roomy(count: usize, used: usize, room: usize) -> Result<Leaf, Full> {
+    let slots = count + usize::from(room > 0);
+    let needed = slots * SLOT_BYTES + used + room;
+    if needed > DATA_MAX {
+        return Err(Full);
+    }
+    let mut leaf = blank(needed);
+    let writing = leaf.alone().expect("a new leaf is owned alone");
+    let record = (used + room).div_ceil(slots.max(1)).max(1);
+    writing.head.slots = narrow(slots + (writing.data.len() - needed) / (SLOT_BYTES + record));
+    Ok(leaf)
 }

@@ -8,7 +8,8 @@
 //!
 //! A bound parts a branch from the one before it: whatever lies there comes before the bound, whatever lies here does not. Where scores differ at
 //! the border, the score says it all; among equal scores the bound has the shortest text that parts the two members; where even that
-//! would be long, the branch's first element is looked up instead, so that a bound never weighs more than a short member.
+//! would be long, the branch's first element is looked up instead, so that a bound never weighs more than a short member: if its score is still
+//! the bound's, it parts the two, and if not, what has the bound's score lies in front.
 //! The bound of a first branch is never asked.
 //!
 //! A leaf that overflows splits in the middle, but at its end if the new element would be its last (or its first): what arrives in order fills the
@@ -64,6 +65,15 @@ pub enum Edge<'e> {
 pub enum Way {
     Up,
     Down,
+}
+
+/// What is to be removed.
+#[derive(Clone, Copy)]
+enum Victim<'v> {
+    /// The element in front of this edge.
+    Before(&'v Edge<'v>),
+    /// By its rank.
+    Nth(usize),
 }
 
 /// An element on its way in.
@@ -139,12 +149,36 @@ impl Ranked {
 
     /// Removes an element that is there.
     pub fn remove(&mut self, score: Score, member: &[u8]) {
-        self.root.remove(&Edge::PastElement(score, member), &mut self.bytes);
+        self.take(Victim::Before(&Edge::PastElement(score, member)));
+    }
+
+    /// Removes the element of a rank that there is.
+    pub fn remove_nth(&mut self, rank: usize) {
+        assert!(rank < self.len(), "the caller has seen it");
+        self.take(Victim::Nth(rank));
+    }
+
+    fn take(&mut self, victim: Victim<'_>) {
+        self.root.remove(victim, &mut self.bytes);
         while let Node::Inner(rc) = &self.root.node
             && let [only] = &rc.branches[..]
         {
             self.bytes -= rc.bytes() + only.bound.bytes();
             self.root = Branch { bound: Bound::NONE, ..only.clone() };
+        }
+    }
+
+    /// The element of a rank that there is.
+    pub fn nth(&self, rank: usize) -> (Value<'_>, Score) {
+        let (mut node, mut rank) = (&self.root.node, rank);
+        loop {
+            match node {
+                Node::Leaf(leaf) => return (leaf.member(rank), leaf.score(rank)),
+                Node::Inner(inner) => {
+                    let (index, within) = inner.way_to(rank);
+                    (node, rank) = (&inner.branches[index].node, within);
+                }
+            }
         }
     }
 
@@ -196,8 +230,15 @@ impl Edge<'_> {
         }
     }
 
-    fn asks_score(&self) -> bool {
-        !matches!(self, Edge::Member(_) | Edge::PastMember(_))
+    /// What it asks of scores, unless all are equal.
+    #[inline]
+    fn score(&self) -> Option<Score> {
+        match *self {
+            Edge::Score(score) | Edge::PastScore(score) | Edge::Element(score, _) | Edge::PastElement(score, _) => {
+                Some(score)
+            }
+            Edge::Member(_) | Edge::PastMember(_) => None,
+        }
     }
 }
 
@@ -251,37 +292,44 @@ impl Branch {
         right
     }
 
-    /// Removes the element in front of `edge`.
-    fn remove(&mut self, edge: &Edge<'_>, bytes: &mut usize) {
+    fn remove(&mut self, victim: Victim<'_>, bytes: &mut usize) {
         self.count -= 1;
         match &mut self.node {
             Node::Leaf(leaf) => {
                 let before = leaf.bytes();
-                let slot = leaf.rank(edge).checked_sub(1).expect("the element is there");
+                let slot = match victim {
+                    Victim::Before(edge) => leaf.rank(edge).checked_sub(1).expect("the element is there"),
+                    Victim::Nth(slot) => slot,
+                };
                 leaf.remove(slot);
                 *bytes = *bytes + leaf.bytes() - before;
             }
             Node::Inner(rc) => {
                 let before = rc.bytes();
                 let inner = Arc::make_mut(rc);
-                let index = inner.search(edge);
-                inner.branches[index].remove(edge, bytes);
+                let (index, victim) = match victim {
+                    Victim::Before(edge) => (inner.search(edge), victim),
+                    Victim::Nth(rank) => {
+                        let (index, within) = inner.way_to(rank);
+                        (index, Victim::Nth(within))
+                    }
+                };
+                inner.branches[index].remove(victim, bytes);
                 inner.tidy(index, bytes);
                 *bytes = *bytes + inner.bytes() - before;
             }
         }
     }
 
-    /// Whether this branch begins in front of `edge`.
-    #[inline]
+    /// Whether this branch begins in front of `edge`, which asks nothing of scores or just the score of the bound.
     fn begins_before(&self, edge: &Edge<'_>) -> bool {
-        match &self.bound.text {
-            Some(text) if !text.is_empty() || edge.asks_score() => {
-                edge.is_behind(self.bound.score, |member| (**text).cmp(member))
-            }
-            _ => {
+        match (&self.bound.text, edge.score()) {
+            (Some(text), Some(score)) => edge.is_behind(score, |member| (**text).cmp(member)),
+            (Some(text), None) if !text.is_empty() => edge.is_behind(self.bound.score, |member| (**text).cmp(member)),
+            (_, asked) => {
                 let leaf = self.node.first_leaf();
-                edge.is_behind(leaf.score(0), |member| compare(leaf.member(0), member))
+                let is_bound = asked.is_none_or(|score| leaf.score(0) == score);
+                is_bound && edge.is_behind(leaf.score(0), |member| compare(leaf.member(0), member))
             }
         }
     }
@@ -381,7 +429,33 @@ impl Inner {
     /// The last branch that begins in front of `edge`, or the first.
     #[inline]
     fn search(&self, edge: &Edge<'_>) -> usize {
-        self.branches[1..].partition_point(|branch| branch.begins_before(edge))
+        let bounded = &self.branches[1..];
+        let Some(score) = edge.score() else {
+            return bounded.partition_point(|branch| branch.begins_before(edge));
+        };
+        let below = bounded.partition_point(|branch| branch.bound.score < score);
+        match bounded.get(below) {
+            Some(branch) if branch.bound.score == score => below + Self::search_equal(&bounded[below..], score, edge),
+            _ => below,
+        }
+    }
+
+    /// How many of the branches whose bounds have this score begin in front of `edge`.
+    #[inline(never)]
+    fn search_equal(bounded: &[Branch], score: Score, edge: &Edge<'_>) -> usize {
+        bounded.partition_point(|branch| branch.bound.score == score && branch.begins_before(edge))
+    }
+
+    /// The branch with the element of this rank, and its rank in there.
+    fn way_to(&self, rank: usize) -> (usize, usize) {
+        let mut left = rank;
+        for (index, branch) in self.branches.iter().enumerate() {
+            if left < branch.count {
+                return (index, left);
+            }
+            left -= branch.count;
+        }
+        unreachable!("a branch counts what is below it")
     }
 
     fn insert(&mut self, new: &New<'_>, bytes: &mut usize) -> Option<Branch> {
@@ -407,7 +481,7 @@ impl Inner {
         if self.branches[index].count == 0 {
             let Branch { bound, node, .. } = self.branches.remove(index);
             *bytes -= bound.bytes() + node.own_bytes();
-        } else if !self.merge(index, bytes) && index > 0 {
+        } else if self.branches[index].node.is_sparse() && !self.merge(index, bytes) && index > 0 {
             self.merge(index - 1, bytes);
         }
         if self.branches.len() < self.branches.capacity() / 4 {
@@ -444,6 +518,15 @@ impl Inner {
 }
 
 impl Node {
+    /// Whether to look at its neighbours, which are somewhere else in memory, is worth while.
+    #[inline]
+    fn is_sparse(&self) -> bool {
+        match self {
+            Self::Leaf(leaf) => leaf.is_sparse(),
+            Self::Inner(inner) => inner.branches.len() <= FANOUT / 2,
+        }
+    }
+
     /// Without those of the nodes below.
     fn own_bytes(&self) -> usize {
         match self {

@@ -98,7 +98,7 @@ pub(super) fn remove_in_leaf<const COLUMNS: usize>(
 ) {
     let before = leaf.bytes();
     let slot = match victim {
-        Victim::Named(hash, first) => leaf.find::<COLUMNS>(hash, first).expect("the caller found the record").0,
+        Victim::Named(name) => leaf.find::<COLUMNS>(name.hash, name.text).expect("the caller found the record").0,
         Victim::Nth(slot) => slot,
     };
     visit(leaf.pair(leaf.row::<COLUMNS>(slot)));

@@ -11,7 +11,7 @@ use crate::base::hash::HashKey;
 use crate::types::dict::{LINE_BYTES, prefetch};
 
 /// A leaf has about as many fingerprints as it has room for records of so many bytes.
-const BYTES_PER_FINGERPRINT: usize = 16;
+const BYTES_PER_FINGERPRINT: usize = 11;
 
 impl<const COLUMNS: usize> Trie<COLUMNS> {
     /// Starts loading what a look-up of `first` reads.

@@ -65,8 +65,8 @@ impl Inner {
     /// The branch with the record, a slot it covers, and what the record is to that branch.
     pub(super) fn way_to<'v>(&self, level: u32, victim: Victim<'v>) -> (usize, u32, Victim<'v>) {
         let mut left = match victim {
-            Victim::Named(hash, _) => {
-                let slot = slot_of(hash, level);
+            Victim::Named(name) => {
+                let slot = slot_of(name.hash, level);
                 return (self.rank(slot), slot, victim);
             }
             Victim::Nth(left) => left,

@@ -6,8 +6,8 @@
 //!            bit s of `starts`: a branch begins at slot s and covers the slots up to the next bit
 //!              |
 //!            Leaf { longs, counters, data }                                   at most 4 KiB in all
-//!            data  [fingerprint u8; slots][offset u16; slots][record]...free...
-//!                   low byte of the hash    into data         packed.rs
+//!            data  [low u8; slots][high u8; slots][offset u16; slots][record]...free...
+//!                   bytes 0 and 1 of the hash             into data         packed.rs
 //!
 //!  pair.rs  a record as found     branch.rs, inner.rs  the nodes above leaves     leaf.rs  a leaf: found and scanned, slots and records
 //!  row.rs   one on its way in     edit.rs  what is done to a leaf                 room.rs  leaves made anew, copied, of another size
@@ -35,6 +35,7 @@ mod row;
 
 pub use pair::{Pair, Value, Written};
 pub(super) use room::{LEAF_BYTES_MAX, LEAF_CLASSES};
+pub use row::Name;
 
 use branch::{Branch, Node, free_from_end};
 use leaf::Leaf;
@@ -79,8 +80,7 @@ pub enum Stop {
 /// What is to be removed.
 #[derive(Clone, Copy, Debug)]
 enum Victim<'a> {
-    /// By its hash and its first column.
-    Named(u64, &'a [u8]),
+    Named(Name<'a>),
     /// By its place among the records.
     Nth(usize),
 }
@@ -142,17 +142,17 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
 
     #[inline]
     pub fn find(&self, first: &[u8], hasher: &HashKey) -> Option<Pair<'_>> {
-        self.find_hashed(hasher.bytes(first), first)
+        self.find_named(Name::of(first, hasher))
     }
 
     #[inline]
-    fn find_hashed(&self, hash: u64, first: &[u8]) -> Option<Pair<'_>> {
+    pub fn find_named(&self, Name { hash, text }: Name<'_>) -> Option<Pair<'_>> {
         let mut node = &self.root.node;
         let mut level = 0;
         loop {
             match node {
                 Node::Inner(inner) => node = &inner.branches[inner.rank(slot_of(hash, level))].node,
-                Node::Leaf(leaf) => return leaf.find::<COLUMNS>(hash, first).map(|(_, row)| leaf.pair(row)),
+                Node::Leaf(leaf) => return leaf.find::<COLUMNS>(hash, text).map(|(_, row)| leaf.pair(row)),
             }
             level += 1;
         }
@@ -161,6 +161,11 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
     /// Adds or replaces a record. A long element that this displaces goes into `graves`.
     pub fn set(&mut self, first: &[u8], second: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) -> Written {
         self.set_until(first, second, None, hasher, graves)
+    }
+
+    /// As [`Self::set`], of a record whose hash the caller knows.
+    pub fn set_named(&mut self, name: Name<'_>, second: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) -> Written {
+        self.write(&NewRow::of::<COLUMNS>(name.text, second, None, name.hash), hasher, graves)
     }
 
     /// As [`Self::set`], of a record that dies then.
@@ -210,23 +215,19 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
 
     /// Whether there was such a record.
     pub fn remove(&mut self, first: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) -> bool {
-        let hash = hasher.bytes(first);
+        let name = Name::of(first, hasher);
         // The look before the leap keeps a miss from copying shared nodes.
-        if self.find_hashed(hash, first).is_none() {
+        if self.find_named(name).is_none() {
             return false;
         }
-        self.remove_hashed(hash, first, hasher, graves);
+        self.remove_found(name, hasher, graves);
         true
     }
 
     /// Removes a record that the caller has found.
-    pub fn remove_found(&mut self, first: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) {
-        self.remove_hashed(hasher.bytes(first), first, hasher, graves);
-    }
-
-    fn remove_hashed(&mut self, hash: u64, first: &[u8], hasher: &HashKey, graves: &mut Vec<Rope>) {
+    pub fn remove_found(&mut self, name: Name<'_>, hasher: &HashKey, graves: &mut Vec<Rope>) {
         let mut work = Work { hasher, graves, bytes: &mut self.bytes };
-        self.root.remove::<COLUMNS>(0, Victim::Named(hash, first), &mut work, |_| ());
+        self.root.remove::<COLUMNS>(0, Victim::Named(name), &mut work, |_| ());
         self.times = self.root.times_after::<COLUMNS>(self.times, false);
     }
 
@@ -341,11 +342,11 @@ impl<const COLUMNS: usize> Trie<COLUMNS> {
 impl Trie<1> {
     /// Whether the member is new. One that is there is left alone, and so are nodes that others share.
     pub fn add(&mut self, member: &[u8], hasher: &HashKey) -> bool {
-        let hash = hasher.bytes(member);
-        if self.find_hashed(hash, member).is_some() {
+        let name = Name::of(member, hasher);
+        if self.find_named(name).is_some() {
             return false;
         }
-        self.write(&NewRow::of::<1>(member, b"", None, hash), hasher, &mut Vec::new());
+        self.write(&NewRow::of::<1>(member, b"", None, name.hash), hasher, &mut Vec::new());
         true
     }
 }

@@ -7,7 +7,8 @@ use crate::types::packed::{Cell, Form, Row, write_row};
 use triomphe::Arc;
 
 /// What an element costs beside its record: fingerprint and offset.
-pub(super) const SLOT_BYTES: usize = 3;
+pub(super) const SLOT_BYTES: usize = FINGERPRINT_BYTES + 2;
+pub(super) const FINGERPRINT_BYTES: usize = 2;
 pub(super) const LEAF_HEAD: usize = RC_BYTES + size_of::<Head>();
 pub(super) const LEAF_DATA_MAX: usize = LEAF_BYTES_MAX - LEAF_HEAD;
 
@@ -67,7 +68,7 @@ pub(super) fn rebuild<const COLUMNS: usize>(
     for (slot, (source, from)) in kept().enumerate() {
         let source = sources[source];
         let (row, start) = (source.row::<COLUMNS>(from), source.offset(from));
-        leaf.data[slot] = source.data()[from];
+        leaf.stamp(slot, source.fingerprint(source.data(), from));
         leaf.point(slot, at);
         leaf.data[at..at + row.size].copy_from_slice(&source.data()[start..start + row.size]);
         if row.first.elsewhere().is_some() || row.second.elsewhere().is_some() {
@@ -112,9 +113,14 @@ impl Leaf {
         let mut renewed = roomy(count, live, room)?;
         let leaf = renewed.alone().expect("a new leaf is owned alone");
         let (from, to) = (SLOT_BYTES * usize::from(self.slots), SLOT_BYTES * usize::from(leaf.head.slots));
-        leaf.data[..count].copy_from_slice(&self.data()[..count]);
+        for (from, to) in [(0, 0), (usize::from(self.slots), usize::from(leaf.head.slots))] {
+            leaf.data[to..to + count].copy_from_slice(&self.data()[from..from + count]);
+        }
         leaf.data[to..to + live].copy_from_slice(&self.data()[from..from + live]);
-        let offsets = |slots: u16| usize::from(slots)..usize::from(slots) + 2 * count;
+        let offsets = |slots: u16| {
+            let start = FINGERPRINT_BYTES * usize::from(slots);
+            start..start + 2 * count
+        };
         let (old, _) = self.data()[offsets(self.slots)].as_chunks::<2>();
         let (new, _) = leaf.data[offsets(leaf.head.slots)].as_chunks_mut::<2>();
         for (new, old) in new.iter_mut().zip(old) {

@@ -1,8 +1,28 @@
 //! A record on its way into a leaf: hashed, and its size known, once for all the leaves it is tried in.
 
 use super::{INLINE_MAX, Rope};
+use crate::base::hash::HashKey;
 use crate::base::time::Millis;
 use crate::types::packed::{Form, row_size};
+
+/// A first column with its hash, for whoever looks a record up and then changes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Name<'a> {
+    pub(super) hash: u64,
+    pub(super) text: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    #[inline]
+    pub fn of(text: &'a [u8], hasher: &HashKey) -> Self {
+        Self { hash: hasher.bytes(text), text }
+    }
+
+    #[inline]
+    pub fn text(self) -> &'a [u8] {
+        self.text
+    }
+}
 
 pub(super) struct NewRow<'a> {
     pub(super) hash: u64,

@@ -93,6 +93,7 @@ enum Op {
     Remove(usize),
     Clear(u16, Vec<u8>),
     PopMin(u16),
+    RemoveNth(usize),
     Hold,
     FreeHeld(usize),
 }
@@ -122,6 +123,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => any::<usize>().prop_map(Op::Remove),
         1 => (0..700u16, prefix).prop_map(|(n, prefix)| Op::Clear(n, prefix)),
         1 => (0..500u16).prop_map(Op::PopMin),
+        2 => any::<usize>().prop_map(Op::RemoveNth),
         1 => Just(Op::Hold),
         1 => (1..20usize).prop_map(Op::FreeHeld),
     ];
@@ -165,10 +167,17 @@ proptest! {
                     prop_assert_eq!(zset.remove(&member, &key, &mut graves).map(bits), model.remove(&member).map(bits));
                 },
                 Op::PopMin(n) => for _ in 0..n {
-                    let Some((_, member)) = listed(&zset, 0..1, Way::Up).pop() else { break };
-                    let first = model.order.first().cloned();
-                    prop_assert_eq!(first.map(|(_, member)| member), Some(member.clone()));
-                    zset.remove(&member, &key, &mut graves);
+                    let Some((_, member)) = model.order.first().cloned() else { break };
+                    let mut seen = Vec::new();
+                    zset.remove_nth(0, &key, &mut graves, |member, _| seen = owned(member));
+                    prop_assert_eq!(&seen, &member);
+                    model.remove(&member);
+                },
+                Op::RemoveNth(place) => if let Some(len @ 1..) = Some(model.order.len()) {
+                    let (score, member) = model.order.iter().nth(place % len).cloned().expect("it has so many");
+                    let mut seen = None;
+                    zset.remove_nth(place % len, &key, &mut graves, |member, score| seen = Some((bits(score), owned(member))));
+                    prop_assert_eq!(seen, Some((bits(score), member.clone())));
                     model.remove(&member);
                 },
                 Op::Hold => held.push((zset.clone(), model.clone())),
