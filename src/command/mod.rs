@@ -170,10 +170,20 @@ impl Command {
         }
     }
 
-    /// Whether it can change its connection, or hold it up: then whoever runs requests looks at it again.
+    /// Whether it can change its connection: then whoever runs requests looks at it again.
     #[inline]
     pub fn concerns_session(&self) -> bool {
-        !matches!(self.run, Run::Keys(_) | Run::Split { part: Part::Keys(_), .. })
+        let is_of_keys = matches!(
+            self.run,
+            Run::Keys(_) | Run::Split { part: Part::Keys(_), .. } | Run::Staged(_) | Run::Sliced { .. }
+        );
+        !is_of_keys
+    }
+
+    /// Whether nothing is left of a request when its handler has returned: no job, nothing held, its connection as it was.
+    #[inline]
+    pub fn ends_at_once(&self) -> bool {
+        matches!(self.run, Run::Keys(_) | Run::Split { part: Part::Keys(_), .. })
     }
 
     /// Whether it is of one key, which its first word names, and no more.

@@ -23,7 +23,7 @@ use crate::base::hash::KeyHash;
 use crate::base::limits;
 use crate::command::clients::{Client, Closing, ReplyMode};
 use crate::command::owed::{Barrier, Where};
-use crate::command::table::Found;
+use crate::command::table::{CommandId, Found};
 use crate::command::{Caller, Command, Run, Verb};
 use crate::store::Spot;
 use crate::types::Progress;
@@ -312,8 +312,10 @@ impl Shard {
             self.count_for_probes(conn, ran, probed);
             let Some(client) = self.clients.slab.get_mut(conn.0) else { return (at, RunEnd::Closed) };
             client.quota_left = client.quota_left.saturating_sub(ran);
-            if let Some(found) = self.staged.last().and_then(|last| last.found) {
-                client.last_command = client.last_command.filter(|_| found.row.concerns_session()).or(Some(found.id));
+            let last = (ran as usize).checked_sub(1).and_then(|last| self.staged.get(last));
+            // One that concerns its connection has noted that itself.
+            if let Some(found) = last.and_then(|last| last.found).filter(|found| !found.row.concerns_session()) {
+                client.last_command = Some(found.id);
             }
             if client.closing >= Closing::AfterReplies {
                 lent.parser = Parser::default();
@@ -323,7 +325,6 @@ impl Shard {
             if is_busy || (ran as usize) < self.staged.len() {
                 // What was parsed ahead is parsed again when its time has come.
                 lent.parser = Parser::default();
-                let last = (ran as usize).checked_sub(1).and_then(|last| self.staged.get(last));
                 let end = match (is_busy, client.waits) {
                     (true, _) => RunEnd::Busy,
                     (_, true) => RunEnd::Waits,
@@ -512,7 +513,7 @@ impl Shard {
             if flow == Flow::Stop || self.turn_is_full() {
                 return Some(flow);
             }
-            if ground == Ground::Plain && request.found.is_some_and(|found| found.row.concerns_session()) {
+            if ground == Ground::Plain && request.found.is_some_and(|found| !found.row.ends_at_once()) {
                 ground = self.ground(caller, input.spans.len());
             }
         }
@@ -557,9 +558,11 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) -> Flow {
-        if caller.reply_mode == ReplyMode::On && found.is_some_and(|found| !found.row.concerns_session()) {
+        if caller.reply_mode == ReplyMode::On
+            && let Some(of_keys) = found.filter(|found| !found.row.concerns_session())
+        {
             self.execute(caller, found, args, first, out);
-            return Flow::Next;
+            return if self.begun.is_none() { Flow::Next } else { self.go_on_with_job(caller, of_keys, args, out) };
         }
         if found.is_some_and(|found| matches!(found.row.run, Run::Blocking(_) | Run::Verb(Verb::WaitAof))) {
             return self.run_routed(caller, found, args, first, out);
@@ -585,7 +588,16 @@ impl Shard {
             return self.run_in_session(caller, Some(found), args, out, run);
         }
         run(self, caller, out);
-        Flow::Next
+        if self.begun.is_none() { Flow::Next } else { self.go_on_with_job(caller, found, args, out) }
+    }
+
+    /// A request has left a job behind.
+    #[inline(never)]
+    fn go_on_with_job(&mut self, caller: &mut Caller, found: Found, args: Args<'_>, out: &mut Output) -> Flow {
+        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
+        client.last_command = Some(found.id);
+        *caller = Caller::of(self.me, caller.conn, client);
+        self.keep_job(caller, Some(found.id), args, false, out)
     }
 
     /// Runs a request that may change its connection, or whose reply may be unwanted.
@@ -624,8 +636,10 @@ impl Shard {
         }
         let mark = out.mark();
         run(self, caller, out);
-        let begun = self.begun.take();
-        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
+        let Some(client) = self.clients.get_mut(caller.conn) else {
+            self.begun = None;
+            return Flow::Stop;
+        };
         let silent = skipped && client.reply_mode != ReplyMode::On || client.reply_mode == ReplyMode::Off;
         if silent {
             self.store.graves.bury_shared(out.cut_off(mark).map(|splice| splice.value));
@@ -634,8 +648,21 @@ impl Shard {
             client.reply_mode = ReplyMode::On;
         }
         *caller = Caller::of(self.me, caller.conn, client);
+        self.keep_job(caller, innermost, args, silent, out)
+    }
+
+    /// Keeps the job, if there is one, that a request has left behind.
+    fn keep_job(
+        &mut self,
+        caller: &mut Caller,
+        command: Option<CommandId>,
+        args: Args<'_>,
+        silent: bool,
+        out: &mut Output,
+    ) -> Flow {
+        let begun = self.begun.take();
         let is_held = |row: &Command| row.is_write() || row.leads_elsewhere(args);
-        if let Some(command) = innermost.filter(|id| begun.is_some() && is_held(self.table.row(*id)))
+        if let Some(command) = command.filter(|id| begun.is_some() && is_held(self.table.row(*id)))
             && let Some(job) = begun
         {
             // It goes on whatever becomes of its connection, and holds what it writes.
@@ -644,6 +671,7 @@ impl Shard {
             self.go_on_for(ticket, job, caller, command, claim);
             return Flow::Next;
         }
+        let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         client.job = begun;
         client.job_ns = std::mem::take(&mut self.begun_ns);
         client.job_is_silent = client.job.is_some() && silent;
