@@ -1,6 +1,7 @@
-//! Shards under a fixed number of requests and nothing else, for counting instructions under callgrind:
+//! Shards under a fixed number of requests and nothing else, for counting instructions under callgrind, or for a profile of them alone:
 //! `instructions get|set|hget|hset|far-get|far-set DEPTH REQUESTS`; the hash is one of `KEYS` fields. `far` asks one of two lanes
-//! for keys of the other. `tests/shard/instructions.rs` holds the budgets.
+//! for keys of the other. `tests/shard/instructions.rs` holds the budgets. `large-zadd`, `large-zpopmin` and so on ask for one collection of
+//! `LARGE` elements, pops in turn with what puts as many back; these also print the time that a request took.
 
 use corelane::admin::info::Identity;
 use corelane::base::hash::slot;
@@ -14,6 +15,7 @@ use corelane::wire::output::Output;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const KEYS: usize = 1000;
+const LARGE: usize = 100_000;
 const NOW: Now = Now { unix_us: 1_700_000_000_000_000, mono_ns: 1 };
 
 fn main() {
@@ -32,6 +34,9 @@ fn main() {
     let write = |i: usize| command(&["SET", &keys[i], &"v".repeat(64)]);
     let write_field = |i: usize| command(&["HSET", "hash", &keys[i], &"v".repeat(64)]);
     let mut world = World::new(lanes);
+    if let Some(workload) = workload.strip_prefix("large-") {
+        return large(&mut world, workload, depth, requests);
+    }
     (0..KEYS).for_each(|i| world.exchange(&write(i)));
     (0..KEYS).for_each(|i| world.exchange(&write_field(i)));
     let batches: Vec<Vec<u8>> = (0..KEYS)
@@ -47,6 +52,49 @@ fn main() {
         })
         .collect();
     (0..requests / depth).for_each(|i| world.exchange(&batches[i % KEYS]));
+}
+
+/// One collection of very many elements; every request is another one.
+fn large(world: &mut World, workload: &str, depth: usize, requests: usize) {
+    let member = |n: usize| format!("{n:016}");
+    // As good as random, and the same each time.
+    let scatter = |n: usize| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+    let score = |n: usize| (scatter(n) % 1_000_000).to_string();
+    let zadd = |n: usize| command(&["ZADD", "board", &score(n), &member(n)]);
+    for i in 0..LARGE {
+        let fill = match workload {
+            "incr" => command(&["SET", &member(i), "0"]),
+            "hset" | "hget" => command(&["HSET", "hash", &member(i), &"v".repeat(32)]),
+            "sadd" | "spop" | "sismember" => command(&["SADD", "tags", &member(i)]),
+            "zadd" | "zpopmin" | "zrange" | "zscore" => zadd(i),
+            _ => command(&["RPUSH", "jobs", &"v".repeat(64)]),
+        };
+        world.exchange(&fill);
+    }
+    let each = |n: usize| match (workload, n % 2) {
+        ("incr", _) => command(&["INCR", &member(scatter(n) % LARGE)]),
+        ("hset", _) => command(&["HSET", "hash", &member(scatter(n) % LARGE), &"w".repeat(32)]),
+        ("hget", _) => command(&["HGET", "hash", &member(scatter(n) % LARGE)]),
+        ("sadd", _) | ("spop", 0) => command(&["SADD", "tags", &member(LARGE + n)]),
+        ("spop", _) => command(&["SPOP", "tags"]),
+        ("sismember", _) => command(&["SISMEMBER", "tags", &member(scatter(n) % LARGE)]),
+        ("zadd", _) => command(&["ZADD", "board", &score(n + LARGE), &member(scatter(n) % LARGE)]),
+        ("zpopmin", 0) => zadd(LARGE + n),
+        ("zpopmin", _) => command(&["ZPOPMIN", "board"]),
+        ("zrange", _) => command(&["ZRANGE", "board", "0", "9"]),
+        ("zscore", _) => command(&["ZSCORE", "board", &member(scatter(n) % LARGE)]),
+        ("lpush", _) | ("lpop", 0) => command(&["LPUSH", "jobs", &"v".repeat(64)]),
+        ("lpop", _) => command(&["LPOP", "jobs"]),
+        ("rpush", _) => command(&["RPUSH", "jobs", &"v".repeat(64)]),
+        ("lrange", _) => command(&["LRANGE", "jobs", "0", "99"]),
+        (other, _) => panic!("no workload {other}"),
+    };
+    let batches: Vec<Vec<u8>> =
+        (0..requests / depth).map(|i| (i * depth..(i + 1) * depth).map(each).collect::<Vec<_>>().concat()).collect();
+    #[expect(clippy::disallowed_methods, reason = "what is measured is time")]
+    let began = std::time::Instant::now();
+    batches.iter().for_each(|batch| world.exchange(batch));
+    println!("{workload} {:.0} ns", began.elapsed().as_nanos() as f64 / requests as f64);
 }
 
 /// All lanes, and one client, of the first of them.

@@ -4,7 +4,7 @@
 //!  BGETDEL a b 5    serve a? serve b? --neither--> waits, in the queue of each key, until one is written or the time is over
 //! ```
 //!
-//! A row only knows how to serve its request from one key (`Serve::FromKey`: BLPOP, BZPOPMIN, BLMPOP), or by which stages (`Serve::Moving`:
+//! A row only knows how to serve its request from one key (`Serve::FromKey`: BLPOP, BZPOPMIN; `Serve::Many`: BLMPOP, which may leave a job behind), or by which stages (`Serve::Moving`:
 //! BLMOVE, whose other key may be another lane's). That it looks at its keys in their order, waits at their owners, is served once
 //! and in the order of arrival, and is let go in time, is done for all of them by `shard/blocking.rs` and `shard/waiters.rs`. Inside EXEC
 //! nothing waits: such a command is served at once or gives up.
@@ -14,8 +14,9 @@
 //! whatever of the request must be right before a key is looked at; it is called once for each request.
 
 use super::caller::answer;
+use super::sliced::Job;
 use super::staged::{self, Stage, Together};
-use super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run, Verb};
+use super::{Command, Ctx, Flags, Group, Keys, Log, Run, Verb};
 use crate::base::ascii::parse_i64;
 use crate::base::time::Millis;
 use crate::store::entry::Kind;
@@ -40,6 +41,8 @@ pub struct Blocking {
 pub enum Serve {
     /// From the key that is this word of the request. A fault has changed nothing.
     FromKey(fn(&mut Ctx<'_>, Args<'_>, usize, &mut Reply<'_>) -> Result<Served, Fault>),
+    /// The same, of so much that it may take more than a turn.
+    Many(fn(&mut Ctx<'_>, Args<'_>, usize, &mut Reply<'_>) -> Result<Served, Fault>),
     /// From its first key alone, by stages, of which others are elsewhere. More than one.
     Moving(&'static [Stage]),
 }
@@ -55,7 +58,7 @@ impl Blocking {
     pub fn time_out(&self, reply: &mut Reply<'_>) {
         match self.serve {
             Serve::Moving(_) => reply.null_array(),
-            Serve::FromKey(_) => (self.give_up)(reply),
+            Serve::FromKey(_) | Serve::Many(_) => (self.give_up)(reply),
         }
     }
 
@@ -69,6 +72,11 @@ impl Blocking {
     ) -> Result<Served, Fault> {
         match self.serve {
             Serve::FromKey(serve) => serve(ctx, args, word, reply),
+            // Its first step is taken at once, as that of any job.
+            Serve::Many(serve) => match serve(ctx, args, word, reply)? {
+                Served::Job(job) => Ok(staged::begin(job, ctx, reply)?.map_or(Served::Yes, Served::Job)),
+                other => Ok(other),
+            },
             Serve::Moving(stages) => match staged::run_together(stages, ctx, args, reply)? {
                 Together::Done => Ok(Served::Yes),
                 Together::Nothing => Ok(Served::No),
@@ -78,11 +86,13 @@ impl Blocking {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Served {
     Yes,
     /// There is nothing under this key.
     No,
+    /// What it takes is no longer there, or stated; to answer it is left to do, and the key is held until then.
+    Job(Box<dyn Job>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,16 +176,24 @@ pub fn waitaof(args: Args<'_>, now: Millis) -> Result<WaitAof, Fault> {
     Ok(WaitAof { local, replicas: replicas > 0, patience: millis(args.at(3), now)? })
 }
 
-/// A request that must not wait: served now, or not.
-pub fn serve_now(blocking: &Blocking, keys: Keys, ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+/// A request that must not wait: served now, or not. What is left to do, if that is not all.
+pub fn serve_now(
+    blocking: &Blocking,
+    keys: Keys,
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Option<Box<dyn Job>>, Fault> {
     (blocking.patience)(args, ctx.now)?;
     for word in blocking.awaited(keys, args) {
-        if blocking.serve(ctx, args, word, reply)? == Served::Yes {
-            return Ok(());
+        match blocking.serve(ctx, args, word, reply)? {
+            Served::Yes => return Ok(None),
+            Served::Job(job) => return Ok(Some(job)),
+            Served::No => {}
         }
     }
     (blocking.give_up)(reply);
-    Ok(())
+    Ok(None)
 }
 
 /// A timeout in seconds, of which parts of a millisecond count as a whole one; 0 is for ever.

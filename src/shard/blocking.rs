@@ -160,6 +160,11 @@ impl Shard {
         }
         self.stats.count_call(found.id.0);
         if here && self.serve_from(caller, found.id, args, usize::from(found.row.keys.first), out).is_none() {
+            if let Some(job) = self.begun.take() {
+                let claim = self.claim_for_job(found.id, args);
+                let ticket = self.owe(caller, Where::Lane(self.me), Barrier::Yes, silent, out);
+                return self.go_on_for(ticket, job, caller, found.id, claim);
+            }
             if silent {
                 out.truncate(mark);
             }
@@ -227,7 +232,7 @@ impl Shard {
     }
 
     /// Tries the keys from this word of the request on, as far as they are this lane's. The word at which others must go on, beyond the
-    /// last one if there is none; `None`: it was served, or failed, which is an answer too.
+    /// last one if there is none; `None`: it was served, if only to be answered by a job (`begun`), or failed, which is an answer too.
     pub(super) fn serve_from(
         &mut self,
         caller: &Caller,
@@ -242,14 +247,14 @@ impl Shard {
                 return Some(word);
             }
             self.remember(caller, row);
-            if self.serve_word(caller, command, args, word, out) == Served::Yes {
+            if self.serve_word(caller, command, args, word, out) {
                 return None;
             }
         }
         Some(args.len())
     }
 
-    /// Tries one key.
+    /// Tries one key; whether there was anything. What takes more than this turn has `begun`.
     pub(super) fn serve_word(
         &mut self,
         caller: &Caller,
@@ -257,7 +262,7 @@ impl Shard {
         args: Args<'_>,
         word: usize,
         out: &mut Output,
-    ) -> Served {
+    ) -> bool {
         let row = self.table.row(command);
         let mark = out.mark();
         let first = self.first_of(row, args);
@@ -266,14 +271,18 @@ impl Shard {
             Ok(served) => {
                 self.state_effect(caller, row, Some(args));
                 self.note_durability(caller, row, args, first);
-                served
+                let is_served = !matches!(served, Served::No);
+                if let Served::Job(job) = served {
+                    self.begun = Some(job);
+                }
+                is_served
             }
             Err(fault) => {
                 out.truncate(mark);
                 self.store.effects.abandon();
                 self.fail(command, &fault, caller, out);
                 self.note_durability(caller, row, args, first);
-                Served::Yes
+                true
             }
         }
     }

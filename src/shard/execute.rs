@@ -136,7 +136,10 @@ impl Shard {
                 self.at_desk(caller, run, args, reply)
             }
             Run::Verb(verb) => self.verb(verb, caller, args, reply),
-            Run::Blocking(way) => blocking::serve_now(way, row.keys, &mut self.ctx(caller, first), args, reply),
+            Run::Blocking(way) => {
+                self.begun = blocking::serve_now(way, row.keys, &mut self.ctx(caller, first), args, reply)?;
+                Ok(())
+            }
             Run::Container => Err(Fault::Arity(row.name)),
         }
     }

@@ -213,7 +213,8 @@ impl Shard {
     fn is_simple(&self, caller: &Caller, queued: &Queued) -> bool {
         let (row, args) = (self.table.row(queued.command), queued.request.args());
         let ends_at_once = match row.run {
-            Run::Keys(_) | Run::Session(_) | Run::Verb(_) | Run::Blocking(_) => true,
+            Run::Keys(_) | Run::Session(_) | Run::Verb(_) => true,
+            Run::Blocking(way) => !matches!(way.serve, Serve::Many(_)),
             Run::Split { part, .. } => !matches!(part, Part::Sliced(_)),
             Run::Staged(stages) => row.is_write() && !may_be_long(stages),
             Run::Sliced { .. } | Run::Filed(_) | Run::Container => false,
@@ -395,7 +396,7 @@ impl Shard {
         let mut plan = Plan::of(*caller, Pace::AtOnce);
         self.hold_keys(&mut plan, found.row, args);
         plan.steps.push_back(match way_of(found.row).serve {
-            Serve::FromKey(_) => self.tries(caller, found.id, args, block),
+            Serve::FromKey(_) | Serve::Many(_) => self.tries(caller, found.id, args, block),
             Serve::Moving(_) => {
                 self.staged(caller, found.id, args, Default::default(), block.map_or(Wait::No, Wait::As))
             }

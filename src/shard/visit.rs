@@ -80,6 +80,8 @@ enum Behind {
 pub(super) enum Addressee {
     Ticket(ShardId, Ticket),
     Guest(TxId),
+    /// Who waited for a key, which is held by the job's claim.
+    Waiter(WaiterId),
 }
 
 /// A command under way on this lane for another one.
@@ -457,7 +459,9 @@ impl Shard {
         let turn = self.at;
         self.at = at.unwrap_or(turn);
         let (progress, reached) = match to {
-            Addressee::Ticket(..) => (self.step_of(job, caller, Some(*command), spent_ns, output), self.take_until()),
+            Addressee::Ticket(..) | Addressee::Waiter(_) => {
+                (self.step_of(job, caller, Some(*command), spent_ns, output), self.take_until())
+            }
             Addressee::Guest(tx) => {
                 let (progress, effects, reached) =
                     self.apart(|shard| shard.step_of(job, caller, Some(*command), spent_ns, output));
@@ -476,6 +480,11 @@ impl Shard {
         let (home, ticket) = match guest.to {
             Addressee::Guest(tx) => return self.guest_ran(tx, output, guest.job),
             Addressee::Ticket(home, ticket) => (home, ticket),
+            Addressee::Waiter(waiter) => {
+                let claim = guest.claim.expect("a waiter is served while its key is held");
+                self.note_job_written(&guest.caller, claim);
+                return self.waiter_served(waiter, claim, output);
+            }
         };
         if let Some(claim) = guest.claim {
             self.note_job_written(&guest.caller, claim);

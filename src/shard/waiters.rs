@@ -25,15 +25,14 @@ use super::message::{Message, TxId};
 use super::planted::Planted;
 use super::route::Route;
 use super::steps::stages;
-use super::visit::Claimant;
+use super::visit::{Addressee, Claimant};
 use crate::base::limits;
 use crate::base::time::Millis;
 use crate::command::Caller;
-use crate::command::blocking::Served;
 use crate::command::clients::BlockId;
 use crate::command::table::CommandId;
-use crate::persist::Position;
 use crate::store::waiters::{Place, WaiterId};
+use crate::types::Progress;
 use crate::wire::output::Output;
 use crate::wire::request::Request;
 
@@ -184,8 +183,9 @@ impl Shard {
             }
             if self.take_block(block) {
                 let word = self.first_filled(claim, waiter, word, at);
-                let (reply, until) = self.serve_waiter(waiter, word, at);
-                self.withhold(until, Parting::Served(self.me, block, reply));
+                if self.serve_waiter(waiter, word, at, claim) == Progress::More {
+                    return;
+                }
             } else {
                 self.forget_waiter(waiter);
             }
@@ -273,16 +273,17 @@ impl Shard {
         let Asked { waiter, word, at } = self.waiting.asked.remove(&claim).expect("an answer follows a question");
         if taken {
             let word = self.first_filled(claim, waiter, word, at);
-            let (reply, until) = self.serve_waiter(waiter, word, at);
-            self.withhold(until, Parting::Served(waiter.home, BlockId(waiter.block), reply));
+            if self.serve_waiter(waiter, word, at, claim) == Progress::More {
+                return;
+            }
         } else {
             self.forget_waiter(waiter);
         }
         self.serve_waiters(claim);
     }
 
-    /// The reply, and up to where the journal must be firm before it may leave.
-    fn serve_waiter(&mut self, waiter: WaiterId, word: usize, at: Millis) -> (Output, Position) {
+    /// Serves it from a key that this claim holds. `More`: by a job, at whose end the others have their turn.
+    fn serve_waiter(&mut self, waiter: WaiterId, word: usize, at: Millis, claim: ClaimId) -> Progress {
         let wish = self.take_waiter(waiter).expect("who was taken is forgotten by nobody else");
         let Wish { caller, command, request } = *wish;
         let mut out = Output::default();
@@ -290,13 +291,26 @@ impl Shard {
         let outer = self.take_until();
         self.waiting.hold_back();
         self.trace_served(&caller, word);
-        let served = self.serve_word(&caller, command, request.args(), word, &mut out);
-        assert_eq!(served, Served::Yes, "the key is held and has what was awaited");
+        let is_served = self.serve_word(&caller, command, request.args(), word, &mut out);
+        assert!(is_served, "the key is held and has what was awaited");
         self.waiting.go_on();
         self.at = before;
         self.ran += 1;
+        if let Some(job) = self.begun.take() {
+            self.go_on_as_job(job, &caller, command, Addressee::Waiter(waiter), Some(at), Some(claim));
+            self.put_until(outer);
+            return Progress::More;
+        }
         let until = self.take_until();
         self.put_until(outer);
-        (out, until)
+        self.withhold(until, Parting::Served(waiter.home, BlockId(waiter.block), out));
+        Progress::Done
+    }
+
+    /// The job that served a waiter is over: its reply leaves, and the others who wait for the key have their turn.
+    pub(super) fn waiter_served(&mut self, waiter: WaiterId, claim: ClaimId, reply: Output) {
+        let until = self.take_until();
+        self.withhold(until, Parting::Served(waiter.home, BlockId(waiter.block), reply));
+        self.serve_waiters(claim);
     }
 }

@@ -13,6 +13,7 @@ mod hash_fields;
 mod instructions;
 mod moving;
 mod options;
+mod pops;
 mod protected;
 mod rewriting;
 mod sets;

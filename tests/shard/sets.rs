@@ -22,7 +22,7 @@ fn fill(driver: &mut Driver, conn: ConnId, key: &str, range: std::ops::Range<usi
 }
 
 /// Runs a request while another connection is served in every turn; its reply and the number of turns.
-fn sliced(driver: &mut Driver, words: &[&str]) -> (String, usize) {
+pub(super) fn sliced(driver: &mut Driver, words: &[&str]) -> (String, usize) {
     let (slow, quick) = (driver.connect(), driver.connect());
     driver.shard.feed(slow, &request(words));
     let mut turns = 1;

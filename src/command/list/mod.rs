@@ -21,6 +21,7 @@ use crate::base::limits;
 use crate::store::event::Event;
 use crate::store::keyspace::Graveyard;
 use crate::types::list::{End, List};
+use crate::types::rope::Rope;
 use crate::types::{Object, Progress};
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
@@ -207,11 +208,7 @@ fn pop_many(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, side: &'st
     let piece = ctx.take_from_list(ctx.first(args), side.pop, |list, graves| {
         let count = count.min(list.len());
         if is_short(list, count) {
-            reply.array(count);
-            for _ in 0..count {
-                answer_value(list.peek(side.end).expect("it has so many"), reply);
-                list.drop_outermost(side.end, graves);
-            }
+            answer_and_drop(list, side, count, graves, reply);
             (None, count)
         } else {
             (Some(list.cut(side.end, count)), count)
@@ -226,6 +223,15 @@ fn pop_many(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, side: &'st
         }
     }
     Ok(Flow::Done)
+}
+
+/// Takes so many, few enough for a turn, one after the other.
+fn answer_and_drop(list: &mut List, side: &Side, count: usize, graves: &mut Vec<Rope>, reply: &mut Reply<'_>) {
+    reply.array(count);
+    for _ in 0..count {
+        answer_value(list.peek(side.end).expect("it has so many"), reply);
+        list.drop_outermost(side.end, graves);
+    }
 }
 
 const NOT_POSITIVE: &str = "ERR value is out of range, must be positive";
@@ -285,7 +291,7 @@ fn ltrim(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 /// Removes elements at an end: few where they are, many as a piece to be buried.
-fn shed(list: &mut List, end: End, count: usize, graves: &mut Vec<crate::types::rope::Rope>) -> Option<List> {
+fn shed(list: &mut List, end: End, count: usize, graves: &mut Vec<Rope>) -> Option<List> {
     const FEW: usize = 16;
     if count > FEW {
         return Some(list.cut(end, count));
@@ -339,6 +345,8 @@ fn is_short(list: &List, count: usize) -> bool {
 /// Answers a part of a list that nobody changes, from one of its ends on.
 #[derive(Debug)]
 struct Walk {
+    /// LMPOP says what it was taken from.
+    key: Option<Box<[u8]>>,
     list: List,
     len: usize,
     left: Range<usize>,
@@ -348,7 +356,12 @@ struct Walk {
 
 impl Walk {
     fn over(list: List, range: Range<usize>, from: End) -> Self {
-        Self { list, len: range.len(), left: range, from, pieces: Pieces::default() }
+        Self { key: None, list, len: range.len(), left: range, from, pieces: Pieces::default() }
+    }
+
+    fn taken_from(key: &[u8], list: List, from: End) -> Self {
+        let all = 0..list.len();
+        Self { key: Some(key.into()), ..Self::over(list, all, from) }
     }
 
     /// Elements that are visited between two looks at what they weigh.
@@ -380,6 +393,10 @@ impl Job for Walk {
         self.pieces.cut();
         if !self.left.is_empty() {
             return Ok(Progress::More);
+        }
+        if let Some(key) = &self.key {
+            reply.array(2);
+            reply.bulk(key);
         }
         reply.array(self.len);
         self.pieces.pour(reply);

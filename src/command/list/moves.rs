@@ -7,7 +7,7 @@
 //! ```
 
 use super::access::{Absent, Words};
-use super::{BACK, FRONT, ROW, Side};
+use super::{BACK, FRONT, ROW, Side, Walk, answer_and_drop, is_short};
 use crate::base::ascii::{I64_TEXT_MAX, format_u64, is_word, parse_i64};
 use crate::base::time::Millis;
 use crate::command::blocking::{Blocking, Patience, Serve, Served, seconds};
@@ -60,7 +60,7 @@ pub const ROWS: &[Command] = &[
         log: Log::Effect,
         run: Run::Blocking(&Blocking {
             awaits: Kind::List,
-            serve: Serve::FromKey(|ctx, args, word, reply| take_some(ctx, Wanted::of(args, 2)?, args.at(word), reply)),
+            serve: Serve::Many(|ctx, args, word, reply| take_some(ctx, Wanted::of(args, 2)?, args.at(word), reply)),
             patience: |args, now| Wanted::of(args, 2).and_then(|_| seconds(args.at(1), now)),
             give_up: |reply| reply.null_array(),
         }),
@@ -126,7 +126,7 @@ pub const ROWS: &[Command] = &[
         log: Log::Effect,
         run: Run::Blocking(&Blocking {
             awaits: Kind::List,
-            serve: Serve::FromKey(|ctx, args, word, reply| take_some(ctx, Wanted::of(args, 1)?, args.at(word), reply)),
+            serve: Serve::Many(|ctx, args, word, reply| take_some(ctx, Wanted::of(args, 1)?, args.at(word), reply)),
             patience: |args, _| Wanted::of(args, 1).map(|_| Patience::None),
             give_up: |reply| reply.null_array(),
         }),
@@ -313,17 +313,19 @@ fn take_some(ctx: &mut Ctx<'_>, wanted: Wanted, key: &[u8], reply: &mut Reply<'_
     let (key, Wanted { side, count }) = (ctx.key(key), wanted);
     let taken = ctx.take_from_list(key, side.pop, |list, graves| {
         let count = count.min(list.len());
+        if !is_short(list, count) {
+            return ((count, Some(list.cut(side.end, count))), count);
+        }
         reply.array(2);
         reply.bulk(key.bytes);
-        reply.array(count);
-        for _ in 0..count {
-            answer_value(list.peek(side.end).expect("it has so many"), reply);
-            list.drop_outermost(side.end, graves);
-        }
-        (count, count)
+        answer_and_drop(list, side, count, graves, reply);
+        ((count, None), count)
     })?;
-    let Some(count) = taken else { return Ok(Served::No) };
+    let Some((count, piece)) = taken else { return Ok(Served::No) };
     let mut digits = [0; I64_TEXT_MAX];
     ctx.store.effects.state(ctx.db, &[side.pop_name, key.bytes, format_u64(count as u64, &mut digits)]);
-    Ok(Served::Yes)
+    Ok(match piece {
+        None => Served::Yes,
+        Some(piece) => Served::Job(Box::new(Walk::taken_from(key.bytes, piece, side.end))),
+    })
 }

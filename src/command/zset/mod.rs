@@ -67,9 +67,9 @@ impl Ctx<'_> {
     }
 
     /// Changes the sorted set at `key`, which is one if it is there and is made if not. The caller says what happened.
-    fn grow_zset<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut Edit<'_>) -> R) -> Result<R, Fault> {
-        if self.old_zset(key)?.is_some() {
-            return Ok(self.edit_zset(key, change));
+    fn grow_zset<R>(&mut self, key: Key<'_>, mut change: impl FnMut(&mut Edit<'_>) -> R) -> Result<R, Fault> {
+        if let Some(changed) = self.edit_zset_if(key, &mut change)? {
+            return Ok(changed);
         }
         let (limits, hasher) = (self.zset_limits(), self.store.hash_key);
         let (mut zset, mut displaced) = (Zset::default(), Vec::new());
@@ -83,14 +83,20 @@ impl Ctx<'_> {
 
     /// Changes a sorted set that is there.
     fn edit_zset<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut Edit<'_>) -> R) -> R {
+        let edited = self.edit_zset_if(key, change).ok().flatten();
+        edited.expect("the caller has found it, and looked at its type")
+    }
+
+    /// Changes the sorted set at `key`, if it is there; a fault when it holds something else.
+    fn edit_zset_if<R>(&mut self, key: Key<'_>, change: impl FnOnce(&mut Edit<'_>) -> R) -> Result<Option<R>, Fault> {
         let (limits, hasher) = (self.zset_limits(), self.store.hash_key);
         let mut displaced = Vec::new();
-        let edited = self.update_object(key, |object| match object {
-            Object::Zset(zset) => change(&mut Edit { zset, limits, hasher, displaced: &mut displaced }),
-            _ => unreachable!("the caller has looked at the type"),
+        let edited = self.store.edit(self.db, key, self.now, |object| match object {
+            Some(Object::Zset(zset)) => Ok(change(&mut Edit { zset, limits, hasher, displaced: &mut displaced })),
+            _ => Err(Fault::WrongType),
         });
         displaced.into_iter().for_each(|rope| self.store.graves.bury_object(Object::Rope(rope)));
-        edited.expect("the caller has found the key")
+        edited.transpose()
     }
 
     /// Members were taken out of the sorted set at `key`: says so, and removes it if none is left.
@@ -136,45 +142,17 @@ impl Edit<'_> {
         self.zset.remove(member, &self.hasher, self.displaced)
     }
 
-    /// Removes the members of these ranks, `show`ing each before.
+    /// Removes the members of these ranks one after the other, `show`ing each before.
     fn remove_ranks(
         &mut self,
         ranks: std::ops::Range<usize>,
         way: ranked::Way,
         mut show: impl FnMut(Member<'_>, Score),
     ) {
-        let mut names = Names::default();
-        self.zset.range(ranks, way, |member, score| {
-            show(member, score);
-            names.push(member);
-        });
-        names.each(|name| {
-            self.remove(name);
-        });
-    }
-}
-
-/// Some members' texts, each behind its length.
-#[derive(Default)]
-struct Names(Vec<u8>);
-
-impl Names {
-    const LENGTH: usize = size_of::<usize>();
-
-    fn push(&mut self, member: Member<'_>) {
-        let at = self.0.len();
-        self.0.extend_from_slice(&[0; Self::LENGTH]);
-        member.read_into(&mut self.0);
-        let len = self.0.len() - at - Self::LENGTH;
-        self.0[at..at + Self::LENGTH].copy_from_slice(&len.to_le_bytes());
-    }
-
-    fn each(&self, mut visit: impl FnMut(&[u8])) {
-        let mut rest = &self.0[..];
-        while let Some((len, text)) = rest.split_first_chunk() {
-            let (name, later) = text.split_at(usize::from_le_bytes(*len));
-            visit(name);
-            rest = later;
+        for past in ranks.clone().rev() {
+            // Those behind what has gone move up.
+            let rank = if way == ranked::Way::Up { ranks.start } else { past };
+            self.zset.remove_nth(rank, &self.hasher, self.displaced, &mut show);
         }
     }
 }

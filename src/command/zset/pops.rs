@@ -18,7 +18,7 @@ use super::super::staged::{Flow, On, Stage};
 use super::super::{Command, Ctx, Flags, Group, Keys, Log, Run};
 use super::bounds::Extreme;
 use super::ranges::next_slice;
-use super::{Answer, Left, Shape};
+use super::{Answer, Edit, Left, Shape};
 use crate::base::ascii::{I64_TEXT_MAX, format_u64, is_word, parse_i64};
 use crate::base::time::Millis;
 use crate::command::caller::Key;
@@ -29,7 +29,7 @@ use crate::types::ranked::Way;
 use crate::types::zset::Zset;
 use crate::types::{Object, Progress};
 use crate::wire::fault::Fault;
-use crate::wire::reply::{Dialect, Reply};
+use crate::wire::reply::Reply;
 use crate::wire::request::Args;
 
 const ROW: Command = Command {
@@ -60,7 +60,7 @@ pub const ROWS: &[Command] = &[
         summary: "ZMPOP that waits for a member if there is none.",
         run: Run::Blocking(&Blocking {
             awaits: Kind::Zset,
-            serve: Serve::FromKey(|ctx, args, word, reply| {
+            serve: Serve::Many(|ctx, args, word, reply| {
                 let (extreme, most) = mpop_options(args, 2)?;
                 mpop(ctx, ctx.key(args.at(word)), extreme, most, reply)
             }),
@@ -110,7 +110,7 @@ pub const ROWS: &[Command] = &[
         log: Log::Effect,
         run: Run::Blocking(&Blocking {
             awaits: Kind::Zset,
-            serve: Serve::FromKey(|ctx, args, word, reply| {
+            serve: Serve::Many(|ctx, args, word, reply| {
                 let (extreme, most) = mpop_options(args, 1)?;
                 mpop(ctx, ctx.key(args.at(word)), extreme, most, reply)
             }),
@@ -181,49 +181,54 @@ fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, extreme: Extreme, reply: &mut Reply<'_
         _ => return Err(Fault::Syntax),
     };
     let key = ctx.first(args);
+    let Some(wanted) = wanted else {
+        let taken = ctx.edit_zset_if(key, |edit| {
+            Shape::Flat.head(1, reply);
+            take(edit, extreme, 1, Shape::Flat, reply)
+        })?;
+        match taken {
+            Some(left) => ctx.taken_from_zset(key, extreme.event(), left),
+            None => reply.array(0),
+        }
+        return Ok(Flow::Done);
+    };
     let held = ctx.old_zset(key)?.map_or(0, |(zset, _)| zset.len());
-    let count = wanted.unwrap_or(1).min(held);
-    let nesting = if wanted.is_some() { Nesting::OfDialect } else { Nesting::Flat };
-    let shape = nesting.shape(reply.dialect());
+    let (count, shape) = (wanted.min(held), Shape::with_scores(reply.dialect()));
     if count > ctx.store.strides.removals {
         let answer = Answer::new(shape, reply.dialect());
-        let whole = if count == held { take_whole(ctx, key, extreme.event()) } else { None };
-        if whole.is_none() {
-            ctx.happened(extreme.event(), key);
-        }
-        return Ok(Flow::Job(Box::new(Pop { key: key.bytes.into(), extreme, left: count, answer, whole })));
+        return Ok(Flow::Job(Box::new(Pop::begin(ctx, key, extreme, (count, held), answer))));
     }
     shape.head(count, reply);
     if count > 0 {
-        let left = take(ctx, key, extreme, count, shape, reply);
+        let left = ctx.edit_zset(key, |edit| take(edit, extreme, count, shape, reply));
         ctx.taken_from_zset(key, extreme.event(), left);
     }
     Ok(Flow::Done)
 }
 
-/// Whether RESP3 gets pairs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nesting {
-    Flat,
-    OfDialect,
-}
-
-impl Nesting {
-    fn shape(self, dialect: Dialect) -> Shape {
-        if self == Self::OfDialect { Shape::with_scores(dialect) } else { Shape::Flat }
-    }
-}
-
-/// ZPOPMIN or ZPOPMAX of many. With its first step all of it is stated, by the request; its key is held to the end.
+/// ZPOPMIN or ZPOPMAX of many, or ZMPOP. With its first step all of it is stated; its key is held to the end.
 #[derive(Debug)]
 struct Pop {
     key: Box<[u8]>,
+    /// ZMPOP says what it took from.
+    names_key: bool,
     extreme: Extreme,
     /// Still to be taken.
     left: usize,
     answer: Answer,
     /// The whole value, which was taken out.
     whole: Option<Zset>,
+}
+
+impl Pop {
+    /// Says what is about to happen to the key; whoever takes all that is `held` takes the value out at once.
+    fn begin(ctx: &mut Ctx<'_>, key: Key<'_>, extreme: Extreme, (count, held): (usize, usize), answer: Answer) -> Self {
+        let whole = if count == held { take_whole(ctx, key, extreme.event()) } else { None };
+        if whole.is_none() {
+            ctx.happened(extreme.event(), key);
+        }
+        Self { key: key.bytes.into(), names_key: false, extreme, left: count, answer, whole }
+    }
 }
 
 impl Job for Pop {
@@ -249,6 +254,10 @@ impl Job for Pop {
             answer.cut();
             return Ok(Progress::More);
         }
+        if self.names_key {
+            reply.array(2);
+            reply.bulk(&self.key);
+        }
         answer.pour(reply);
         if let Some(zset) = self.whole.take() {
             ctx.store.graves.bury_object(Object::Zset(zset));
@@ -265,12 +274,10 @@ impl Job for Pop {
 }
 
 /// Takes so many members of a sorted set that has them, and answers them without a head.
-fn take(ctx: &mut Ctx<'_>, key: Key<'_>, extreme: Extreme, count: usize, shape: Shape, reply: &mut Reply<'_>) -> Left {
-    ctx.edit_zset(key, |edit| {
-        let ranks = extreme.ranks(count, edit.zset.len());
-        edit.remove_ranks(ranks, extreme.way(), |member, score| shape.element(member, score, reply));
-        Left::of(edit.zset)
-    })
+fn take(edit: &mut Edit<'_>, extreme: Extreme, count: usize, shape: Shape, reply: &mut Reply<'_>) -> Left {
+    let ranks = extreme.ranks(count, edit.zset.len());
+    edit.remove_ranks(ranks, extreme.way(), |member, score| shape.element(member, score, reply));
+    Left::of(edit.zset)
 }
 
 /// Takes the value out of the keyspace.
@@ -291,7 +298,7 @@ fn pop_named(ctx: &mut Ctx<'_>, key: Key<'_>, extreme: Extreme, reply: &mut Repl
     }
     reply.array(3);
     reply.bulk(key.bytes);
-    let left = take(ctx, key, extreme, 1, Shape::Flat, reply);
+    let left = ctx.edit_zset(key, |edit| take(edit, extreme, 1, Shape::Flat, reply));
     ctx.taken_from_zset(key, extreme.event(), left);
     ctx.store.effects.state(ctx.db, &[extreme.command(), key.bytes]);
     Ok(Served::Yes)
@@ -310,15 +317,21 @@ fn mpop(
     reply: &mut Reply<'_>,
 ) -> Result<Served, Fault> {
     let Some((zset, _)) = ctx.old_zset(key)? else { return Ok(Served::No) };
-    let count = most.min(zset.len());
-    reply.array(2);
-    reply.bulk(key.bytes);
-    Shape::Pairs.head(count, reply);
-    let left = take(ctx, key, extreme, count, Shape::Pairs, reply);
-    ctx.taken_from_zset(key, extreme.event(), left);
+    let (held, count) = (zset.len(), most.min(zset.len()));
+    let served = if count > ctx.store.strides.removals {
+        let answer = Answer::new(Shape::Pairs, reply.dialect());
+        Served::Job(Box::new(Pop { names_key: true, ..Pop::begin(ctx, key, extreme, (count, held), answer) }))
+    } else {
+        reply.array(2);
+        reply.bulk(key.bytes);
+        Shape::Pairs.head(count, reply);
+        let left = ctx.edit_zset(key, |edit| take(edit, extreme, count, Shape::Pairs, reply));
+        ctx.taken_from_zset(key, extreme.event(), left);
+        Served::Yes
+    };
     let mut digits = [0; I64_TEXT_MAX];
     ctx.store.effects.state(ctx.db, &[extreme.command(), key.bytes, format_u64(count as u64, &mut digits)]);
-    Ok(Served::Yes)
+    Ok(served)
 }
 
 /// Which end, and how many at most. `at`: the word that is the number of keys.

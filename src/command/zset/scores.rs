@@ -161,6 +161,10 @@ struct Tally {
 impl Conditions {
     /// Takes the option in; false if it is none.
     fn take(&mut self, word: &[u8]) -> bool {
+        // Most often it is a score.
+        if !word.first().is_some_and(u8::is_ascii_alphabetic) {
+            return false;
+        }
         let options: [(&str, &mut bool); 6] = [
             ("NX", &mut self.only_new),
             ("XX", &mut self.only_old),
@@ -234,7 +238,7 @@ fn add(ctx: &mut Ctx<'_>, key: Key<'_>, conditions: Conditions, pairs: Args<'_>)
     let rest: Vec<Score> = (2..pairs.len()).step_by(2).map(|i| score(pairs.at(i))).collect::<Result<_, _>>()?;
     let (mut tally, mut fault) = (Tally::default(), None);
     ctx.grow_zset(key, |edit| {
-        for (i, given) in std::iter::once(first).chain(rest).enumerate() {
+        for (i, given) in std::iter::once(first).chain(rest.iter().copied()).enumerate() {
             let mut verdict = Verdict::Refused;
             let old = edit.decide(pairs.at(2 * i + 1), |old| {
                 verdict = conditions.judge(old, given).unwrap_or_else(|unfit| {
@@ -277,14 +281,14 @@ fn score(word: &[u8]) -> Result<Score, Fault> {
 
 fn zrem(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = ctx.first(args);
-    if ctx.old_zset(key)?.is_none() {
-        reply.int(0);
-        return Ok(());
-    }
-    let (removed, left) = ctx.edit_zset(key, |edit| {
+    let edited = ctx.edit_zset_if(key, |edit| {
         let removed = args.from(2).iter().filter(|member| edit.remove(member).is_some()).count();
         (removed, Left::of(edit.zset))
-    });
+    })?;
+    let Some((removed, left)) = edited else {
+        reply.int(0);
+        return Ok(());
+    };
     if removed > 0 {
         ctx.taken_from_zset(key, Event::ZREM, left);
     }
