@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../tests/fuzz/structures.rs"]
+#[path = "../../tests/fuzz/structures/mod.rs"]
 mod structures;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

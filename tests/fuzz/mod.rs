@@ -1,7 +1,7 @@
 //! Bytes from outside, made up: requests in any pieces, command lines, configuration files, inline lines; and sequences of operations on types.
 //!
 //! ```text
-//!  fuzz/seeds/<kind>/*  -> corpus -> mutate.rs -> targets.rs, structures.rs, journal.rs -> a panic, shown with its input
+//!  fuzz/seeds/<kind>/*  -> corpus -> mutate.rs -> targets.rs, structures/, journal.rs -> a panic, shown with its input
 //!                            ^                        |
 //!                            `--- what answers with a new number is kept
 //! ```
@@ -80,6 +80,16 @@ fn config() {
 #[test]
 fn flags() {
     fuzz("flags", 10_000, targets::flags);
+}
+
+#[test]
+fn hashes() {
+    fuzz("hashes", 1_000, structures::hashes);
+}
+
+#[test]
+fn zsets() {
+    fuzz("zsets", 1_000, structures::zsets);
 }
 
 #[test]

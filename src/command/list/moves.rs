@@ -298,9 +298,12 @@ impl Wanted {
         let side = side(rest.get(0).ok_or(Fault::Syntax)?)?;
         let count = match rest.len() {
             1 => 1,
-            3 if is_word(rest.at(1), "COUNT") => {
+            // A wrong number is told before words behind it are, as in Redis.
+            3.. if is_word(rest.at(1), "COUNT") => {
                 let count = parse_i64(rest.at(2)).and_then(|count| usize::try_from(count).ok());
-                count.filter(|count| *count > 0).ok_or(Fault::Fixed("ERR count should be greater than 0"))?
+                let count = count.filter(|count| *count > 0);
+                let count = count.ok_or(Fault::Fixed("ERR count should be greater than 0"))?;
+                if rest.len() == 3 { count } else { return Err(Fault::Syntax) }
             }
             _ => return Err(Fault::Syntax),
         };

@@ -347,9 +347,11 @@ fn mpop_options(args: Args<'_>, at: usize) -> Result<(Extreme, usize), Fault> {
     let extreme = options.get(0).and_then(Extreme::named).ok_or(Fault::Syntax)?;
     let most = match options.len() {
         1 => 1,
-        3 if is_word(options.at(1), "COUNT") => {
+        // A wrong number is told before words behind it are, as in Redis.
+        3.. if is_word(options.at(1), "COUNT") => {
             let most = parse_i64(options.at(2)).and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 0);
-            most.ok_or(Fault::Fixed("ERR count should be greater than 0"))?
+            let most = most.ok_or(Fault::Fixed("ERR count should be greater than 0"))?;
+            if options.len() == 3 { most } else { return Err(Fault::Syntax) }
         }
         _ => return Err(Fault::Syntax),
     };

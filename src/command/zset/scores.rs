@@ -2,7 +2,7 @@
 //!
 //! ZADD leaves itself as its effect, and a ZADD of the resulting score where it added to one.
 
-use super::super::scan::ScanOptions;
+use super::super::scan::{ScanOptions, parse_cursor};
 use super::super::{Command, Ctx, Flags, Group, Keys, Log, Outcome, Run};
 use super::Left;
 use crate::base::ascii::is_word;
@@ -351,14 +351,16 @@ fn rank(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>, from: impl FnO
 
 /// Redis prints what its table holds in seventeen digits, and what its listpack holds as it was packed.
 fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let options = ScanOptions::parse(args.at(2), args.from(3), ScanOptions::ZSET)?;
-    let (mut found, mut count, mut name) = (Output::default(), 0, Vec::new());
-    let next = ctx.zset(ctx.first(args))?.map_or(0, |(zset, hasher)| {
+    parse_cursor(args.at(2)).ok_or(Fault::InvalidCursor)?;
+    let (mut found, mut count, mut name, mut next) = (Output::default(), 0, Vec::new(), 0);
+    // The options of a scan of nothing are not looked at, as in Redis.
+    if let Some((zset, hasher)) = ctx.zset(ctx.first(args))? {
+        let options = ScanOptions::parse(args.at(2), args.from(3), ScanOptions::ZSET)?;
         let spell = match zset {
             Zset::Packed(_) => double::write,
             Zset::Large(_) => double::write_17,
         };
-        zset.scan(options.cursor, options.count, Stop::AtCount, &hasher, |member, score| {
+        next = zset.scan(options.cursor, options.count, Stop::AtCount, &hasher, |member, score| {
             name.clear();
             member.read_into(&mut name);
             if options.pattern.is_some_and(|pattern| !glob::matches(pattern, &name, Case::Exact)) {
@@ -368,8 +370,8 @@ fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             answer_value(member, &mut into);
             into.bulk(spell(score.value(), &mut [0; double::TEXT_MAX]));
             count += 2;
-        })
-    });
+        });
+    }
     reply.array(2);
     reply.text(&next.to_string());
     reply.array(count);

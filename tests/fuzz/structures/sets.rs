@@ -1,9 +1,6 @@
-//! Sequences of operations on the data structures, read off bytes and held against a model. Targets like those in `targets.rs`.
-//!
-//! ```text
-//!  [op][which sets][member ...] [op] ...        what is missing at the end is zeros
-//! ```
+//! Sets and their algebra.
 
+use super::Input;
 use corelane::base::hash::HashKey;
 use corelane::types::Progress;
 use corelane::types::algebra::{Algebra, Means, Wanted};
@@ -21,39 +18,6 @@ const SETS: usize = 4;
 /// Most members of one set: what a fill adds to stays quick.
 const MEMBERS_MAX: usize = 3000;
 
-struct Input<'d>(&'d [u8]);
-
-impl Input<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *first
-    }
-
-    fn number(&mut self) -> usize {
-        usize::from(self.byte()) << 8 | usize::from(self.byte())
-    }
-
-    /// One of the sets.
-    fn which(&mut self) -> usize {
-        usize::from(self.byte()) % SETS
-    }
-
-    fn member(&mut self) -> Vec<u8> {
-        match self.byte() % 8 {
-            0..3 => i64::from(self.byte().cast_signed()).to_string().into_bytes(),
-            3 => {
-                let wide: [u8; 8] = std::array::from_fn(|_| self.byte());
-                i64::from_le_bytes(wide).to_string().into_bytes()
-            }
-            4 => format!("{:03}", self.byte()).into_bytes(),
-            5 => vec![b'l'; 500 + usize::from(self.byte() % 32)],
-            6 => (0..self.byte() % 40).map(|_| self.byte()).collect(),
-            _ => format!("m{}", self.byte()).into_bytes(),
-        }
-    }
-}
-
 fn texts(set: &Set) -> Model {
     let mut all = Model::new();
     set.for_each(|member| assert!(all.insert(TextRoom::default().text(member).to_vec()), "a member comes once"));
@@ -65,7 +29,7 @@ pub(crate) fn sets(data: &[u8]) -> u64 {
     let (hasher, mut graves, mut input, mut seen) = (HashKey::new([3, 5]), Vec::new(), Input(data), 0_u64);
     let mut sets: [(Set, Model); SETS] = Default::default();
     while !input.0.is_empty() {
-        let (op, which) = (input.byte() % 14, input.which());
+        let (op, which) = (input.byte() % 14, input.which(SETS));
         let (set, model) = &mut sets[which];
         match op {
             0..4 => {
@@ -101,10 +65,10 @@ pub(crate) fn sets(data: &[u8]) -> u64 {
             }
             8 => {
                 let copy = sets[which].clone();
-                sets[input.which()] = copy;
+                sets[input.which(SETS)] = copy;
             }
             9..12 => {
-                let named: Vec<usize> = (0..1 + input.byte() % 3).map(|_| input.which()).collect();
+                let named: Vec<usize> = (0..1 + input.byte() % 3).map(|_| input.which(SETS)).collect();
                 let (outcome, wanted) = algebra(op, &named, &sets, &hasher, 1 + input.number());
                 sets[which] = (outcome, wanted);
             }
