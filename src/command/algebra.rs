@@ -97,6 +97,8 @@ pub const ROWS: &[Command] = &[
     Command {
         name: "sinterstore",
         syntax: "SINTERSTORE destination key [key ...]",
+        // Redis says that this one modifies, unlike its sisters.
+        keys: Keys::one(Keys::UPDATE).and(&[Spec::from(2, Keys::READ)]),
         complexity: INTER_COST,
         summary: "Stores the members that all sets have; answers how many.",
         run: Run::Staged(&[

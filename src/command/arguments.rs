@@ -5,6 +5,7 @@
 //!  MSET key value [key value ...]                        one block of key and string, multiple
 //! ```
 
+use super::Command;
 use super::syntax::{COUNT_WORD, is_key_word, tokens};
 use crate::wire::reply::Reply;
 
@@ -18,11 +19,14 @@ pub struct Argument {
     optional: bool,
     multiple: bool,
     parts: Vec<Self>,
+    /// Of a key: which of the row's key specifications finds it.
+    specification: usize,
 }
 
 /// Names that are not strings, by the type Redis gives them.
 const KINDS: &[(&str, &[&str])] = &[
     ("pattern", &["pattern"]),
+    ("double", &["score", "timeout"]),
     ("unix-time", &["unix-time-seconds", "unix-time-milliseconds"]),
     (
         "integer",
@@ -39,7 +43,14 @@ const KINDS: &[(&str, &[&str])] = &[
             "decrement",
             "offset",
             "start",
+            "stop",
             "end",
+            "limit",
+            "len",
+            "rank",
+            "num-matches",
+            "weight",
+            "numreplicas",
             "cursor",
             "protover",
             "client-id",
@@ -50,8 +61,26 @@ const KINDS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The arguments of a row.
+pub fn of_row(row: &Command) -> Vec<Argument> {
+    let mut arguments = of(row.syntax, row.name.split('|').count());
+    // A run of keys is one argument, and so are two that one specification finds together.
+    let last = row.keys.specs().count().saturating_sub(1);
+    // What only the data tell has its specification behind the first, and no argument that is a key.
+    let told_by_data = usize::from(row.leads.is_some());
+    let mut nth = 0;
+    arguments.iter_mut().for_each(|argument| {
+        argument.number_keys(&mut |key| {
+            let place = nth.min(last);
+            key.specification = if place == 0 { 0 } else { place + told_by_data };
+            nth += 1;
+        });
+    });
+    arguments
+}
+
 /// The arguments after the command's own words.
-pub fn of(syntax: &str, own_words: usize) -> Vec<Argument> {
+fn of(syntax: &str, own_words: usize) -> Vec<Argument> {
     sequence(&mut tokens(syntax).skip(own_words))
 }
 
@@ -145,10 +174,18 @@ fn plain(word: &str) -> Argument {
 }
 
 fn named(name: &str, kind: &'static str) -> Argument {
-    Argument { name: name.to_owned(), kind, token: None, optional: false, multiple: false, parts: Vec::new() }
+    let (token, parts) = (None, Vec::new());
+    Argument { name: name.to_owned(), kind, token, optional: false, multiple: false, parts, specification: 0 }
 }
 
 impl Argument {
+    fn number_keys(&mut self, number: &mut dyn FnMut(&mut Self)) {
+        if self.kind == "key" {
+            number(self);
+        }
+        self.parts.iter_mut().for_each(|part| part.number_keys(number));
+    }
+
     /// Whether a block or a choice in it has no parts: clients index into those without asking.
     pub fn is_hollow(&self) -> bool {
         let compound = matches!(self.kind, "block" | "oneof");
@@ -171,7 +208,7 @@ impl Argument {
         }
         if is_key {
             reply.text("key_spec_index");
-            reply.int(0);
+            reply.count(self.specification);
         }
         if let Some(token) = &self.token {
             text(reply, "token", token);
@@ -197,6 +234,7 @@ fn text(reply: &mut Reply<'_>, field: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Table;
 
     fn shape(arguments: &[Argument]) -> String {
         let each = |argument: &Argument| {
@@ -227,6 +265,28 @@ mod tests {
             ("RENAME key newkey", 1, "key key"),
         ] {
             assert_eq!(shape(&of(line, own)), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_are_told_with_the_specification_that_finds_them() {
+        let specifications = |name: &[u8]| {
+            let mut found = Vec::new();
+            let mut arguments = of_row(Table::new().find(name).expect("a row").row);
+            let mut note = |key: &mut Argument| found.push(key.specification);
+            arguments.iter_mut().for_each(|argument| argument.number_keys(&mut note));
+            found
+        };
+        for (name, expected) in [
+            ("get", &[0][..]),
+            ("mset", &[0]),
+            ("lcs", &[0, 0]),
+            ("rename", &[0, 1]),
+            ("sinterstore", &[0, 1]),
+            ("zunionstore", &[0, 1]),
+            ("sort", &[0, 2]),
+        ] {
+            assert_eq!(specifications(name.as_bytes()), expected, "{name}");
         }
     }
 }

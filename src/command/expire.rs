@@ -91,6 +91,7 @@ pub const ROWS: &[Command] = &[
         syntax: "PTTL key",
         since: "2.6.0",
         summary: "Answers the milliseconds left to live.",
+        tips: &["nondeterministic_output"],
         run: Run::Keys(|ctx, args, reply| tell(ctx, args, Moment::MILLIS, reply)),
         ..READ
     },
@@ -98,6 +99,7 @@ pub const ROWS: &[Command] = &[
         name: "ttl",
         syntax: "TTL key",
         summary: "Answers the seconds left to live.",
+        tips: &["nondeterministic_output"],
         run: Run::Keys(|ctx, args, reply| tell(ctx, args, Moment::SECONDS, reply)),
         ..READ
     },

@@ -155,7 +155,7 @@ fn describe(row: &Command, reply: &mut Reply<'_>) {
     reply.array(10);
     reply.text(row.name);
     reply.int(row.arity.into());
-    let movable = row.keys.are_movable().then_some("movablekeys");
+    let movable = (row.keys.are_movable() || row.leads.is_some()).then_some("movablekeys");
     let flags: Vec<&str> = row.flags.names().chain(movable).collect();
     reply.set(flags.len());
     flags.into_iter().for_each(|flag| reply.simple(flag));
@@ -194,13 +194,9 @@ fn tips(row: &Command) -> Vec<String> {
 
 /// One for each run of keys, in Redis's words.
 fn key_specifications(row: &Command, reply: &mut Reply<'_>) {
-    reply.set(row.keys.specs().count());
-    for spec in row.keys.specs() {
-        reply.map(3);
-        reply.text("flags");
-        reply.set(spec.access.len());
-        spec.access.iter().for_each(|word| reply.simple(word));
-        reply.text("begin_search");
+    reply.set(row.keys.specs().count() + usize::from(row.leads.is_some()));
+    for (number, spec) in row.keys.specs().enumerate() {
+        specification_head(spec.access, reply);
         match spec.begin {
             Begin::Word(word) => typed("index", &[("index", word.into())], reply),
             // Redis has no words for options that others may hide.
@@ -221,7 +217,26 @@ fn key_specifications(row: &Command, reply: &mut Reply<'_>) {
             }
             (_, Find::Count) => typed("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)], reply),
         }
+        if number == 0 && row.leads.is_some() {
+            told_by_data(reply);
+        }
     }
+}
+
+fn specification_head(access: Access, reply: &mut Reply<'_>) {
+    reply.map(3);
+    reply.text("flags");
+    reply.set(access.len());
+    access.iter().for_each(|word| reply.simple(word));
+    reply.text("begin_search");
+}
+
+/// Keys that only the data tell, as those of SORT's BY and GET: between the one that holds these data and an option's.
+fn told_by_data(reply: &mut Reply<'_>) {
+    specification_head(Keys::READ, reply);
+    typed("unknown", &[], reply);
+    reply.text("find_keys");
+    typed("unknown", &[], reply);
 }
 
 fn typed(kind: &str, numbers: &[(&str, i64)], reply: &mut Reply<'_>) {
@@ -253,7 +268,7 @@ fn docs(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 fn document(row: &Command, reply: &mut Reply<'_>) {
     reply.text(row.name);
-    let arguments = arguments::of(row.syntax, row.name.split('|').count());
+    let arguments = arguments::of_row(row);
     let fields = 4 + usize::from(!arguments.is_empty()) + usize::from(!row.children.is_empty());
     reply.map(fields);
     for (field, value) in

@@ -2,6 +2,7 @@
 //! `pick.rs`, algebra in `algebra.rs`.
 
 use super::caller::{Key, answer_value};
+use super::places::Spec;
 use super::scan::{ScanOptions, parse_cursor};
 use super::sliced::{Job, Pieces};
 use super::staged::{Cargo, Flow, On, Stage};
@@ -71,6 +72,7 @@ pub const ROWS: &[Command] = &[
         name: "smismember",
         syntax: "SMISMEMBER key member [member ...]",
         arity: -3,
+        keys: Keys::one(Keys::READ),
         since: "6.2.0",
         complexity: "O(N) where N is the number of members named",
         summary: "Answers of each member whether the set has it.",
@@ -82,7 +84,7 @@ pub const ROWS: &[Command] = &[
         name: "smove",
         syntax: "SMOVE source destination member",
         arity: 4,
-        keys: Keys::two(Keys::TAKE),
+        keys: Keys::one(Keys::TAKE).and(&[Spec::word(2, Keys::INSERT_MODIFY)]),
         flags: Flags::WRITE.and(Flags::FAST),
         summary: "Moves a member from one set to another.",
         log: Log::Verbatim,

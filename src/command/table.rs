@@ -232,7 +232,7 @@ pub fn complaints(row: &Command) -> Vec<String> {
     rule(!write && !matches!(row.log, super::Log::Never(_)), "only writes are journalled");
     rule(matches!(row.run, Run::Container) != (!row.children.is_empty() && row.arity == -2), "containers run children");
     rule(row.keys.specs().any(|spec| spec.access.is_empty()), "key access is stated");
-    let arguments = arguments::of(row.syntax, row.name.split('|').count());
+    let arguments = arguments::of_row(row);
     rule(arguments.iter().any(Argument::is_hollow), "blocks and choices of the syntax have parts");
     // SCAN goes from one shard to the next by its cursor.
     let by_slot = (row.about)(Args::new(b"0", &[Span { start: 0, len: 1 }; 4])).is_some();

@@ -181,6 +181,7 @@ impl Shard {
             return Err(ABORTED);
         }
         if caller.shard_port && self.config.shard_port_moved() && self.is_of_several_slots(&multi) {
+            multi.queue.bury(&mut self.store.graves);
             self.forget_watched(caller.conn);
             return Err(Fault::CrossSlot);
         }

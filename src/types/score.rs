@@ -22,6 +22,12 @@ impl Score {
         self.0
     }
 
+    /// It equals zero all the same.
+    #[inline]
+    pub fn is_negative_zero(self) -> bool {
+        self.0 == 0.0 && self.0.is_sign_negative()
+    }
+
     #[inline]
     pub(crate) fn to_bytes(self) -> [u8; SCORE_BYTES] {
         self.0.to_bits().to_be_bytes()

@@ -237,6 +237,22 @@ impl Zset {
         }
     }
 
+    /// A packed set keeps none, as Redis's listpack; whoever makes one of others has to say so.
+    pub fn forget_negative_zeros(&mut self) {
+        let Self::Packed(packed) = self else { return };
+        let (mut member, zero) = (Vec::new(), Score::ZERO.to_bytes());
+        loop {
+            let negative =
+                packed.iter().find(|(_, row)| score_of(row.second).is_negative_zero()).map(|(place, row)| {
+                    member.clear();
+                    member.extend_from_slice(row.first.text(&mut [0; I64_TEXT_MAX]));
+                    place
+                });
+            let Some(place) = negative else { return };
+            packed.replace(place, &Form::of(&member), &Form::of(trimmed(&zero)));
+        }
+    }
+
     pub fn bytes(&self) -> usize {
         match self {
             Self::Packed(packed) => packed.bytes(),
@@ -259,6 +275,8 @@ impl Zset {
                 *budget -= 1;
                 Progress::Done
             }
+            // An order that is gone has one more empty node to give at every step: a budget of one would never get past it.
+            Self::Large(large) if large.order.len() == 0 => large.index.free_step(budget),
             Self::Large(large) => match large.order.free_step(budget) {
                 Progress::More => Progress::More,
                 Progress::Done => large.index.free_step(budget),

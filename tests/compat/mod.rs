@@ -4,9 +4,12 @@
 //! cases/*.case   conversations as data, one file a command family      script.rs    reads them
 //! pattern.rs     the notation of expected replies                      runner.rs    holds them against a server
 //! coverage.rs    each row of the command table has a case              protocol.rs  what needs raw bytes or several sockets
+//! differential/  random requests, to redis-server and to us                  events.rs    what happens to keys, as redis-server tells it
 //! ```
 
 mod coverage;
+mod differential;
+mod events;
 mod pattern;
 mod protocol;
 mod runner;

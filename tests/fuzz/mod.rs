@@ -88,6 +88,11 @@ fn hashes() {
 }
 
 #[test]
+fn lists() {
+    fuzz("lists", 1_000, structures::lists);
+}
+
+#[test]
 fn zsets() {
     fuzz("zsets", 1_000, structures::zsets);
 }

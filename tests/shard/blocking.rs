@@ -497,6 +497,22 @@ fn what_follows_a_wait_runs_after_it_and_once() {
     }
 }
 
+/// Once it was the last request that had been parsed ahead.
+#[test]
+fn clients_are_listed_with_what_they_wait_for() {
+    for count in [1, 3] {
+        let mut world = World::new(count);
+        let (waiter, other) = (world.connect(0), world.connect(0));
+        let behind =
+            [request(&["BGETDEL", "a", "b", "0"]), request(&["STRLEN", "n"]), request(&["INCR", "n"])].concat();
+        world.turn(0, 0, Some((waiter, behind)));
+        world.rest();
+        let list = world.call(0, other, &["CLIENT", "LIST"]);
+        let of_waiter = list.lines().find(|line| line.contains("flags=b")).expect("it waits");
+        assert!(of_waiter.contains("cmd=bgetdel "), "{of_waiter}");
+    }
+}
+
 /// WAIT waits for no key: once, each one that waited left its request with the shard for good.
 #[test]
 fn a_wait_for_replicas_leaves_nothing() {

@@ -1,59 +1,6 @@
-//! Fields of hashes: fair picks, and deadlines by the thousand, collected in slices while nobody sees them any more.
+//! Deadlines of fields by the thousand, collected in slices while nobody sees them any more.
 
-use super::{Driver, request};
-use std::collections::BTreeMap;
-
-/// The bulks of a reply.
-fn bulks(reply: &[u8]) -> Vec<String> {
-    let text = String::from_utf8(reply.to_vec()).expect("names are text");
-    let lines: Vec<&str> = text.lines().collect();
-    lines.iter().enumerate().filter(|(_, line)| line.starts_with('$')).map(|(i, _)| lines[i + 1].to_owned()).collect()
-}
-
-/// Each field, whichever way it is picked: drawn or dealt, with repetition or without, of a packed hash or a large one, some fields due.
-#[test]
-fn every_field_is_equally_likely() {
-    const FIELDS: usize = 60;
-    const ROUNDS: usize = 2000;
-    for packed_entries in ["128", "10"] {
-        let mut driver = Driver::new();
-        let conn = driver.connect();
-        driver.call(conn, &["CONFIG", "SET", "hash-max-listpack-entries", packed_entries]);
-        for i in 0..FIELDS {
-            driver.call(conn, &["HSET", "h", &format!("field:{i}"), "v"]);
-        }
-        for i in 0..20 {
-            driver.call(conn, &["HSET", "h", &format!("gone:{i}"), "v"]);
-            driver.call(conn, &["HPEXPIRE", "h", "1", "FIELDS", "1", &format!("gone:{i}")]);
-        }
-        // Their time comes, and no tick that would collect them.
-        driver.now.unix_us += 1_000_000;
-        driver.shard.begin_turn(driver.now);
-        for count in ["", "-7", "1", "5", "19", "40", "59"] {
-            let mut seen = BTreeMap::new();
-            for _ in 0..ROUNDS {
-                let words: Vec<&str> = ["HRANDFIELD", "h", count].into_iter().filter(|word| !word.is_empty()).collect();
-                driver.shard.feed(conn, &request(&words));
-                while driver.shard.has_backlog() {
-                    driver.shard.begin_turn(driver.now);
-                    driver.shard.run_backlog();
-                }
-                let picked = bulks(&driver.replies(conn));
-                let wanted = count.trim_start_matches('-').parse().unwrap_or(1);
-                assert_eq!(picked.len(), wanted);
-                let mut once = picked.clone();
-                once.sort_unstable();
-                once.dedup();
-                assert!(count.starts_with('-') || once.len() == picked.len(), "{count}: one comes twice");
-                picked.into_iter().for_each(|field| *seen.entry(field).or_insert(0u32) += 1);
-            }
-            let mean = f64::from(seen.values().sum::<u32>()) / FIELDS as f64;
-            let chi: f64 = seen.values().map(|&n| (f64::from(n) - mean).powi(2) / mean).sum();
-            // 59 degrees of freedom: one in ten thousand exceeds 108; different fields make it less.
-            assert!(seen.len() == FIELDS && chi < 108.0, "{packed_entries}, {count}: {chi} over {} fields", seen.len());
-        }
-    }
-}
+use super::Driver;
 
 const MANY: usize = 40_000;
 

@@ -25,10 +25,14 @@ impl Target {
     }
 
     pub(crate) fn program() -> PathBuf {
-        match std::env::var("CORELANE_TEST_SERVER") {
-            Ok(name) if name == "redis" => "redis-server".into(),
-            Ok(path) => path.into(),
-            Err(_) => env!("CARGO_BIN_EXE_corelane").into(),
+        Self::from_env().path()
+    }
+
+    fn path(self) -> PathBuf {
+        match (self, std::env::var("CORELANE_TEST_SERVER")) {
+            (Self::Corelane, _) => env!("CARGO_BIN_EXE_corelane").into(),
+            (Self::Redis, Ok(path)) if path != "redis" => path.into(),
+            (Self::Redis, _) => "redis-server".into(),
         }
     }
 }
@@ -42,36 +46,41 @@ pub(crate) struct Server {
 impl Server {
     /// Starts with the given flags and waits until it accepts.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::start_from(None, flags)
+        Self::start_from(Target::from_env(), None, flags)
+    }
+
+    /// Redis, whoever else is tested: to compare with.
+    pub(crate) fn start_redis(flags: &[&str]) -> Self {
+        Self::start_from(Target::Redis, None, flags)
     }
 
     /// The same with a config file; the flags come after it and win.
     pub(crate) fn start_with_config(file: &Path, flags: &[&str]) -> Self {
-        Self::start_from(Some(file), flags)
+        Self::start_from(Target::from_env(), Some(file), flags)
     }
 
-    fn start_from(config: Option<&Path>, flags: &[&str]) -> Self {
+    fn start_from(target: Target, config: Option<&Path>, flags: &[&str]) -> Self {
         // Another test may take the free port between our look and the server's bind: then the server exits and we look again.
         for _ in 0..5 {
-            let mut server = Self::launch(config, flags);
+            let mut server = Self::launch(target, config, flags);
             if server.accepts() {
                 return server;
             }
             eprintln!("{}", server.output());
         }
-        panic!("{:?} does not start with {flags:?}", Target::program());
+        panic!("{:?} does not start with {flags:?}", target.path());
     }
 
-    fn launch(config: Option<&Path>, flags: &[&str]) -> Self {
+    fn launch(target: Target, config: Option<&Path>, flags: &[&str]) -> Self {
         let dir = scratch_dir();
         let port = free_port();
-        let mut command = Command::new(Target::program());
+        let mut command = Command::new(target.path());
         command
             .args(config)
             .args(["--port", &port.to_string(), "--dir"])
             .arg(&dir)
             .args(["--enable-debug-command", "yes"]);
-        match Target::from_env() {
+        match target {
             Target::Corelane => command.args(["--lanes", "1"]),
             Target::Redis => command.args(["--save", "", "--appendonly", "no"]),
         };

@@ -111,6 +111,7 @@ pub const ROWS: &[Command] = &[
         name: "hpttl",
         syntax: "HPTTL key FIELDS numfields field [field ...]",
         summary: "Answers the milliseconds that fields have left to live.",
+        tips: &["nondeterministic_output"],
         run: Run::Keys(|ctx, args, reply| tell(ctx, args, Moment::MILLIS, reply)),
         ..TELL
     },
@@ -131,6 +132,7 @@ pub const ROWS: &[Command] = &[
         name: "httl",
         syntax: "HTTL key FIELDS numfields field [field ...]",
         summary: "Answers the seconds that fields have left to live.",
+        tips: &["nondeterministic_output"],
         run: Run::Keys(|ctx, args, reply| tell(ctx, args, Moment::SECONDS, reply)),
         ..TELL
     },

@@ -131,11 +131,19 @@ struct Edit<'z> {
 }
 
 impl Edit<'_> {
-    /// Lets `choose` say what becomes of a member's score; the one it had. A packed set knows no negative zero, as Redis's listpack.
+    /// Lets `choose` say what becomes of a member's score; the one it had. A packed set knows no negative zero, as Redis's listpack; whether it
+    /// still is one is known when the member is in it.
     fn decide(&mut self, member: &[u8], choose: impl FnOnce(Option<Score>) -> Option<Score>) -> Option<Score> {
-        let is_packed = matches!(self.zset, Zset::Packed(_));
-        let choose = |old| choose(old).map(|new| if is_packed && new == Score::ZERO { Score::ZERO } else { new });
-        self.zset.decide(member, self.limits, &self.hasher, self.displaced, choose)
+        let Self { zset, limits, hasher, displaced } = self;
+        let mut new = None;
+        let before = zset.decide(member, *limits, hasher, displaced, |old| {
+            new = choose(old);
+            new
+        });
+        if new.is_some_and(Score::is_negative_zero) && matches!(zset, Zset::Packed(_)) {
+            zset.set(member, Score::ZERO, *limits, hasher, displaced);
+        }
+        before
     }
 
     fn remove(&mut self, member: &[u8]) -> Option<Score> {
@@ -229,7 +237,8 @@ impl Answer {
 }
 
 /// A sorted set that a command has made, unless it is empty.
-fn made(zset: Zset) -> Option<Made> {
+fn made(mut zset: Zset) -> Option<Made> {
+    zset.forget_negative_zeros();
     let len = zset.len();
     (len > 0).then_some(Made { kind: Kind::Zset, object: Object::Zset(zset), len })
 }

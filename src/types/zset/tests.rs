@@ -312,3 +312,16 @@ fn a_scan_returns_what_stays() {
     }
     assert!((0..2500).all(|i| seen.contains(format!("member:{i:09}").as_bytes())));
 }
+
+/// Once a budget of one was spent on the empty order, again and again.
+#[test]
+fn freeing_ends_whatever_the_budget() {
+    for budget in [1, 2, 3, 64] {
+        let (mut zset, mut steps) = (filled(2000, scattered), 0);
+        while zset.free_step(&mut { budget }) == Progress::More {
+            steps += 1;
+            assert!(steps < 10_000, "with {budget}");
+        }
+        assert_eq!((zset.len(), zset.bytes()), (0, Zset::default().bytes()));
+    }
+}

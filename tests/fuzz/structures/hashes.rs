@@ -96,7 +96,7 @@ impl Twin {
 
 /// Hashes against ordered maps from which what is due vanishes by itself.
 pub(crate) fn hashes(data: &[u8]) -> u64 {
-    let (hasher, mut input, mut seen, mut now) = (HashKey::new([3, 5]), Input(data), 0_u64, Millis(1000));
+    let (hasher, mut input, mut seen, mut now) = (HashKey::new([3, 5]), Input::of(data), 0_u64, Millis(1000));
     let mut twins: [Twin; HASHES] = Default::default();
     while !input.0.is_empty() {
         let (op, which) = (input.byte() % 13, input.which(HASHES));

@@ -5,16 +5,25 @@
 //! ```
 
 mod hashes;
+mod lists;
 mod sets;
 mod zsets;
 
 pub(crate) use hashes::hashes;
+pub(crate) use lists::lists;
 pub(crate) use sets::sets;
 pub(crate) use zsets::zsets;
 
 struct Input<'d>(&'d [u8]);
 
-impl Input<'_> {
+/// Some hundred operations: models are compared whole again and again.
+const INPUT_BYTES_MAX: usize = 1500;
+
+impl<'d> Input<'d> {
+    fn of(data: &'d [u8]) -> Self {
+        Self(&data[..data.len().min(INPUT_BYTES_MAX)])
+    }
+
     fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;

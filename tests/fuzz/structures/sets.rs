@@ -26,7 +26,7 @@ fn texts(set: &Set) -> Model {
 
 /// Sets and their algebra against ordered sets of texts.
 pub(crate) fn sets(data: &[u8]) -> u64 {
-    let (hasher, mut graves, mut input, mut seen) = (HashKey::new([3, 5]), Vec::new(), Input(data), 0_u64);
+    let (hasher, mut graves, mut input, mut seen) = (HashKey::new([3, 5]), Vec::new(), Input::of(data), 0_u64);
     let mut sets: [(Set, Model); SETS] = Default::default();
     while !input.0.is_empty() {
         let (op, which) = (input.byte() % 14, input.which(SETS));

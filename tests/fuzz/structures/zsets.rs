@@ -80,7 +80,7 @@ impl Twin {
 
 /// Sorted sets against maps that are sorted when they are looked at.
 pub(crate) fn zsets(data: &[u8]) -> u64 {
-    let (hasher, mut input, mut seen) = (HashKey::new([3, 5]), Input(data), 0_u64);
+    let (hasher, mut input, mut seen) = (HashKey::new([3, 5]), Input::of(data), 0_u64);
     let mut twins: [Twin; ZSETS] = Default::default();
     while !input.0.is_empty() {
         let (op, which) = (input.byte() % 12, input.which(ZSETS));
