@@ -226,6 +226,10 @@ fn zadd(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn zincrby(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    // To Redis an option of ZADD is one here too, with too few words behind it.
+    if Conditions::default().take(args.at(2)) {
+        return Err(Fault::Syntax);
+    }
     let conditions = Conditions { adds: true, ..Conditions::default() };
     let tally = add(ctx, ctx.first(args), conditions, args.from(2))?;
     reply.double(tally.score.expect("without a condition nothing is refused").value());

@@ -14,7 +14,7 @@ encodings that are of 7.2), which the cases beside this folder hold; waiting, wh
 """
 import argparse, collections, sys
 import grammar
-from same import leaves_chance, shape
+from same import leaves_other, shape
 from server import Server
 from words import EXTREMES, KEYS, Words
 
@@ -31,7 +31,7 @@ def batch(words):
     out = []
     while len(out) < BATCH:
         requests = [grammar.request(words) for _ in range(words.rng.choice([1] * 12 + [2, 4]))]
-        requests = [done for asked in requests for done in [asked] + [[b"DEL", word] for word in asked[1:] if leaves_chance(asked)]]
+        requests = [done for asked in requests for done in [asked] + [[b"DEL", word] for word in asked[1:] if leaves_other(asked)]]
         fate = words.rng.random()
         if fate < 0.06:
             out.append(([b"MULTI"], None))

@@ -21,7 +21,7 @@ def shape(words, reply):
         return kind, grouped(content, UNORDERED[name])
     if name in SCANS and isinstance(content, list):
         # How much a call brings is its own affair, but one of a thousand brings all.
-        if b"1000" not in words:
+        if b"1000" not in words or words[2] != b"0":
             return kind, len(content)
         return kind, content[0], grouped(content[1][1], SCANS[name])
     if is_loose(words) and isinstance(content, list):
@@ -49,6 +49,7 @@ def is_loose(words):
     return words[0].upper() in (b"SORT", b"SORT_RO") and any(word.upper() == b"BY" for word in words)
 
 
-def leaves_chance(words):
-    """Whether what is left behind depends on what was picked."""
-    return words[0].upper() == b"SPOP" or is_loose(words) and any(word.upper() == b"STORE" for word in words)
+def leaves_other(words):
+    """Whether the keys of a request may differ from now on: by what was picked, or as redis-server makes a sorted set a skiplist when it sorts it."""
+    sorts = words[0].upper() in (b"SORT", b"SORT_RO") and words[1][:1] not in b"nx"
+    return words[0].upper() == b"SPOP" or sorts or is_loose(words) and any(word.upper() == b"STORE" for word in words)
