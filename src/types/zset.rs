@@ -276,7 +276,7 @@ impl Zset {
                 Progress::Done
             }
             // An order that is gone has one more empty node to give at every step: a budget of one would never get past it.
-            Self::Large(large) if large.order.len() == 0 => large.index.free_step(budget),
+            Self::Large(large) if large.order.is_empty() => large.index.free_step(budget),
             Self::Large(large) => match large.order.free_step(budget) {
                 Progress::More => Progress::More,
                 Progress::Done => large.index.free_step(budget),
