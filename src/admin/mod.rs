@@ -8,6 +8,7 @@ pub mod info;
 pub mod journal;
 pub mod latency;
 pub mod process;
+pub mod slowlog;
 pub mod stages;
 pub mod stats;
 pub mod top;

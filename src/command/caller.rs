@@ -8,6 +8,7 @@ use crate::admin::gauges::LaneGauges;
 use crate::admin::info::{Identity, StallFacts};
 use crate::admin::journal::RewriteFacts;
 use crate::admin::process::Process;
+use crate::admin::slowlog::Slowlog;
 use crate::admin::stats::Stats;
 use crate::base::ascii::{I64_TEXT_MAX, format_u64};
 use crate::base::hash::KeyHash;
@@ -181,6 +182,7 @@ pub struct Desk<'s> {
     pub config: &'s mut Config,
     pub store: &'s mut Store,
     pub stats: &'s mut Stats,
+    pub slowlog: &'s mut Slowlog,
     pub rewrites: &'s mut RewriteFacts,
     pub gauges: &'s LaneGauges,
     pub table: &'s Table,

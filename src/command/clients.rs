@@ -10,7 +10,7 @@ use super::inbound::Inbound;
 use super::multi::{Multi, WatchedKey};
 use super::order::Order;
 use super::owed::Owed;
-use super::sliced::Job;
+use super::sliced::{Effort, Job};
 use super::table::CommandId;
 use crate::base::slab::Slab;
 use crate::base::time::Millis;
@@ -156,8 +156,7 @@ pub struct Client {
     pub reading_stopped: bool,
     /// Its request whose way is followed, if one is: a number of the shard's.
     pub probe: Option<u32>,
-    /// Time its job's steps have had, nanoseconds.
-    pub job_ns: u64,
+    pub job_effort: Effort,
     /// The turn whose quota `quota_left` is.
     pub quota_turn: u64,
     pub quota_left: u32,
@@ -205,7 +204,7 @@ impl Client {
             queued: false,
             reading_stopped: false,
             probe: None,
-            job_ns: 0,
+            job_effort: Effort::default(),
             quota_turn: 0,
             quota_left: 0,
         }

@@ -512,12 +512,7 @@ fn client_unblock(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
         (4, Some(word)) if is_word(word, "TIMEOUT") => Parting::TimedOut,
         (4, Some(word)) if is_word(word, "ERROR") => Parting::Error,
         (4, _) => return Err(Fault::Fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
-        _ => {
-            let word = String::from_utf8_lossy(args.at(1));
-            return Err(Fault::text(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{word}'. Try CLIENT HELP."
-            )));
-        }
+        _ => return Err(Fault::subcommand(args.at(1), "CLIENT")),
     };
     let id = parse_i64(args.at(2)).ok_or(Fault::NotInteger)?;
     let block = u64::try_from(id).ok().and_then(|id| desk.clients.blocked.remove(&id));

@@ -341,12 +341,7 @@ fn debug(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
         (word, 2) if is_word(word, "HELP") => debug_help(reply),
         (word, 2) if is_word(word, "PANIC") => panic!("a client called DEBUG PANIC"),
         (word, 3) if is_word(word, "SLEEP") => return debug_sleep(desk, args, reply),
-        (word, _) => {
-            let word = String::from_utf8_lossy(word).replace(['\r', '\n'], " ");
-            return Err(Fault::text(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP."
-            )));
-        }
+        (word, _) => return Err(Fault::subcommand(word, "DEBUG")),
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::types::dict::Cursor;
 use crate::wire::fault::Fault;
 use crate::wire::output::{Output, Shared, Splice, Splices};
 use crate::wire::reply::{Dialect, Reply};
-use crate::wire::request::Args;
+use crate::wire::request::{Args, Request};
 
 /// A command under way. Each step is bounded and runs to completion; the last one writes the reply.
 pub trait Job: std::fmt::Debug {
@@ -26,6 +26,13 @@ pub trait Job: std::fmt::Debug {
 
     /// Its connection is gone. What it held that may be large dies in steps, the reply so far first of all.
     fn abandon(self: Box<Self>, graves: &mut Graveyard);
+}
+
+/// What a job has taken so far, and the request that it began with, if SLOWLOG may want it.
+#[derive(Debug, Default)]
+pub struct Effort {
+    pub ns: u64,
+    pub request: Option<Box<Request>>,
 }
 
 pub const ROWS: &[Command] = &[Command {

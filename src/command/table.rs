@@ -11,7 +11,7 @@ use super::arguments::{self, Argument};
 use super::{Command, Flags, Run, syntax};
 use super::{
     algebra, blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, multi,
-    object, pick, ranges, scan, server, set, sliced, sort, string, zset,
+    object, pick, ranges, scan, server, set, sliced, slowlog, sort, string, zset,
 };
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
@@ -71,6 +71,7 @@ const FAMILIES: &[&[Command]] = &[
     server::ROWS,
     set::ROWS,
     sliced::ROWS,
+    slowlog::ROWS,
     sort::ROWS,
     string::ROWS,
     zset::algebra::ROWS,

@@ -227,6 +227,14 @@ texts! {
     latency_percentiles: &[f64] = "latency-tracking-info-percentiles" as Percentiles;
 }
 
+/// Options whose values nobody but who sets them may read in a log.
+const SECRETS: &[&str] = &["masterauth", "masteruser", "requirepass", "tls-client-key-file-pass", "tls-key-file-pass"];
+
+/// Whether an option's value is a secret.
+pub fn is_secret(name: &[u8]) -> bool {
+    SECRETS.iter().any(|secret| secret.as_bytes().eq_ignore_ascii_case(name))
+}
+
 impl Default for Config {
     fn default() -> Self {
         let values = ROWS.iter().map(default_value).collect();

@@ -217,7 +217,6 @@ const TITLE_VARIABLES: &[&str] =
 
 const NO_JOURNAL: &str = "the journal is Corelane's own, which does without it";
 const NO_EVICTION: &str = "eviction is not built yet; above maxmemory writes are refused";
-const NO_LATENCY: &str = "slow commands and latencies are not recorded yet";
 const NO_TYPE: &str = "the type is not built yet";
 const FOREGROUND: &str = "the server stays in the foreground; run it under a supervisor";
 const NO_SNAPSHOT: &str = "snapshots are not written yet";
@@ -343,8 +342,8 @@ pub const ROWS: &[Row] = &[
     row(Encodings, "list-max-ziplist-entries", "", Kind::Directive(Directive::Obsolete), "", Start, Accepted("Redis dropped it in 3.2"), "Once the size of a packed list"),
     row(Encodings, "list-max-ziplist-value", "", Kind::Directive(Directive::Obsolete), "", Start, Accepted("Redis dropped it in 3.2"), "Once the size of a packed list's value"),
 
-    row(Observation, "slowlog-log-slower-than", "", int(-1, LONG), "10000", Live, Accepted(NO_LATENCY), "Microseconds from which a command is logged; -1: none"),
-    row(Observation, "slowlog-max-len", "", int(0, LONG), "128", Live, Accepted(NO_LATENCY), "Entries kept by SLOWLOG"),
+    row(Observation, "slowlog-log-slower-than", "", int(-1, LONG), "10000", Live, Works, "Microseconds from which SLOWLOG has a command; 0: all, -1: none"),
+    row(Observation, "slowlog-max-len", "", int(0, LONG), "128", Live, Works, "Entries kept by SLOWLOG"),
     row(Observation, "latency-monitor-threshold", "", int(0, LONG), "0", Live, Works, "Milliseconds from which LATENCY records an event; 0: none"),
     row(Observation, "latency-tracking", "", Bool, "yes", Live, Works, "Keep latency histograms of commands and their stages"),
     row(Observation, "latency-tracking-info-percentiles", "", Kind::Percentiles, "50 99 99.9", Live, Works, "Percentiles that INFO latencystats prints"),

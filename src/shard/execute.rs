@@ -18,7 +18,7 @@ use crate::wire::request::Args;
 
 /// Constant-time commands are timed once in so many calls, a prime, so that no length of pipelines chooses always the same request of
 /// them; the first call, and all others, always.
-const TIMED_ONE_IN: u8 = 17;
+pub(super) const TIMED_ONE_IN: u8 = 17;
 
 impl Shard {
     /// Runs one request and writes its reply to `out`: refuses what `admit` refuses, performs the rest.
@@ -66,13 +66,18 @@ impl Shard {
         let mut reply = Reply::new(out, caller.dialect);
         let started = self.is_timed(found, args).then(|| (self.stopwatch)());
         let mark = reply.mark();
+        let is_long = started.is_some() && !self.store.incoming.is_empty();
+        let known = if is_long { self.clip_long(found.row, args) } else { None };
         let outcome = self.call(caller, found.row, args, first, &mut reply);
         if let Some(started) = started {
             let took_ns = (self.stopwatch)().saturating_sub(started);
             if self.begun.is_some() {
-                self.begun_ns = took_ns;
+                self.begun_effort = self.begin_effort(found.row, args, known, took_ns);
             } else {
                 self.note_duration(found.id, took_ns);
+                if took_ns >= self.slowlog.threshold_ns {
+                    self.note_slow(caller, found.row, args, known, took_ns);
+                }
             }
             // What takes many keys or fields is never of constant time, and so comes by here always.
             let per_request =
@@ -161,6 +166,7 @@ impl Shard {
             config: &mut self.config,
             store: &mut self.store,
             stats: &mut self.stats,
+            slowlog: &mut self.slowlog,
             rewrites: &mut self.rewrites.facts,
             gauges: &self.gauges,
             table: &self.table,
@@ -180,6 +186,7 @@ impl Shard {
         unblocked.into_iter().for_each(|(block, parting)| self.part(block, parting));
         if self.clients.config_changed {
             self.follow_durability();
+            self.follow_slowlog();
         }
         self.follow_wishes();
         if std::mem::take(&mut self.clients.stats_reset) {
@@ -212,7 +219,7 @@ impl Shard {
         }
         let left = &mut self.stats.commands[usize::from(found.id.0)].untimed_left;
         let is_due = *left == 0;
-        *left = if is_due { TIMED_ONE_IN - 1 } else { *left - 1 };
+        *left = if is_due { self.untimed_gap } else { *left - 1 };
         is_due
     }
 

@@ -673,7 +673,7 @@ impl Shard {
         }
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         client.job = begun;
-        client.job_ns = std::mem::take(&mut self.begun_ns);
+        client.job_effort = std::mem::take(&mut self.begun_effort);
         client.job_is_silent = client.job.is_some() && silent;
         if client.closing < Closing::AfterReplies && client.job.is_none() { Flow::Next } else { Flow::Stop }
     }
@@ -684,10 +684,10 @@ impl Shard {
         let Some(client) = self.clients.get_mut(conn) else { return };
         let Some(mut job) = client.job.take() else { return };
         let (caller, silent, command) = (Caller::of(self.me, conn, client), client.job_is_silent, client.last_command);
-        let mut spent_ns = client.job_ns;
+        let mut effort = std::mem::take(&mut client.job_effort);
         let mut output = std::mem::take(client.tail());
         let mark = output.mark();
-        let progress = self.step_of(&mut job, &caller, command, &mut spent_ns, &mut output);
+        let progress = self.step_of(&mut job, &caller, command, &mut effort, &mut output);
         if silent {
             self.store.graves.bury_shared(output.cut_off(mark).map(|splice| splice.value));
         }
@@ -699,7 +699,7 @@ impl Shard {
         let Some(client) = self.clients.get_mut(conn) else { return };
         put_tail(client, output);
         if progress == Progress::More {
-            (client.job, client.job_ns) = (Some(job), spent_ns);
+            (client.job, client.job_effort) = (Some(job), effort);
             self.after_run(conn, RunEnd::Busy);
         } else {
             if client.probe.is_some() {

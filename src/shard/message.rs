@@ -20,6 +20,7 @@ use super::durable::withheld::{Asks, Fate};
 use super::errand::{Order, Report};
 use super::locks::ClaimId;
 use super::probe::Times;
+use super::slow::Slow;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::command::Caller;
@@ -66,6 +67,10 @@ pub(super) enum Message {
     Timed {
         ticket: Ticket,
         times: Times,
+    },
+    /// A request of the receiver's connection took long, for SLOWLOG.
+    Slow {
+        slow: Box<Slow>,
     },
     /// These keys are watched by one client less.
     Unwatch {

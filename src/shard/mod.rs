@@ -35,6 +35,7 @@ mod planted;
 mod probe;
 mod report;
 mod route;
+mod slow;
 mod stall;
 mod steps;
 mod sweep;
@@ -65,6 +66,7 @@ use crate::admin::info::Identity;
 use crate::admin::journal::LoadingFacts;
 use crate::admin::latency::Slow;
 use crate::admin::process::Process;
+use crate::admin::slowlog::Slowlog;
 use crate::admin::stats::Stats;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::Lanes;
@@ -72,7 +74,7 @@ use crate::base::limits;
 use crate::base::slab::Slab;
 use crate::base::time::{Millis, Now};
 use crate::command::clients::{Client, Clients, Closing, Durability, Parting};
-use crate::command::sliced::Job;
+use crate::command::sliced::{Effort, Job};
 use crate::command::{Command, Table};
 use crate::config::Config;
 use crate::store::incoming::Incoming;
@@ -160,8 +162,10 @@ pub struct Shard {
     draining: bool,
     /// A command that was just begun and takes more turns, on its way to whoever waits for it.
     begun: Option<Box<dyn Job>>,
-    /// What it has taken so far, nanoseconds.
-    begun_ns: u64,
+    begun_effort: Effort,
+    slowlog: Slowlog,
+    /// Calls of constant time that pass before the next of their command is timed.
+    untimed_gap: u8,
 
     /// What is to go to each lane.
     #[expect(clippy::vec_box, reason = "the ring between lanes takes the box")]
@@ -236,6 +240,9 @@ impl Shard {
         let mut store = Store::new(setup.config.database_count(), setup.seed, setup.identity.lane);
         store.effects.recording = durable.is_some();
         store.strides = setup.slicing.strides;
+        let mut slowlog = Slowlog::default();
+        slowlog.follow(setup.config.slowlog_slower_than_us(), setup.config.slowlog_len_max());
+        let untimed_gap = slow::untimed_gap(&slowlog);
         Self {
             lanes,
             me,
@@ -265,7 +272,9 @@ impl Shard {
             sweep: sweep::Sweep::default(),
             draining: false,
             begun: None,
-            begun_ns: 0,
+            begun_effort: Effort::default(),
+            slowlog,
+            untimed_gap,
             outboxes: each(),
             parcels: Vec::new(),
             debts: Slab::default(),

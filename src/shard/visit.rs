@@ -21,7 +21,7 @@ use crate::base::hash::KeyHash;
 use crate::base::lanes::ShardId;
 use crate::base::limits;
 use crate::base::time::Millis;
-use crate::command::sliced::Job;
+use crate::command::sliced::{Effort, Job};
 use crate::command::table::CommandId;
 use crate::command::{Caller, Command};
 use crate::persist::Position;
@@ -91,8 +91,7 @@ pub(super) struct GuestJob {
     pub(super) caller: Caller,
     pub(super) command: CommandId,
     pub(super) to: Addressee,
-    /// What its steps have taken, nanoseconds.
-    spent_ns: u64,
+    effort: Effort,
     /// The time it sees, if not that of the turn: it writes, and is of one moment.
     at: Option<Millis>,
     /// What it writes is held until it is over.
@@ -145,6 +144,7 @@ impl Shard {
             }
             Message::Longs { longs } => self.longs = *longs,
             Message::Timed { ticket, times } => self.probe_timed(ticket, times),
+            Message::Slow { slow } => self.keep_slow(*slow),
             Message::Done { ticket, piece } => self.pay(ticket, |out| parcel.unpack(piece, out)),
             Message::Unwatch { keys } => keys.iter().for_each(|(db, key)| self.store.unwatch(*db, *key)),
             Message::Order { tx, order } => self.obey(tx, *order),
@@ -284,8 +284,8 @@ impl Shard {
         at: Option<Millis>,
         claim: Option<ClaimId>,
     ) {
-        let (spent_ns, until) = (std::mem::take(&mut self.begun_ns), self.take_until());
-        self.guest_jobs.push_back(GuestJob { job, caller: *caller, command, to, spent_ns, at, claim, until });
+        let (effort, until) = (std::mem::take(&mut self.begun_effort), self.take_until());
+        self.guest_jobs.push_back(GuestJob { job, caller: *caller, command, to, effort, at, claim, until });
     }
 
     /// Whether nobody holds or wants anything here, and nobody waits: then no request has to. A connection may have a place in line while
@@ -455,16 +455,16 @@ impl Shard {
     }
 
     fn step_guest_job(&mut self, guest: &mut GuestJob, output: &mut Output) -> Progress {
-        let GuestJob { job, caller, command, spent_ns, at, to, until, .. } = guest;
+        let GuestJob { job, caller, command, effort, at, to, until, .. } = guest;
         let turn = self.at;
         self.at = at.unwrap_or(turn);
         let (progress, reached) = match to {
             Addressee::Ticket(..) | Addressee::Waiter(_) => {
-                (self.step_of(job, caller, Some(*command), spent_ns, output), self.take_until())
+                (self.step_of(job, caller, Some(*command), effort, output), self.take_until())
             }
             Addressee::Guest(tx) => {
                 let (progress, effects, reached) =
-                    self.apart(|shard| shard.step_of(job, caller, Some(*command), spent_ns, output));
+                    self.apart(|shard| shard.step_of(job, caller, Some(*command), effort, output));
                 self.guest_stepped(*tx, effects, reached);
                 (progress, reached)
             }
@@ -501,7 +501,7 @@ impl Shard {
         job: &mut Box<dyn Job>,
         caller: &Caller,
         command: Option<CommandId>,
-        spent_ns: &mut u64,
+        effort: &mut Effort,
         output: &mut Output,
     ) -> Progress {
         let started = (self.stopwatch)();
@@ -514,12 +514,15 @@ impl Shard {
         });
         let took_ns = (self.stopwatch)().saturating_sub(started);
         self.stalls.note(command.map_or("a step", |id| self.table.row(id).name), took_ns);
-        *spent_ns += took_ns;
+        effort.ns += took_ns;
         if let Some(id) = command {
             self.state_effect(caller, self.table.row(id), None);
         }
         if let Some(command) = command.filter(|_| progress == Progress::Done) {
-            self.note_duration(command, *spent_ns);
+            self.note_duration(command, effort.ns);
+            if let Some(request) = effort.request.take().filter(|_| effort.ns >= self.slowlog.threshold_ns) {
+                self.note_slow_request(caller, self.table.row(command), *request, effort.ns);
+            }
         }
         progress
     }

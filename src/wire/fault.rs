@@ -57,6 +57,12 @@ impl Fault {
         Self::Text(text.into())
     }
 
+    /// A subcommand that there is, with words that it does not take.
+    pub fn subcommand(word: &[u8], container: &str) -> Self {
+        let word = String::from_utf8_lossy(word).replace(['\r', '\n'], " ");
+        Self::text(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try {container} HELP."))
+    }
+
     /// The error line without its leading `-` and its end of line. No byte of it is `\r` or `\n`.
     pub fn line(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {

@@ -6,6 +6,7 @@ use crate::admin::journal::LoadingFacts;
 use crate::base::lanes::{Lanes, ShardId};
 use crate::base::time::Millis;
 use crate::command::Caller;
+use crate::command::sliced::Effort;
 use crate::persist::record::Effects;
 use crate::store::Key;
 use crate::store::entry::Entry;
@@ -53,7 +54,7 @@ impl Shard {
         let mut out = Output::default();
         let outcome = self.call(&caller, found.row, args, first, &mut Reply::new(&mut out, caller.dialect));
         while let Some(mut job) = self.begun.take() {
-            while self.step_of(&mut job, &caller, Some(found.id), &mut 0, &mut out) == Progress::More {}
+            while self.step_of(&mut job, &caller, Some(found.id), &mut Effort::default(), &mut out) == Progress::More {}
         }
         self.ran += 1 + self.store.take_moved(db) / crate::base::limits::MOVED_PER_REQUEST;
         self.store.effects.commit(db, None);
