@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::gathering::Gathering;
 use super::inbound::Inbound;
+use super::monitor::Monitors;
 use super::multi::{Multi, WatchedKey};
 use super::order::Order;
 use super::owed::Owed;
@@ -251,6 +252,7 @@ pub struct Clients {
     pub blocked: HashMap<u64, BlockId>,
     /// Those among them that CLIENT UNBLOCK lets go.
     pub unblocked: Vec<(BlockId, Parting)>,
+    pub monitors: Monitors,
     /// CONFIG RESETSTAT was called: whoever else counts begins anew.
     pub stats_reset: bool,
 }

@@ -41,7 +41,7 @@ fn shortened(head: &[u8], len: usize) -> Vec<u8> {
 }
 
 /// Whether nobody but who sent it may read this word of a request: passwords, and what tells of users.
-fn is_secret(row: &Command, args: Args<'_>, word: usize) -> bool {
+pub fn is_secret(row: &Command, args: Args<'_>, word: usize) -> bool {
     let before = |distance: usize| word.checked_sub(distance).and_then(|at| args.get(at)).unwrap_or_default();
     match row.name {
         "auth" => word > 0,

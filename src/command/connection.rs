@@ -8,7 +8,7 @@ use crate::wire::fault::Fault;
 use crate::wire::reply::{Dialect, Reply};
 use crate::wire::request::Args;
 
-const BASE: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
+pub const BASE: Flags = Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE);
 const FAST: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
 const ROW: Command = Command { group: Group::Connection, ..Command::ROW };
 
@@ -279,6 +279,8 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     client.no_evict = false;
     client.authenticated = open;
     desk.clients.unwatched.extend(watched);
+    let conn = desk.caller.conn;
+    desk.clients.monitors.remove(conn);
     if let Some(multi) = multi {
         multi.queue.bury(&mut desk.store.graves);
     }

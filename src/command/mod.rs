@@ -25,6 +25,7 @@ pub mod latency;
 pub mod lcs;
 pub mod list;
 pub mod merge;
+pub mod monitor;
 pub mod multi;
 pub mod nodes;
 pub mod numbers;

@@ -198,6 +198,7 @@ fn describe(client: &Client, desk: &Desk<'_>) -> String {
 fn flags(client: &Client, desk: &Desk<'_>) -> String {
     let waits = desk.clients.blocked.contains_key(&client.id);
     let letters = [
+        (desk.clients.monitors.is_monitor(client.id), 'O'),
         (client.multi.is_some(), 'x'),
         (waits, 'b'),
         (client.closing >= Closing::AfterReplies, 'c'),

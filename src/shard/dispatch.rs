@@ -3,7 +3,7 @@
 //! ```text
 //!  Ground::Plain   one lane, nothing in the way             execute (input.rs)
 //!  Ground::Open    several lanes, nothing in the way        run_direct: a request with one key; all others as below
-//!  Ground::Rough   keys held, a queue, very many words      run_routed: admit -> route -> wait? -> here | forward | several lanes
+//!  Ground::Rough   keys held, a queue, many words, MONITOR  run_routed: admit -> route -> wait? -> here | forward | several lanes
 //! ```
 //!
 //! `route.rs` decides where; this acts on it.
@@ -50,6 +50,7 @@ impl Shard {
     pub(super) fn ground(&self, caller: &Caller, words: usize) -> Ground {
         let is_open = self.is_clear()
             && !caller.queues
+            && !self.clients.monitors.is_watched()
             && !self.is_journal_congested(Route::Here)
             && words <= self.slicing.words_at_once_max;
         match is_open {
@@ -131,6 +132,9 @@ impl Shard {
         let companion = spread.companion(self.me);
         if self.waits_for_replies(caller, found.row, route, companion) {
             return Flow::Wait;
+        }
+        if self.clients.monitors.is_watched() {
+            self.tell_monitors(caller, found, args, out);
         }
         let silent = caller.reply_mode != ReplyMode::On;
         if let Run::Blocking(way) = found.row.run {

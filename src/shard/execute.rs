@@ -64,30 +64,11 @@ impl Shard {
         out: &mut Output,
     ) {
         let mut reply = Reply::new(out, caller.dialect);
-        let started = self.is_timed(found, args).then(|| (self.stopwatch)());
+        let started = self.is_timed(found, args).then(|| self.start_timing(found, args));
         let mark = reply.mark();
-        let is_long = started.is_some() && !self.store.incoming.is_empty();
-        let known = if is_long { self.clip_long(found.row, args) } else { None };
         let outcome = self.call(caller, found.row, args, first, &mut reply);
         if let Some(started) = started {
-            let took_ns = (self.stopwatch)().saturating_sub(started);
-            if self.begun.is_some() {
-                self.begun_effort = self.begin_effort(found.row, args, known, took_ns);
-            } else {
-                self.note_duration(found.id, took_ns);
-                if took_ns >= self.slowlog.threshold_ns {
-                    self.note_slow(caller, found.row, args, known, took_ns);
-                }
-            }
-            // What takes many keys or fields is never of constant time, and so comes by here always.
-            let per_request =
-                if found.row.elements.is_some() { limits::ELEMENTS_PER_REQUEST } else { limits::WORDS_PER_REQUEST };
-            let by_words = u32::try_from(args.len()).unwrap_or(u32::MAX) / per_request;
-            let by_time = u32::try_from(took_ns / limits::NS_PER_REQUEST).unwrap_or(u32::MAX / 2);
-            self.ran = self.ran.saturating_add(by_words.max(by_time));
-            self.stalls.note(found.row.name, took_ns);
-            let slow = if found.row.flags.has(Flags::FAST) { Slow::FastCommand } else { Slow::Command };
-            self.stats.latency.note(slow, found.row.name, took_ns, self.now.unix_us);
+            self.note_timed(caller, found, args, started);
         }
         self.remember(caller, found.row);
         match outcome {
@@ -100,6 +81,39 @@ impl Shard {
             }
         }
         self.note_durability(caller, found.row, args, first);
+    }
+
+    /// Reads the clock for a call that is timed, and keeps what SLOWLOG may want of it and the call takes away.
+    #[inline(never)]
+    fn start_timing(&mut self, found: Found, args: Args<'_>) -> u64 {
+        if !self.store.incoming.is_empty() {
+            self.clip_long(found.row, args);
+        }
+        (self.stopwatch)()
+    }
+
+    /// A call that was timed is over, or has begun a job.
+    #[inline(never)]
+    fn note_timed(&mut self, caller: &Caller, found: Found, args: Args<'_>, started: u64) {
+        let took_ns = (self.stopwatch)().saturating_sub(started);
+        if self.begun.is_some() {
+            self.begun_effort = self.begin_effort(found.row, args, took_ns);
+        } else {
+            self.note_duration(found.id, took_ns);
+            if took_ns >= self.slowlog.threshold_ns {
+                self.note_slow(caller, found.row, args, took_ns);
+            }
+        }
+        self.clipped = None;
+        // What takes many keys or fields is never of constant time, and so comes by here always.
+        let per_request =
+            if found.row.elements.is_some() { limits::ELEMENTS_PER_REQUEST } else { limits::WORDS_PER_REQUEST };
+        let by_words = u32::try_from(args.len()).unwrap_or(u32::MAX) / per_request;
+        let by_time = u32::try_from(took_ns / limits::NS_PER_REQUEST).unwrap_or(u32::MAX / 2);
+        self.ran = self.ran.saturating_add(by_words.max(by_time));
+        self.stalls.note(found.row.name, took_ns);
+        let slow = if found.row.flags.has(Flags::FAST) { Slow::FastCommand } else { Slow::Command };
+        self.stats.latency.note(slow, found.row.name, took_ns, self.now.unix_us);
     }
 
     #[inline(always)]
@@ -189,6 +203,7 @@ impl Shard {
             self.follow_slowlog();
         }
         self.follow_wishes();
+        self.follow_monitors();
         if std::mem::take(&mut self.clients.stats_reset) {
             self.stalls.reset();
         }

@@ -72,6 +72,14 @@ pub(super) enum Message {
     Slow {
         slow: Box<Slow>,
     },
+    /// Clients of the sender asked this, in lines for MONITOR.
+    Asked {
+        lines: Box<[u8]>,
+    },
+    /// Whether clients of the sender see what is asked on all lanes.
+    Watches {
+        watches: bool,
+    },
     /// These keys are watched by one client less.
     Unwatch {
         keys: Box<[(u8, KeyHash)]>,

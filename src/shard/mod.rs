@@ -29,6 +29,7 @@ mod input;
 mod locks;
 mod long;
 mod message;
+mod monitor;
 mod pending;
 mod plan;
 mod planted;
@@ -81,7 +82,7 @@ use crate::store::incoming::Incoming;
 use crate::store::journal::Effects;
 use crate::store::{Spot, Store, Work};
 use crate::wire::output::Output;
-use crate::wire::request::Span;
+use crate::wire::request::{Request, Span};
 
 /// What a shard is made of. Everything that could differ between two runs is in here.
 pub struct Setup {
@@ -164,6 +165,8 @@ pub struct Shard {
     begun: Option<Box<dyn Job>>,
     begun_effort: Effort,
     slowlog: Slowlog,
+    /// The request that runs, for SLOWLOG, if it has long words.
+    clipped: Option<Box<Request>>,
     /// Calls of constant time that pass before the next of their command is timed.
     untimed_gap: u8,
 
@@ -274,6 +277,7 @@ impl Shard {
             begun: None,
             begun_effort: Effort::default(),
             slowlog,
+            clipped: None,
             untimed_gap,
             outboxes: each(),
             parcels: Vec::new(),
@@ -372,6 +376,8 @@ impl Shard {
         self.drop_probe(conn);
         self.clients.set_durability(conn, Durability::Default, None);
         self.follow_wishes();
+        self.clients.monitors.remove(conn);
+        self.follow_monitors();
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };
         self.release(&mut client.output);
         client.owed.into_outputs().for_each(|mut output| self.release(&mut output));

@@ -25,30 +25,26 @@ pub(super) fn untimed_gap(slowlog: &Slowlog) -> u8 {
 }
 
 impl Shard {
-    /// Before a request runs that is timed: what is to be known of it, if some of its words are too long to be still there afterwards.
+    /// A request is about to run that is timed, and some of its words are too long to be still there afterwards.
     #[cold]
-    pub(super) fn clip_long(&self, row: &Command, args: Args<'_>) -> Option<Box<Request>> {
-        self.slowlog.is_on().then(|| Box::new(clipped(row, args, &self.store.incoming)))
+    pub(super) fn clip_long(&mut self, row: &Command, args: Args<'_>) {
+        self.clipped = self.slowlog.is_on().then(|| Box::new(clipped(row, args, &self.store.incoming)));
+    }
+
+    fn take_clipped(&mut self, row: &Command, args: Args<'_>) -> Box<Request> {
+        self.clipped.take().unwrap_or_else(|| Box::new(clipped(row, args, &Incoming::default())))
     }
 
     /// A request has begun a job.
-    pub(super) fn begin_effort(&self, row: &Command, args: Args<'_>, known: Option<Box<Request>>, ns: u64) -> Effort {
-        let clip = || Box::new(clipped(row, args, &Incoming::default()));
-        Effort { ns, request: known.or_else(|| self.slowlog.is_on().then(clip)) }
+    pub(super) fn begin_effort(&mut self, row: &Command, args: Args<'_>, ns: u64) -> Effort {
+        Effort { ns, request: self.slowlog.is_on().then(|| self.take_clipped(row, args)) }
     }
 
     /// A request took long.
     #[cold]
-    pub(super) fn note_slow(
-        &mut self,
-        caller: &Caller,
-        row: &Command,
-        args: Args<'_>,
-        known: Option<Box<Request>>,
-        took_ns: u64,
-    ) {
-        let request = known.map_or_else(|| clipped(row, args, &Incoming::default()), |request| *request);
-        self.note_slow_request(caller, row, request, took_ns);
+    pub(super) fn note_slow(&mut self, caller: &Caller, row: &Command, args: Args<'_>, took_ns: u64) {
+        let request = self.take_clipped(row, args);
+        self.note_slow_request(caller, row, *request, took_ns);
     }
 
     #[cold]

@@ -144,6 +144,8 @@ impl Shard {
             }
             Message::Longs { longs } => self.longs = *longs,
             Message::Timed { ticket, times } => self.probe_timed(ticket, times),
+            Message::Asked { lines } => self.show_others(&lines),
+            Message::Watches { watches } => self.clients.monitors.hear(from, watches),
             Message::Slow { slow } => self.keep_slow(*slow),
             Message::Done { ticket, piece } => self.pay(ticket, |out| parcel.unpack(piece, out)),
             Message::Unwatch { keys } => keys.iter().for_each(|(db, key)| self.store.unwatch(*db, *key)),

@@ -5,11 +5,13 @@
 //! pattern.rs     the notation of expected replies                      runner.rs    holds them against a server
 //! coverage.rs    each row of the command table has a case              protocol.rs  what needs raw bytes or several sockets
 //! differential/  random requests, to redis-server and to us                  events.rs    what happens to keys, as redis-server tells it
+//! monitor.rs     MONITOR, from several connections
 //! ```
 
 mod coverage;
 mod differential;
 mod events;
+mod monitor;
 mod pattern;
 mod protocol;
 mod runner;
