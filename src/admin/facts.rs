@@ -70,6 +70,7 @@ impl Stats {
             (&mut self.idle_closed, other.idle_closed),
             (&mut self.error_replies, other.error_replies),
         ];
+        self.denied.iter_mut().zip(other.denied).for_each(|(sum, more)| *sum += more);
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
         self.commands.iter_mut().zip(&other.commands).for_each(|(sum, more)| sum.add(more));
         for (sum, more) in self.durations.iter_mut().zip(&other.durations) {

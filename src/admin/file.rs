@@ -11,6 +11,17 @@ pub type Outcome = Receiver<Result<(), String>>;
 /// Begins to replace a file, all or nothing.
 pub type Replace = fn(&str, Make) -> Outcome;
 
+/// What a file holds, or why it cannot be read.
+pub type Content = Receiver<Result<Vec<u8>, String>>;
+
+/// Begins to read a file.
+pub type Read = fn(&str) -> Content;
+
+/// Where there is no disk to read from.
+pub fn no_file(_: &str) -> Content {
+    std::sync::mpsc::channel().1
+}
+
 /// Where there is no disk.
 pub fn no_disk(_: &str, _: Make) -> Outcome {
     std::sync::mpsc::channel().1

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::acl::Reason;
 use super::durations::Durations;
 use super::facts::LaneLine;
 use super::gauges::LaneGauges;
@@ -307,6 +308,17 @@ fn stats(facts: &Facts<'_>, page: &mut Page) {
     page.line("client_query_buffer_limit_disconnections", stats.input_limit_closed);
     page.line("client_output_buffer_limit_disconnections", stats.output_limit_closed);
     page.line("idle_disconnections", stats.idle_closed);
+    for reason in Reason::ALL {
+        page.line(&format!("acl_access_denied_{}", name_in_info(reason)), stats.denied[reason as usize]);
+    }
+}
+
+/// Redis shortens one of them here.
+const fn name_in_info(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Command => "cmd",
+        other => other.name(),
+    }
 }
 
 fn replication(facts: &Facts<'_>, page: &mut Page) {

@@ -1,4 +1,5 @@
 //! Layer 3: what the operator sees and steers.
+pub mod acl;
 pub mod busy;
 pub mod durations;
 pub mod facts;

@@ -50,6 +50,8 @@ pub struct Stats {
     pub idle_closed: u64,
     pub errors: HashMap<String, u64>,
     pub error_replies: u64,
+    /// By `acl::Reason`.
+    pub denied: [u64; 4],
     /// What took long.
     pub latency: Latency,
     /// By `CommandId`: how long calls took that were timed. Empty until one was.

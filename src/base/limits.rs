@@ -235,6 +235,9 @@ pub const STATEMENTS_PER_STEP: usize = 8;
 /// Keys that one step of a walk over the keyspace looks at: at a cache miss or two each, some hundred microseconds.
 pub const SCAN_KEYS_PER_STEP: usize = 512;
 
+/// An object or a name in ACL LOG: what a client sends may be long, and stays there for long.
+pub const ACL_LOG_TEXT_BYTES_MAX: usize = 4 << 10;
+
 /// Connections looked at in one tick for timeouts and output limits, and how often all have been looked at.
 pub const SWEEP_CONNECTIONS: u32 = 256;
 pub const SWEEP_NS: u64 = 1_000_000_000;

@@ -3,6 +3,7 @@
 use super::clients::{Client, Clients, ConnId, Durability, ReplyMode};
 use super::sliced::Job;
 use super::table::Table;
+use crate::admin::acl::{Acl, Clearance, UserId};
 use crate::admin::file;
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::{Identity, StallFacts};
@@ -42,7 +43,7 @@ pub struct Caller {
     pub home: ShardId,
     pub db: u8,
     pub dialect: Dialect,
-    pub authenticated: bool,
+    pub clearance: Clearance,
     pub reply_mode: ReplyMode,
     /// Its requests are queued for EXEC.
     pub queues: bool,
@@ -65,7 +66,7 @@ impl Caller {
             home,
             db: client.db,
             dialect: client.dialect,
-            authenticated: client.authenticated,
+            clearance: client.clearance,
             reply_mode: client.reply_mode,
             queues: client.multi.is_some(),
             loopback: client.loopback,
@@ -84,7 +85,7 @@ impl Caller {
             home,
             db,
             dialect: Dialect::Resp2,
-            authenticated: true,
+            clearance: Clearance::Full,
             reply_mode: ReplyMode::On,
             queues: false,
             loopback: true,
@@ -186,6 +187,7 @@ pub struct Desk<'s> {
     pub rewrites: &'s mut RewriteFacts,
     pub gauges: &'s LaneGauges,
     pub table: &'s Table,
+    pub acl: &'s mut Acl,
     pub identity: &'s Identity,
     /// Reads what only the kernel knows.
     pub process: fn() -> Process,
@@ -193,6 +195,8 @@ pub struct Desk<'s> {
     pub room_for_clients: fn(usize, u16) -> usize,
     /// Replaces a file beside the lanes.
     pub replace_file: file::Replace,
+    /// Random bytes that nobody can guess.
+    pub entropy: fn() -> Result<[u8; 32], String>,
     /// The command takes more turns: its reply is the job's.
     pub begun: &'s mut Option<Box<dyn Job>>,
     pub now: Now,
@@ -204,6 +208,11 @@ impl Desk<'_> {
     /// CLIENT DURABILITY of the caller.
     pub fn set_durability(&mut self, durability: Durability) {
         self.clients.set_durability(self.caller.conn, durability, self.config.journal_fsync());
+    }
+
+    /// Users have other rights now, or are gone: what this lane's connections may follows from that, and those of whoever is gone end.
+    pub fn users_changed(&mut self, gone: &[UserId]) {
+        self.clients.users_changed(self.acl, gone, self.caller.client);
     }
 
     /// The client that asks.

@@ -13,6 +13,7 @@ use super::order::Order;
 use super::owed::Owed;
 use super::sliced::{Effort, Job};
 use super::table::CommandId;
+use crate::admin::acl::{Acl, Clearance, Lack, Proof, UserId};
 use crate::base::slab::Slab;
 use crate::base::time::Millis;
 use crate::config::Fsync;
@@ -35,6 +36,8 @@ pub enum Parting {
     TimedOut,
     /// By CLIENT UNBLOCK with ERROR.
     Error,
+    /// Its user may not do it any more.
+    Denied(Lack),
     /// Its connection ends: nobody hears the reply.
     Gone,
 }
@@ -110,7 +113,10 @@ pub struct Client {
     pub lib_version: Box<[u8]>,
     pub dialect: Dialect,
     pub db: u8,
-    pub authenticated: bool,
+    pub user: UserId,
+    pub proof: Proof,
+    /// What follows from these two.
+    pub clearance: Clearance,
     pub reply_mode: ReplyMode,
     pub closing: Closing,
     pub created: Millis,
@@ -164,7 +170,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(id: u64, opening: &Opening, authenticated: bool, now: Millis) -> Self {
+    pub fn new(id: u64, opening: &Opening, acl: &Acl, now: Millis) -> Self {
+        let (user, proof) = (UserId::DEFAULT, acl.proof_at_first());
         Self {
             id,
             peer: opening.peer,
@@ -175,7 +182,9 @@ impl Client {
             lib_version: Box::default(),
             dialect: Dialect::Resp2,
             db: 0,
-            authenticated,
+            user,
+            proof,
+            clearance: acl.clearance(user, proof),
             reply_mode: ReplyMode::On,
             closing: Closing::No,
             created: now,
@@ -209,6 +218,17 @@ impl Client {
             quota_turn: 0,
             quota_left: 0,
         }
+    }
+
+    /// Whether it may do more than log in.
+    #[inline]
+    pub fn is_let_in(&self) -> bool {
+        self.clearance != Clearance::Nobody
+    }
+
+    /// It is this user's from now on.
+    pub fn belong_to(&mut self, user: UserId, proof: Proof, acl: &Acl) {
+        (self.user, self.proof, self.clearance) = (user, proof, acl.clearance(user, proof));
     }
 
     /// Replies that the kernel has not taken.
@@ -274,6 +294,28 @@ impl Clients {
         self.fsync_wishes -= usize::from(client.durability == Durability::Fsync);
         self.fsync_wishes += usize::from(durability == Durability::Fsync);
         (client.durability, client.fsyncs) = (durability, durability.fsyncs(fsync));
+    }
+
+    /// What all connections may follows from their users anew; those of users who are `gone` end, that of `caller` when it has heard so.
+    pub fn users_changed(&mut self, acl: &Acl, gone: &[UserId], caller: u64) {
+        let mut ended = Vec::new();
+        // Connections are many and users few: one question for a run of connections of the same user.
+        let mut latest: Option<(UserId, Proof, Clearance)> = None;
+        for (number, client) in self.slab.iter_mut() {
+            if gone.contains(&client.user) {
+                ended.push((ConnId(number), client.id));
+                client.belong_to(UserId::DEFAULT, Proof::Missing, acl);
+                // Until it has ended it may nothing, whatever the default user may.
+                client.clearance = Clearance::Nobody;
+            } else {
+                let same = latest.filter(|(user, proof, _)| (*user, *proof) == (client.user, client.proof));
+                client.clearance = same.map_or_else(|| acl.clearance(client.user, client.proof), |(.., known)| known);
+                latest = Some((client.user, client.proof, client.clearance));
+            }
+        }
+        for (conn, id) in ended {
+            self.close(conn, if id == caller { Closing::AfterFlush } else { Closing::Now });
+        }
     }
 
     /// Sees to it that `conn`'s output is sent at the end of this turn.

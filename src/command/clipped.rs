@@ -46,7 +46,7 @@ pub fn is_secret(row: &Command, args: Args<'_>, word: usize) -> bool {
     match row.name {
         "auth" => word > 0,
         "hello" => word > 2 && (is_word(before(1), "AUTH") || word > 3 && is_word(before(2), "AUTH")),
-        "acl|setuser" | "acl|getuser" | "acl|deluser" => word > 1,
+        "acl|setuser" | "acl|getuser" | "acl|deluser" | "acl|load" => word > 1,
         "config|set" => word > 2 && word % 2 == 1 && config::is_secret(before(1)),
         _ => false,
     }
@@ -76,6 +76,7 @@ mod tests {
             ("HELLO 3 SETNAME auth", "HELLO 3 SETNAME auth"),
             ("CONFIG SET maxmemory 1 requirepass secret", "CONFIG SET maxmemory 1 requirepass (redacted)"),
             ("CONFIG SET MasterAuth secret port 2", "CONFIG SET MasterAuth (redacted) port 2"),
+            ("ACL SETUSER me on >secret", "ACL SETUSER (redacted) (redacted) (redacted)"),
             ("SET auth secret", "SET auth secret"),
         ] {
             assert_eq!(shown(line), wanted);

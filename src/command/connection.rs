@@ -3,6 +3,7 @@
 use super::clients::{Closing, Durability, Parting, ReplyMode};
 use super::numbers::database;
 use super::{Caller, Command, Desk, Flags, Group, Merge, Merging, Outcome, Over, Part, Policy, Run, merge, roster};
+use crate::admin::acl::{Context, DEFAULT_NAME, Denial, Proof, Reason, UserId};
 use crate::base::ascii::{is_word, parse_i64};
 use crate::wire::fault::Fault;
 use crate::wire::reply::{Dialect, Reply};
@@ -265,8 +266,9 @@ fn quit(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let open = desk.config.requirepass().is_empty();
-    let client = desk.client();
+    let acl = &*desk.acl;
+    let client = desk.clients.get_mut(desk.caller.conn).expect("the caller's connection outlives its command");
+    client.belong_to(UserId::DEFAULT, acl.proof_at_first(), acl);
     client.name = Box::default();
     let multi = client.multi.take();
     let watched = std::mem::take(&mut client.watched);
@@ -277,7 +279,6 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         client.reply_mode = ReplyMode::On;
     }
     client.no_evict = false;
-    client.authenticated = open;
     desk.clients.unwatched.extend(watched);
     let conn = desk.caller.conn;
     desk.clients.monitors.remove(conn);
@@ -310,30 +311,30 @@ pub fn selected(caller: &Caller, args: Args<'_>, databases: usize) -> Result<u8,
 
 fn auth(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match args.len() {
-        2 if desk.config.requirepass().is_empty() => return Err(Fault::NoAuthRequired),
-        2 => log_in(desk, b"default", args.at(1))?,
-        3 => log_in(desk, args.at(1), args.at(2))?,
+        2 if desk.acl.users.default_user().takes_any() => return Err(Fault::NoAuthRequired),
+        2 => log_in(desk, args.at(0), DEFAULT_NAME, args.at(1))?,
+        3 => log_in(desk, args.at(0), args.at(1), args.at(2))?,
         _ => return Err(Fault::Syntax),
     }
     reply.ok();
     Ok(())
 }
 
-/// Without `requirepass` the default user takes any password, as Redis's `nopass` does.
-fn log_in(desk: &mut Desk<'_>, user: &[u8], password: &[u8]) -> Outcome {
-    let wanted = desk.config.requirepass();
-    let right = wanted.is_empty() || same_in_constant_time(wanted, password);
-    if user != b"default" || !right {
-        return Err(Fault::WrongPassword);
+/// `command`: as it was typed, for ACL LOG.
+fn log_in(desk: &mut Desk<'_>, command: &[u8], name: &[u8], password: &[u8]) -> Outcome {
+    let acl = &mut *desk.acl;
+    let client = desk.clients.get_mut(desk.caller.conn).expect("the caller's connection outlives its command");
+    if let Some(user) = acl.users.recognize(name, password) {
+        client.belong_to(user, Proof::Given, acl);
+        return Ok(());
     }
-    desk.client().authenticated = true;
-    Ok(())
-}
-
-/// Compares without telling by its time how much was right.
-fn same_in_constant_time(wanted: &[u8], given: &[u8]) -> bool {
-    let differing = given.iter().enumerate().fold(0, |sum, (i, byte)| sum | (byte ^ wanted[i % wanted.len()]));
-    std::hint::black_box(differing) == 0 && wanted.len() == given.len()
+    let context = if client.multi.is_some() { Context::Multi } else { Context::Toplevel };
+    let client = roster::line_of(desk);
+    let denial = Denial { reason: Reason::Auth, context, object: command.into(), user: name.into(), client };
+    let max = usize::try_from(desk.config.acl_log_len_max()).unwrap_or(usize::MAX);
+    desk.acl.log.note(denial, desk.now, max, (desk.identity.lane, desk.identity.lanes));
+    desk.stats.denied[Reason::Auth as usize] += 1;
+    Err(Fault::WrongPassword)
 }
 
 fn hello(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -346,12 +347,12 @@ fn hello(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
             _ => return Err(Fault::NoProto),
         });
     }
-    let mut name = None;
+    let (mut name, mut login) = (None, None);
     let mut at = 2;
     while at < args.len() {
         let rest = args.len() - at - 1;
         if is_word(args.at(at), "AUTH") && rest >= 2 {
-            log_in(desk, args.at(at + 1), args.at(at + 2))?;
+            login = Some((args.at(at + 1), args.at(at + 2)));
             at += 3;
         } else if is_word(args.at(at), "SETNAME") && rest >= 1 {
             name = Some(checked_name(args.at(at + 1))?);
@@ -363,8 +364,11 @@ fn hello(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome 
             )));
         }
     }
+    if let Some((name, password)) = login {
+        log_in(desk, args.at(0), name, password)?;
+    }
     let client = desk.client();
-    if !client.authenticated {
+    if !client.is_let_in() {
         return Err(Fault::Fixed(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
              <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",

@@ -3,9 +3,9 @@
 use super::arguments;
 use super::connection::FAST_HELP;
 use super::flags::categories;
-use super::places::{Access, Begin, Find};
+use super::places::{Access, Begin, Find, resolved};
 use super::table::Found;
-use super::{Command, Desk, Flags, Group, Keys, Merge, Outcome, Policy, Run};
+use super::{Command, Desk, Flags, Group, Merge, Outcome, Policy, Run};
 use crate::base::ascii::is_word;
 use crate::base::glob::{self, Case};
 use crate::wire::fault::Fault;
@@ -302,18 +302,13 @@ fn getkeysandflags(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     let keys: Vec<(usize, Access)> = found.row.keys.accessed(words).collect();
     reply.array(keys.len());
     for (at, access) in keys {
-        let access = if access == Keys::SET { access_of_set(words) } else { access };
+        let access = resolved(access, words);
         reply.array(2);
         reply.bulk(words.at(at));
         reply.set(access.len());
         access.iter().for_each(|word| reply.simple(word));
     }
     Ok(())
-}
-
-/// SET alone does different things by its options.
-fn access_of_set(words: Args<'_>) -> Access {
-    if words.iter().skip(3).any(|word| is_word(word, "GET")) { Keys::MODIFY } else { Keys::OVERWRITE }
 }
 
 /// The request inside COMMAND GETKEYS, known, of the right length, and with keys.

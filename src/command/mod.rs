@@ -4,6 +4,7 @@
 //! the gate, statistics, journalling, routing and COMMANDS.md are read from it; nothing is said twice. Rows stand at the top of
 //! the file of their family, their handlers below them.
 
+pub mod acl;
 pub mod algebra;
 pub mod arguments;
 pub mod blocking;
@@ -54,6 +55,7 @@ pub use flags::{Flags, Group};
 pub use places::Keys;
 pub use table::Table;
 
+use crate::config::Config;
 use crate::wire::fault::Fault;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
@@ -88,6 +90,8 @@ pub struct Command {
     pub elements: Option<Elements>,
     /// Whether a request leads to keys that only the data tell: then it holds the whole keyspace.
     pub leads: Option<fn(Args<'_>) -> bool>,
+    /// A file that it wants: what that holds is one more word of the request when it runs. Empty: it does without.
+    pub reads: Option<fn(&Config) -> &[u8]>,
     pub run: Run,
     pub children: &'static [Self],
 }
@@ -139,6 +143,7 @@ impl Command {
         about: |_| None,
         elements: None,
         leads: None,
+        reads: None,
         run: Run::Container,
         children: &[],
     };

@@ -76,6 +76,8 @@ pub struct Multi {
     pub queue: Queue,
     /// One of them was refused: EXEC refuses all.
     pub is_broken: bool,
+    /// One of them wants a file that has not been read yet.
+    pub reads: Option<CommandId>,
 }
 
 /// Commands in their order, in pieces that never move: one list would be copied as it grows, megabytes at a time.
@@ -118,6 +120,12 @@ impl Queue {
 
     pub fn iter(&self) -> impl Iterator<Item = &Queued> {
         self.pieces.iter().flatten()
+    }
+
+    /// Puts this in the place of each request of a command.
+    pub fn put(&mut self, command: CommandId, request: &Request) {
+        let of_it = self.pieces.iter_mut().flatten().filter(|queued| queued.command == command);
+        of_it.for_each(|queued| queued.request = request.clone());
     }
 
     /// One after the other.

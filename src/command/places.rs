@@ -225,6 +225,14 @@ impl Keys {
     }
 }
 
+/// What a request does to a key whose access depends on its options, as that of SET does on GET.
+pub fn resolved(access: Access, args: Args<'_>) -> Access {
+    if access != Keys::SET {
+        return access;
+    }
+    if args.iter().skip(3).any(|word| is_word(word, "GET")) { Keys::MODIFY } else { Keys::OVERWRITE }
+}
+
 impl Touch {
     pub fn of(access: Access) -> Self {
         if access.first() == Some(&"RO") { Self::Read } else { Self::Write }

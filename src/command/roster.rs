@@ -1,8 +1,11 @@
 //! CLIENT LIST, INFO and KILL: who is connected. Each lane tells of, or ends, its own; who asks is told apart by its CLIENT ID, which is
 //! unique over all lanes.
 
-use super::clients::{Client, Closing, ConnId};
-use super::{Desk, Outcome};
+use hashbrown::HashMap;
+
+use super::clients::{BlockId, Client, Closing, ConnId};
+use super::{Desk, Outcome, Table};
+use crate::admin::acl::{UserId, Users};
 use crate::base::ascii::{is_word, parse_i64};
 use crate::base::time::Millis;
 use crate::wire::fault::Fault;
@@ -11,7 +14,7 @@ use crate::wire::request::Args;
 
 pub fn info(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let client = desk.clients.get(desk.caller.conn).expect("the caller's connection outlives its command");
-    reply.verbatim("txt", describe(client, desk).as_bytes());
+    reply.verbatim("txt", describe(client, Seen::from(desk)).as_bytes());
     Ok(())
 }
 
@@ -22,7 +25,7 @@ pub fn list(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outco
     let mut clients: Vec<&Client> = open(desk).map(|(_, client)| client).collect();
     clients.retain(|client| wanted.includes(client, now));
     clients.sort_unstable_by_key(|client| client.id);
-    let lines: String = clients.into_iter().map(|client| describe(client, desk)).collect();
+    let lines: String = clients.into_iter().map(|client| describe(client, Seen::from(desk))).collect();
     reply.verbatim("txt", lines.as_bytes());
     Ok(())
 }
@@ -30,7 +33,7 @@ pub fn list(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outco
 /// How many of a lane's were killed. In the old form, by address alone, OK or nothing.
 pub fn kill(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let by_address = args.len() == 3;
-    let (wanted, me) = (killed(args)?, desk.caller.client);
+    let (wanted, me) = (killed(args, &desk.acl.users)?, desk.caller.client);
     let (now, spared) = (desk.now.millis(), wanted.skips_caller.then_some(me));
     let conns: Vec<(ConnId, u64)> = open(desk)
         .filter(|(_, client)| wanted.includes(client, now) && spared != Some(client.id))
@@ -62,6 +65,7 @@ struct Filter<'a> {
     local_address: Option<&'a [u8]>,
     kind: Option<Kind>,
     age_s: Option<u64>,
+    user: Option<UserId>,
     skips_caller: bool,
 }
 
@@ -80,6 +84,7 @@ impl Filter<'_> {
         };
         self.ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
             && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.user.is_none_or(|user| user == client.user)
             && self.age_s.is_none_or(|age_s| now.since(client.created) / 1000 >= age_s)
             && is_at(self.address, client.peer)
             && is_at(self.local_address, client.local)
@@ -103,7 +108,7 @@ fn listed(args: Args<'_>) -> Result<Filter<'_>, Fault> {
 }
 
 /// `CLIENT KILL ip:port`, or filters with their values; of one that is given twice the latter counts.
-fn killed(args: Args<'_>) -> Result<Filter<'_>, Fault> {
+fn killed<'a>(args: Args<'a>, users: &Users) -> Result<Filter<'a>, Fault> {
     if args.len() == 3 {
         return Ok(Filter { address: Some(args.at(2)), ..Filter::default() });
     }
@@ -120,10 +125,8 @@ fn killed(args: Args<'_>) -> Result<Filter<'_>, Fault> {
         } else if is_word(word, "LADDR") {
             filter.local_address = Some(value);
         } else if is_word(word, "USER") {
-            // There is one user, and each connection is that user's.
-            if value != b"default" {
-                return Err(Fault::text(format!("ERR No such user '{}'", shown(value))));
-            }
+            let unknown = || Fault::text(format!("ERR No such user '{}'", shown(value)));
+            filter.user = Some(users.find(value).ok_or_else(unknown)?);
         } else if is_word(word, "MAXAGE") {
             let age = parse_i64(value).ok_or(Fault::Fixed("ERR maxage is not an integer or out of range"))?;
             let age = u64::try_from(age).ok().filter(|age| *age > 0);
@@ -159,15 +162,36 @@ fn shown(word: &[u8]) -> String {
     String::from_utf8_lossy(word).replace(['\r', '\n'], " ")
 }
 
+/// What a line tells of beside the client itself.
+#[derive(Clone, Copy)]
+pub struct Seen<'s> {
+    pub now: Millis,
+    pub table: &'s Table,
+    pub blocked: &'s HashMap<u64, BlockId>,
+    pub users: &'s Users,
+}
+
+impl<'s> Seen<'s> {
+    fn from(desk: &'s Desk<'_>) -> Self {
+        Self { now: desk.now.millis(), table: desk.table, blocked: &desk.clients.blocked, users: &desk.acl.users }
+    }
+}
+
+/// The caller's line, for ACL LOG.
+pub fn line_of(desk: &Desk<'_>) -> Box<[u8]> {
+    let client = desk.clients.get(desk.caller.conn).expect("the caller's connection outlives its command");
+    describe(client, Seen::from(desk)).trim_end().as_bytes().into()
+}
+
 /// A line of CLIENT LIST, with Redis's fields in Redis's order.
-fn describe(client: &Client, desk: &Desk<'_>) -> String {
-    let now = desk.now.millis();
+pub fn describe(client: &Client, seen: Seen<'_>) -> String {
+    let now = seen.now;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let command = client.last_command.map_or("NULL", |id| desk.table.row(id).name);
+    let command = client.last_command.map_or("NULL", |id| seen.table.row(id).name);
     let queued = client.multi.as_ref().map_or(-1, |multi| i64::try_from(multi.queue.len()).unwrap_or(i64::MAX));
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free={} \
-         argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events=r cmd={} user=default redir=-1 \
+         argv-mem=0 multi-mem=0 rbs={} rbp={} obl={} oll={} omem={} tot-mem={} events=r cmd={} user={} redir=-1 \
          resp={} lib-name={} lib-ver={}\n",
         client.id,
         client.peer,
@@ -176,7 +200,7 @@ fn describe(client: &Client, desk: &Desk<'_>) -> String {
         text(&client.name),
         now.since(client.created) / 1000,
         now.since(client.active) / 1000,
-        flags(client, desk),
+        flags(client, seen.blocked),
         client.db,
         queued,
         client.inbound.len(),
@@ -188,6 +212,7 @@ fn describe(client: &Client, desk: &Desk<'_>) -> String {
         client.unsent(),
         client.memory(),
         command,
+        text(&seen.users.get(client.user).name),
         if client.dialect == Dialect::Resp3 { 3 } else { 2 },
         text(&client.lib_name),
         text(&client.lib_version),
@@ -195,8 +220,8 @@ fn describe(client: &Client, desk: &Desk<'_>) -> String {
 }
 
 /// Redis's letters for the state of a connection.
-fn flags(client: &Client, desk: &Desk<'_>) -> String {
-    let waits = desk.clients.blocked.contains_key(&client.id);
+fn flags(client: &Client, blocked: &HashMap<u64, BlockId>) -> String {
+    let waits = blocked.contains_key(&client.id);
     let letters = [
         (desk.clients.monitors.is_monitor(client.id), 'O'),
         (client.multi.is_some(), 'x'),

@@ -7,8 +7,10 @@ use super::connection::FAST_HELP;
 use super::order::Order;
 use super::sliced::Job;
 use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Merging, Outcome, Over, Part, Policy, Run, Verb, merge};
+use crate::admin::acl::{User, default_user, user_of_line};
 use crate::admin::file;
 use crate::base::ascii::is_word;
+use crate::config::rewrite::UserNow;
 use crate::config::{Rights, SetError};
 use crate::store::keyspace::Graveyard;
 use crate::types::Progress;
@@ -225,7 +227,7 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
         _ => Rights::Ordinary,
     };
     let before = desk.config.clone();
-    desk.config.set_all(&pairs, rights).map_err(|error| Fault::text(error.to_string()))?;
+    let changed = desk.config.set_all(&pairs, rights).map_err(|error| Fault::text(error.to_string()))?;
     let (wanted, had) = (desk.config.clients_max(), before.clients_max());
     let room = if wanted > had { (desk.room_for_clients)(wanted, desk.identity.lanes) } else { wanted };
     if room < wanted {
@@ -234,6 +236,11 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
             format!("The operating system is not able to handle the specified number of clients, try with {room}");
         return Err(Fault::text(SetError::Failed { name: "maxclients".into(), why }.to_string()));
     }
+    if changed.iter().any(|row| row.name == "requirepass") {
+        desk.acl.users.require(desk.config.requirepass());
+        desk.users_changed(&[]);
+    }
+    desk.acl.log.truncate(usize::try_from(desk.config.acl_log_len_max()).unwrap_or(usize::MAX));
     desk.clients.config_changed = true;
     desk.stats.latency.threshold_ms = desk.config.latency_monitor_threshold_ms().unsigned_abs();
     reply.ok();
@@ -247,22 +254,55 @@ fn config_rewrite(desk: &mut Desk<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Outcom
         return Err(Fault::Fixed("ERR The server is running without a config file"));
     }
     let config = desk.config.clone();
-    let outcome = (desk.replace_file)(path, Box::new(move |text| config.rewritten(text)));
-    *desk.begun = Some(Box::new(Rewriting(outcome)));
+    let users = users_now(desk);
+    let outcome = (desk.replace_file)(path, Box::new(move |text| config.rewritten(text, &users)));
+    *desk.begun = Some(Box::new(Rewriting::of(outcome, "Rewriting config file")));
     Ok(())
 }
 
-/// CONFIG REWRITE while the disk is at work.
+/// The users as the configuration is to have them: none if they have a file of their own.
+fn users_now(desk: &Desk<'_>) -> Vec<UserNow> {
+    let (acl, config) = (&desk.acl, &desk.config);
+    if !config.aclfile().is_empty() {
+        return Vec::new();
+    }
+    let now = |user: &User| {
+        let line = config.users().iter().find(|line| line.name == *user.name);
+        let as_read = match line {
+            Some(line) => {
+                let is_same = user_of_line(line, config, &acl.catalog).is_ok_and(|read| read == *user);
+                is_same.then(|| line.rules.clone())
+            }
+            // Nothing says anything of the default user but `requirepass`.
+            None => (*user == default_user(config, &acl.catalog)).then(Vec::new),
+        };
+        UserNow { name: user.name.to_vec(), rules: user.words(), as_read }
+    };
+    acl.users.iter().map(now).collect()
+}
+
+/// A file that is being written, while the disk is at work.
 #[derive(Debug)]
-struct Rewriting(file::Outcome);
+pub struct Rewriting {
+    outcome: file::Outcome,
+    /// What stands before the reason if it fails.
+    about: &'static str,
+}
+
+impl Rewriting {
+    pub fn of(outcome: file::Outcome, about: &'static str) -> Self {
+        Self { outcome, about }
+    }
+}
 
 impl Job for Rewriting {
     fn step(&mut self, _: &mut Ctx<'_>, reply: &mut Reply<'_>) -> Result<Progress, Fault> {
-        match self.0.try_recv() {
+        let about = self.about;
+        match self.outcome.try_recv() {
             Err(TryRecvError::Empty) => return Ok(Progress::More),
             Ok(Ok(())) => reply.ok(),
-            Ok(Err(why)) => return Err(Fault::text(format!("ERR Rewriting config file: {why}"))),
-            Err(TryRecvError::Disconnected) => return Err(Fault::Fixed("ERR Rewriting config file: nobody writes it")),
+            Ok(Err(why)) => return Err(Fault::text(format!("ERR {about}: {why}"))),
+            Err(TryRecvError::Disconnected) => return Err(Fault::text(format!("ERR {about}: nobody writes it"))),
         }
         Ok(Progress::Done)
     }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::staged::Cargo;
+use super::table::CommandId;
 use super::{Command, Ctx, Flags, Group, Merge, Merging, Over, Part, Policy, Run, merge};
 use crate::base::glob::{self, Case};
 use crate::base::limits;
@@ -24,6 +25,11 @@ pub trait Job: std::fmt::Debug {
     /// Of a stage (`Flow::Work`) that is over: what it has found.
     fn hand_on(&mut self, _: &mut Cargo) {}
 
+    /// Of one that has read a file for a command: what came of it. Then the command runs.
+    fn fetched(&mut self) -> Option<Fetched> {
+        None
+    }
+
     /// Its connection is gone. What it held that may be large dies in steps, the reply so far first of all.
     fn abandon(self: Box<Self>, graves: &mut Graveyard);
 }
@@ -33,6 +39,16 @@ pub trait Job: std::fmt::Debug {
 pub struct Effort {
     pub ns: u64,
     pub request: Option<Box<Request>>,
+}
+
+/// A file that a command wanted.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Or why it could not be read.
+    pub content: Result<Vec<u8>, String>,
+    pub command: CommandId,
+    /// The command is in its connection's queue, and EXEC waits.
+    pub is_queued: bool,
 }
 
 pub const ROWS: &[Command] = &[Command {

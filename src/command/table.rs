@@ -10,7 +10,7 @@ use crate::wire::request::{Args, Span};
 use super::arguments::{self, Argument};
 use super::{Command, Flags, Run, syntax};
 use super::{
-    algebra, blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, monitor,
+    acl, algebra, blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, monitor,
     multi, object, pick, ranges, scan, server, set, sliced, slowlog, sort, string, zset,
 };
 
@@ -48,6 +48,7 @@ const INDEX_SLOTS: usize = 4096;
 const EMPTY: u16 = u16::MAX;
 
 const FAMILIES: &[&[Command]] = &[
+    acl::ROWS,
     algebra::ROWS,
     blocking::ROWS,
     cluster::ROWS,

@@ -12,7 +12,7 @@
 
 pub mod options;
 pub mod parse;
-mod rewrite;
+pub mod rewrite;
 pub mod value;
 
 use crate::base::glob::{self, Case};
@@ -39,6 +39,7 @@ pub type Reader<'r> = dyn FnMut(Source<'_>) -> Result<Vec<(String, Vec<u8>)>, St
 pub struct Config {
     values: Box<[Value]>,
     renames: Vec<Rename>,
+    users: Vec<UserLine>,
     /// Whether a `save` line was read since the last default or `save ""`.
     saves_given: bool,
     /// Rows that a client has set since the start, whatever to.
@@ -50,6 +51,22 @@ pub struct Config {
 pub struct Rename {
     pub from: Vec<u8>,
     pub to: Vec<u8>,
+}
+
+/// `user name rules`: what the rules mean is not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserLine {
+    pub file: String,
+    pub line: usize,
+    pub name: Vec<u8>,
+    pub rules: Vec<Vec<u8>>,
+}
+
+/// `acl-pubsub-default`: the channels of a new user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewChannels {
+    All,
+    None,
 }
 
 /// `pipeline-order`.
@@ -209,6 +226,7 @@ plain! {
     zset_packed_entries_max: i64 = "zset-max-listpack-entries" as Integer;
     zset_packed_value_bytes_max: u64 = "zset-max-listpack-value" as Bytes;
     slowlog_slower_than_us: i64 = "slowlog-log-slower-than" as Integer;
+    acl_log_len_max: i64 = "acllog-max-len" as Integer;
     slowlog_len_max: i64 = "slowlog-max-len" as Integer;
     latency_monitor_threshold_ms: i64 = "latency-monitor-threshold" as Integer;
     latency_tracking: bool = "latency-tracking" as Bool;
@@ -219,6 +237,7 @@ texts! {
     bind: &[Box<[u8]>] = "bind" as Words;
     cpus: &[u8] = "cpus" as Text;
     requirepass: &[u8] = "requirepass" as Text;
+    aclfile: &[u8] = "aclfile" as Text;
     pidfile: &[u8] = "pidfile" as Text;
     logfile: &[u8] = "logfile" as Text;
     dir: &[u8] = "dir" as Text;
@@ -238,7 +257,7 @@ pub fn is_secret(name: &[u8]) -> bool {
 impl Default for Config {
     fn default() -> Self {
         let values = ROWS.iter().map(default_value).collect();
-        Self { values, renames: Vec::new(), saves_given: false, touched: Vec::new() }
+        Self { values, renames: Vec::new(), users: Vec::new(), saves_given: false, touched: Vec::new() }
     }
 }
 
@@ -321,6 +340,18 @@ impl Config {
 
     pub fn enable_protected_configs(&self) -> &'static str {
         self.choice(const { index("enable-protected-configs") })
+    }
+
+    pub fn acl_pubsub_default(&self) -> NewChannels {
+        match self.choice(const { index("acl-pubsub-default") }) {
+            "allchannels" => NewChannels::All,
+            _ => NewChannels::None,
+        }
+    }
+
+    /// The `user` lines, in their order.
+    pub fn users(&self) -> &[UserLine] {
+        &self.users
     }
 
     pub fn renames(&self) -> &[Rename] {
@@ -513,6 +544,18 @@ impl Config {
             ))),
             (Directive::RenameCommand, [from, to]) => {
                 self.renames.push(Rename { from: from.to_vec(), to: to.to_vec() });
+                Ok(())
+            }
+            (Directive::User, [name, ..]) if self.users.iter().any(|user| user.name == *name) => {
+                Err(LineError::Here(format!(
+                    "user '{}': Duplicate user found. A user can only be defined once in config files",
+                    lossy(name)
+                )))
+            }
+            (Directive::User, [name, rules @ ..]) => {
+                let rules = rules.iter().map(|rule| rule.to_vec()).collect();
+                let (file, line) = (place.file.into(), place.line);
+                self.users.push(UserLine { file, line, name: name.to_vec(), rules });
                 Ok(())
             }
             (Directive::Obsolete, [_]) => Ok(()),

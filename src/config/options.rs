@@ -103,6 +103,7 @@ pub enum Kind {
 pub enum Directive {
     Include,
     RenameCommand,
+    User,
     /// Promises something that is not built yet.
     Refused,
     /// Meant something in a release of Redis long ago.
@@ -260,13 +261,13 @@ pub const ROWS: &[Row] = &[
 
     row(Security, "protected-mode", "", Bool, "yes", Live, Works, "Refuse clients from elsewhere while there is no password and no explicit bind"),
     row(Security, "requirepass", "", Text, "", Live, Works, "Password of the default user"),
-    row(Security, "aclfile", "", Text, "", Start, Later("users are not built yet"), "File with the users and their rights"),
-    row(Security, "acllog-max-len", "", int(0, LONG), "128", Live, Accepted("users are not built yet"), "Entries kept by ACL LOG"),
-    row(Security, "acl-pubsub-default", "", Choice(&["allchannels", "resetchannels"]), "resetchannels", Live, Accepted("users are not built yet"), "Channels a new user may reach"),
+    row(Security, "aclfile", "", Text, "", Start, Works, "File with the users and their rights"),
+    row(Security, "acllog-max-len", "", int(0, LONG), "128", Live, Works, "Entries kept by ACL LOG"),
+    row(Security, "acl-pubsub-default", "", Choice(&["allchannels", "resetchannels"]), "resetchannels", Live, Works, "Channels a new user may reach"),
     row(Security, "enable-protected-configs", "", Choice(YES_LOCAL), "no", Start, Works, "Who may change protected options"),
     row(Security, "enable-debug-command", "", Choice(YES_LOCAL), "no", Start, Works, "Who may call DEBUG"),
     row(Security, "enable-module-command", "", Choice(YES_LOCAL), "no", Start, Accepted("there are no modules"), "Who may call MODULE"),
-    row(Security, "user", "", Kind::Directive(Directive::Refused), "", Start, Later("users are not built yet"), "A user and its rights"),
+    row(Security, "user", "", Kind::Directive(Directive::User), "", Start, Works, "A user and its rights"),
     row(Security, "rename-command", "", Kind::Directive(Directive::RenameCommand), "", Start, Works, "Another name for a command, or \"\" to remove it"),
 
     row(Process, "include", "", Kind::Directive(Directive::Include), "", Start, Works, "Read another file at this place"),

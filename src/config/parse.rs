@@ -26,7 +26,8 @@ pub fn split_words(text: &[u8]) -> Result<Vec<Vec<u8>>, Unbalanced> {
     }
 }
 
-fn is_space(byte: u8) -> bool {
+/// What separates words.
+pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c)
 }
 

@@ -84,9 +84,12 @@ fn bad_lines_name_file_line_and_reason() {
         ("timeout \"1", "x.conf:1: Unbalanced quotes in configuration line"),
         ("save 1", "x.conf:1: save: Invalid save parameters"),
         ("databases 0", "x.conf:1: databases: argument must be between 1 and 2147483647 inclusive"),
-        ("aclfile x", "x.conf:1: aclfile x: users are not built yet: set aclfile \"\""),
         ("lanes 0", "x.conf:1: lanes: argument must be between 1 and 1024 inclusive"),
-        ("user a on", "x.conf:1: user: users are not built yet: remove this line"),
+        ("user", "x.conf:1: user: wrong number of arguments"),
+        (
+            "user a on\nuser b\nuser a off",
+            "x.conf:3: user 'a': Duplicate user found. A user can only be defined once in config files",
+        ),
         ("include y.conf", "x.conf:1: include: no such file"),
     ] {
         assert_eq!(load(text).unwrap_err(), error);

@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::log::plain;
-use crate::admin::file::{Make, Outcome};
+use crate::admin::file::{Content, Make, Outcome};
 
 /// A password may stand in it.
 const NEW_MODE: u32 = 0o600;
@@ -41,6 +41,23 @@ pub(super) fn replace(path: &str, make: Make) -> Outcome {
         let _ = tell.send(Err(plain(&error)));
     }
     outcome
+}
+
+/// Begins to read `path`.
+pub(super) fn read(path: &str) -> Content {
+    let (tell, content) = channel();
+    let path = PathBuf::from(path);
+    let work = {
+        let tell = tell.clone();
+        move || {
+            // Whoever asked may be gone.
+            let _ = tell.send(fs::read(path).map_err(|error| plain(&error)));
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("read".into()).spawn(work) {
+        let _ = tell.send(Err(plain(&error)));
+    }
+    content
 }
 
 fn replace_now(path: &Path, make: Make) -> io::Result<()> {

@@ -13,12 +13,15 @@ use super::cpus;
 use super::keepalive::Keepalive;
 use super::log::{Level, log_to_file, plain, say};
 use super::process;
-use super::replace::replace;
+use super::replace::{read, replace};
 use super::spin::Poll;
 use super::sys::{Purge, disable_huge_pages, monotonic_ns, random_bytes, set_purge, thread_cpu_ns};
 use super::top;
+use crate::admin::acl::{User, users_at_start};
 use crate::admin::info::Identity;
 use crate::base::rng::Rng;
+use crate::command::Table;
+use crate::command::acl::catalog;
 use crate::command::docs::commands_md;
 use crate::config::{Config, Note, Rights, Source, Start, help};
 use crate::shard::{Keeping, Setup, Shard, Slicing};
@@ -83,6 +86,7 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
     tune_memory(&config);
     let identity = identity(&settings, config_file)?;
     let seed = seed()?;
+    let users = users(&config)?;
     boot(settings, move |place| {
         let identity = Identity { lane: place.lane.0, lanes: place.lanes.count(), ..identity.clone() };
         let fsync = config.journal_fsync();
@@ -104,6 +108,9 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
             process: process::read,
             room_for_clients,
             replace_file: replace,
+            read_file: read,
+            entropy: random_bytes,
+            users: users.clone(),
             cpu_time_ns: thread_cpu_ns,
             slicing: Slicing::default(),
             rows: &[],
@@ -111,6 +118,15 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
         })
     })
     .map_err(|error| error.to_string())
+}
+
+/// The users of `user` lines or of the ACL file, whose path is relative to `dir`.
+fn users(config: &Config) -> Result<Vec<User>, String> {
+    let path = text(config.aclfile());
+    let read =
+        || fs::read(&path).map_err(|error| format!("Error loading ACLs, opening file '{path}': {}", plain(&error)));
+    let file = if path.is_empty() { None } else { Some(read()?) };
+    users_at_start(config, file.as_deref(), &catalog(&Table::new()))
 }
 
 /// As in Redis, `maxclients` is at most what the limit of open files has room for: who comes beyond it is told so and not left waiting.

@@ -1,6 +1,7 @@
 //! The gate: refusals in a fixed order, and nothing else. Redis's order in `processCommand`.
 
 use super::Shard;
+use crate::admin::acl::Clearance;
 use crate::command::nodes::Nodes;
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Run, Verb};
@@ -16,7 +17,7 @@ impl Shard {
         if !found.row.children.is_empty() {
             found = self.child(found, args)?;
         }
-        let refusal = self.refusal(caller, found.row, args);
+        let refusal = self.refusal(caller, found, args);
         match refusal {
             None => Ok(found),
             Some(fault) => Err(fault),
@@ -25,7 +26,10 @@ impl Shard {
 
     /// A request was refused for good: one that is refused before it is routed comes here only where it would have run.
     #[cold]
-    pub(super) fn count_rejected(&mut self, found: Option<Found>, args: Args<'_>, fault: &Fault) {
+    pub(super) fn count_rejected(&mut self, caller: &Caller, found: Option<Found>, args: Args<'_>, fault: &Fault) {
+        if let Fault::Denied(denied) = fault {
+            self.note_denied(caller, denied, self.context_of(caller));
+        }
         if let (Some(found), false) = (found, matches!(fault, Fault::UnknownSubcommand(_))) {
             let row = self.table.innermost(found, args);
             self.stats.commands[usize::from(row.id.0)].rejected += 1;
@@ -34,8 +38,15 @@ impl Shard {
 
     /// Counts and says that a request is refused where it would have run.
     #[cold]
-    pub(super) fn reject(&mut self, found: Option<Found>, args: Args<'_>, fault: &Fault, reply: &mut Reply<'_>) {
-        self.count_rejected(found, args, fault);
+    pub(super) fn reject(
+        &mut self,
+        caller: &Caller,
+        found: Option<Found>,
+        args: Args<'_>,
+        fault: &Fault,
+        reply: &mut Reply<'_>,
+    ) {
+        self.count_rejected(caller, found, args, fault);
         match found {
             Some(found) if is_exec(found) => self.refuse(&exec_abort(fault), reply),
             _ => self.refuse(fault, reply),
@@ -51,13 +62,27 @@ impl Shard {
     }
 
     #[inline(always)]
-    fn refusal(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
+    fn refusal(&self, caller: &Caller, found: Found, args: Args<'_>) -> Option<Fault> {
+        let row = found.row;
         if !row.arity_fits(args.len()) {
             return Some(Fault::Arity(row.name));
         }
-        if !caller.authenticated && !row.flags.has(Flags::NO_AUTH) {
-            return Some(Fault::NoAuth);
+        // A way of its own, which does not come back to this one: who may everything pays for a comparison.
+        if caller.clearance != Clearance::Full {
+            return self.refusal_of_limited(caller, found, args);
         }
+        self.refusal_by_state(caller, row, args)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refusal_of_limited(&self, caller: &Caller, found: Found, args: Args<'_>) -> Option<Fault> {
+        let by_user = self.refusal_of_user(caller, found, args);
+        by_user.or_else(|| self.refusal_by_state(caller, found.row, args))
+    }
+
+    #[inline(always)]
+    fn refusal_by_state(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
         if self.is_restricted
             && let Some(fault) = self.restriction(row)
         {

@@ -63,7 +63,7 @@ struct Blocked {
     state: State,
     /// It waits for the disk, not for a key.
     pub(super) disk: Option<DiskWait>,
-    /// What it asks for, if more than one lane may have to be asked when it is served.
+    /// What it asks for, if it waits for keys.
     request: Option<Request>,
 }
 
@@ -142,7 +142,7 @@ impl Shard {
         let mark = out.mark();
         let afforded = self.afford(found);
         if let Err(fault) = &afforded {
-            self.count_rejected(Some(found), args, fault);
+            self.count_rejected(caller, Some(found), args, fault);
         }
         let patience = afforded.and_then(|()| (way.patience)(args, self.at));
         let patience = match patience {
@@ -227,7 +227,7 @@ impl Shard {
         let awaited = way.into_iter().flat_map(|way| way.awaited(found.row.keys, args));
         let lanes = awaited.map(|i| self.owner_of(args.at(i))).collect();
         let (state, command, disk) = (State::Looking, found.id, None);
-        let request = way.filter(|way| matches!(way.serve, Serve::Moving(_))).map(|_| args.into());
+        let request = way.filter(|_| found.row.keys.first > 0).map(|_| args.into());
         self.blocks.insert(Blocked { caller: *caller, ticket, command, deadline_ns, lanes, state, disk, request })
     }
 
@@ -341,6 +341,13 @@ impl Shard {
         if blocked.state == State::Taken || !self.is_open(conn, client) {
             return false;
         }
+        if blocked.state == State::Waiting
+            && let Some(request) = &blocked.request
+            && let Some(lack) = self.lack_of_waiter(&blocked.caller, blocked.command, request.args())
+        {
+            self.part(block, Parting::Denied(lack));
+            return false;
+        }
         self.clients.blocked.remove(&client);
         let blocked = self.blocks.all.get_mut(&block).expect("just looked at");
         blocked.state = State::Taken;
@@ -367,7 +374,12 @@ impl Shard {
 
     /// Whether such a request is served by a transaction that its home begins.
     pub(super) fn is_moved(&self, block: BlockId) -> bool {
-        self.blocks.all.get(&block).is_some_and(|blocked| blocked.request.is_some())
+        let way = |blocked: &Blocked| match self.table.row(blocked.command).run {
+            Run::Blocking(way) => Some(way),
+            _ => None,
+        };
+        let way = self.blocks.all.get(&block).and_then(way);
+        way.is_some_and(|way| matches!(way.serve, Serve::Moving(_)))
     }
 
     /// The transaction that was to serve it is over: its reply, or none if somebody was there before it.
@@ -401,7 +413,7 @@ impl Shard {
     pub(super) fn part(&mut self, block: BlockId, parting: Parting) {
         let blocked = self.blocks.take_out(block).expect("only who waits is let go");
         assert_eq!(blocked.state, State::Waiting, "only who waits is let go");
-        let Blocked { caller, ticket, command, lanes, disk, .. } = blocked;
+        let Blocked { caller, ticket, command, lanes, disk, request, .. } = blocked;
         self.clients.blocked.remove(&caller.client);
         self.forget_everywhere(block, &lanes);
         let reply = match parting {
@@ -421,6 +433,13 @@ impl Shard {
             Parting::Error => {
                 let mut reply = Output::default();
                 self.refuse(&UNBLOCKED, &mut Reply::new(&mut reply, caller.dialect));
+                reply
+            }
+            Parting::Denied(lack) => {
+                let request = request.expect("only who waits for keys is looked at again");
+                let fault = self.denied_waiter(&caller, command, request.args(), lack);
+                let mut reply = Output::default();
+                self.refuse(&fault, &mut Reply::new(&mut reply, caller.dialect));
                 reply
             }
             Parting::Gone => Output::default(),

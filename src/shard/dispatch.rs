@@ -110,7 +110,7 @@ impl Shard {
         let admitted = self.admit(caller, found, args);
         if caller.queues && self.run_queued(caller, found, &admitted, args, out) {
             if let Err(fault) = &admitted {
-                self.count_rejected(found, args, fault);
+                self.count_rejected(caller, found, args, fault);
             }
             return self.passed(caller);
         }
@@ -118,7 +118,7 @@ impl Shard {
             Ok(found) => found,
             Err(fault) => {
                 let flow = self.run_in_session(caller, found, args, out, |shard, caller, out| {
-                    shard.reject(found, args, &fault, &mut Reply::new(out, caller.dialect));
+                    shard.reject(caller, found, args, &fault, &mut Reply::new(out, caller.dialect));
                 });
                 self.passed(caller);
                 return flow;
@@ -133,8 +133,14 @@ impl Shard {
         if self.waits_for_replies(caller, found.row, route, companion) {
             return Flow::Wait;
         }
-        if self.clients.monitors.is_watched() {
+        let wanted = self.wanted_file(caller, found, args);
+        // An EXEC that waits for a file comes by here again.
+        let comes_again = wanted.as_ref().is_some_and(|(command, _)| *command != found.id);
+        if self.clients.monitors.is_watched() && !comes_again {
             self.tell_monitors(caller, found, args, out);
+        }
+        if let Some(wanted) = wanted {
+            return self.read_first(caller, found, args, wanted, out);
         }
         let silent = caller.reply_mode != ReplyMode::On;
         if let Run::Blocking(way) = found.row.run {
@@ -176,7 +182,7 @@ impl Shard {
     }
 
     /// The request has had its turn.
-    fn passed(&mut self, caller: &mut Caller) -> Flow {
+    pub(super) fn passed(&mut self, caller: &mut Caller) -> Flow {
         let Some(client) = self.clients.get_mut(caller.conn) else { return Flow::Stop };
         client.requests = client.requests.wrapping_add(1);
         caller.number = client.requests;

@@ -33,11 +33,11 @@ impl Shard {
     ) {
         let found = match self.admit(caller, found, args) {
             Ok(found) => found,
-            Err(fault) => return self.reject(found, args, &fault, &mut Reply::new(out, caller.dialect)),
+            Err(fault) => return self.reject(caller, found, args, &fault, &mut Reply::new(out, caller.dialect)),
         };
         match self.afford(found) {
             Ok(()) => self.perform(caller, found, args, first, out),
-            Err(fault) => self.reject(Some(found), args, &fault, &mut Reply::new(out, caller.dialect)),
+            Err(fault) => self.reject(caller, Some(found), args, &fault, &mut Reply::new(out, caller.dialect)),
         }
     }
 
@@ -184,10 +184,12 @@ impl Shard {
             rewrites: &mut self.rewrites.facts,
             gauges: &self.gauges,
             table: &self.table,
+            acl: &mut self.acl,
             identity: &self.identity,
             process: self.process,
             room_for_clients: self.room_for_clients,
             replace_file: self.replace_file,
+            entropy: self.entropy,
             begun: &mut self.begun,
             now: self.now,
             stalls: self.stalls.facts(),

@@ -99,7 +99,7 @@ impl Shard {
     fn first_request(&self, conn: ConnId, bytes: &[u8], spans: &mut Vec<Span>) -> Option<Foreseen> {
         let client = self.clients.slab.get(conn.0)?;
         // Input behind other input goes to the inbound buffer and is never taken from here.
-        if !client.inbound.is_empty() || !client.authenticated || client.closing != Closing::No {
+        if !client.inbound.is_empty() || !client.is_let_in() || client.closing != Closing::No {
             return None;
         }
         let first_span = spans.len();

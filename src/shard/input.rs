@@ -303,8 +303,7 @@ impl Shard {
             }
             let caller = Caller::of(self.me, conn, client);
             let bounds = bounds(client, self.config.bulk_bytes_max());
-            let stage_max =
-                if client.authenticated { limits::STAGE_REQUESTS.min(client.quota_left as usize) } else { 1 };
+            let stage_max = if client.is_let_in() { limits::STAGE_REQUESTS.min(client.quota_left as usize) } else { 1 };
             let parse_ns = self.probe_due_ns(client);
             let (parsed, end) = self.stage(caller.db, bytes, at, &mut lent.parser, &bounds, stage_max);
             let probed = parse_ns.and_then(|parse_ns| self.choose(conn, arrived_ns, parse_ns));
@@ -564,7 +563,11 @@ impl Shard {
             self.execute(caller, found, args, first, out);
             return if self.begun.is_none() { Flow::Next } else { self.go_on_with_job(caller, of_keys, args, out) };
         }
-        if found.is_some_and(|found| matches!(found.row.run, Run::Blocking(_) | Run::Verb(Verb::WaitAof))) {
+        let is_routed = |row: &Command| {
+            matches!(row.run, Run::Blocking(_) | Run::Verb(Verb::WaitAof))
+                || row.children.iter().any(|child| child.reads.is_some())
+        };
+        if found.is_some_and(|found| is_routed(found.row)) {
             return self.run_routed(caller, found, args, first, out);
         }
         self.run_for_session(caller, found, args, first, out)
@@ -582,7 +585,7 @@ impl Shard {
     ) -> Flow {
         let run = |shard: &mut Self, caller: &Caller, out: &mut Output| match shard.afford(found) {
             Ok(()) => shard.perform(caller, found, args, first, out),
-            Err(fault) => shard.reject(Some(found), args, &fault, &mut Reply::new(out, caller.dialect)),
+            Err(fault) => shard.reject(caller, Some(found), args, &fault, &mut Reply::new(out, caller.dialect)),
         };
         if caller.reply_mode != ReplyMode::On || found.row.concerns_session() {
             return self.run_in_session(caller, Some(found), args, out, run);
@@ -705,6 +708,9 @@ impl Shard {
             if client.probe.is_some() {
                 self.probe_finished(conn);
             }
+            if let Some(fetched) = job.fetched() {
+                self.run_fetched(conn, fetched, silent);
+            }
             self.clients.order_flush(conn);
             self.run_inbound(conn);
         }
@@ -749,8 +755,7 @@ impl Shard {
         // A word that is arriving is bounded by `proto-max-bulk-len` already.
         let waiting = client.inbound.len() + client.gathering.as_ref().map_or(0, |gathering| gathering.done.bytes());
         let proven = self.config.client_query_buffer_limit_bytes().min(limits::INPUT_BYTES_CEILING);
-        let most =
-            if client.authenticated { proven } else { proven.min(limits::UNAUTHENTICATED_INPUT_BYTES_MAX as u64) };
+        let most = if client.is_let_in() { proven } else { proven.min(limits::UNAUTHENTICATED_INPUT_BYTES_MAX as u64) };
         if waiting as u64 > most {
             self.stats.input_limit_closed += 1;
             return self.clients.close(conn, Closing::Now);
@@ -782,5 +787,5 @@ fn is_http(word: &[u8]) -> bool {
 }
 
 pub(super) fn bounds(client: &Client, bulk_bytes_max: usize) -> Bounds {
-    if client.authenticated { Bounds::authenticated(bulk_bytes_max) } else { Bounds::UNAUTHENTICATED }
+    if client.is_let_in() { Bounds::authenticated(bulk_bytes_max) } else { Bounds::UNAUTHENTICATED }
 }

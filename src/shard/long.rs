@@ -219,6 +219,15 @@ impl Shard {
     /// Notes up to `room` keys of a request; how many. With the last its slices are a step.
     fn note_keys(&mut self, planning: &mut Planning, mut noting: Noting, room: usize) -> usize {
         let row = self.table.row(noting.queued.command);
+        let is_of_queue = noting.noted == 0 && planning.form == Form::Array;
+        let found = self.table.found(noting.queued.command);
+        if is_of_queue
+            && let Some(refused) = self.refused_step(&planning.plan.caller, found, noting.queued.request.args())
+        {
+            planning.plan.steps.push_back(refused);
+            self.bury_longs(noting.queued.longs.into_ropes());
+            return 1;
+        }
         let (args, mut count) = (noting.queued.request.args(), 0);
         // All words behind the first key are keys, or belong to one; elements have one key.
         let first = usize::from(row.keys.first);

@@ -17,12 +17,14 @@
 //! `input` parses and stages requests, `admit` refuses, `execute` is the one door to the handlers, `sweep` looks after timeouts
 //! and output limits. The runtime drives it with sockets, the tests with arrays.
 
+mod access;
 mod admit;
 mod blocking;
 mod dispatch;
 mod durable;
 mod errand;
 mod execute;
+mod fetch;
 mod foresight;
 mod gather;
 mod input;
@@ -60,6 +62,7 @@ pub use long::Slicing;
 pub use message::Parcel;
 pub use planted::Planted;
 
+use crate::admin::acl::{Acl, User};
 use crate::admin::busy::Busy;
 use crate::admin::file;
 use crate::admin::gauges::LaneGauges;
@@ -74,6 +77,7 @@ use crate::base::lanes::Lanes;
 use crate::base::limits;
 use crate::base::slab::Slab;
 use crate::base::time::{Millis, Now};
+use crate::command::acl::catalog;
 use crate::command::clients::{Client, Clients, Closing, Durability, Parting};
 use crate::command::sliced::{Effort, Job};
 use crate::command::{Command, Table};
@@ -100,6 +104,11 @@ pub struct Setup {
     /// Makes room for so many clients of a server of so many lanes; for how many there is room.
     pub room_for_clients: fn(usize, u16) -> usize,
     pub replace_file: file::Replace,
+    pub read_file: file::Read,
+    /// Random bytes that nobody can guess.
+    pub entropy: fn() -> Result<[u8; 32], String>,
+    /// None at all: the default user, as the configuration says.
+    pub users: Vec<User>,
     /// Processor time that this thread has had, for telling a long turn from a preempted one.
     pub cpu_time_ns: fn() -> u64,
     /// Which requests are worked off in slices, and how large these are.
@@ -132,6 +141,7 @@ pub struct Shard {
     me: ShardId,
     config: Config,
     table: Table,
+    acl: Acl,
     store: Store,
     clients: Clients,
     stats: Stats,
@@ -225,6 +235,8 @@ pub struct Shard {
     cpu_time_ns: fn() -> u64,
     room_for_clients: fn(usize, u16) -> usize,
     replace_file: file::Replace,
+    read_file: file::Read,
+    entropy: fn() -> Result<[u8; 32], String>,
 }
 
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
@@ -251,6 +263,7 @@ impl Shard {
             me,
             store,
             stats: Stats::watching(table.len(), setup.config.latency_monitor_threshold_ms().unsigned_abs()),
+            acl: Acl::new(catalog(&table), setup.users, &setup.config),
             identity: setup.identity,
             config: setup.config,
             table,
@@ -312,6 +325,8 @@ impl Shard {
             process: setup.process,
             room_for_clients: setup.room_for_clients,
             replace_file: setup.replace_file,
+            read_file: setup.read_file,
+            entropy: setup.entropy,
         }
     }
 
@@ -342,7 +357,7 @@ impl Shard {
     /// `Err`: the refusal to write to the socket, which is then closed.
     pub fn open(&mut self, opening: &Opening) -> Result<ConnId, &'static [u8]> {
         self.stats.connections += 1;
-        let open = self.config.requirepass().is_empty();
+        let open = self.acl.users.default_user().takes_any();
         let refusal = if opening.open_connections > self.config.clients_max() {
             TOO_MANY
         } else if open && self.config.protected_mode() && !opening.peer.ip().to_canonical().is_loopback() {
@@ -351,7 +366,7 @@ impl Shard {
             // Client numbers of one lane are congruent to it, so that KILL and UNBLOCK know where to go.
             self.clients.last_id += 1;
             let id = self.clients.last_id * u64::from(self.lanes.count()) + u64::from(self.me.0);
-            let client = Client::new(id, opening, open, self.now.millis());
+            let client = Client::new(id, opening, &self.acl, self.now.millis());
             let fsyncs = client.durability.fsyncs(self.config.journal_fsync());
             return Ok(ConnId(self.clients.slab.insert(Client { fsyncs, ..client })));
         };

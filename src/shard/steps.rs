@@ -79,6 +79,8 @@ enum Kind {
     Facts { command: CommandId, request: Request },
     /// A command that concerns the connection.
     Home { command: CommandId, request: Request },
+    /// A command that its user may not run any more: what is said of it.
+    Said(Output),
 }
 
 /// What becomes of a staged command that finds nothing.
@@ -101,6 +103,10 @@ impl Step {
 
     pub(super) fn home(command: CommandId, request: Request) -> Self {
         Self { parts: Vec::new(), kind: Kind::Home { command, request } }
+    }
+
+    pub(super) fn said(said: Output) -> Self {
+        Self { parts: Vec::new(), kind: Kind::Said(said) }
     }
 
     /// Whether commands of one lane each can be added.
@@ -581,6 +587,7 @@ impl Shard {
                 self.txn(tx).say(out);
             }
             Kind::Home { command, request } => self.run_home_step(tx, command, &request),
+            Kind::Said(said) => self.txn(tx).say(said),
             Kind::Mark => {}
         }
     }

@@ -52,7 +52,7 @@ impl Shard {
     /// `client-output-buffer-limit normal`: closed at once above the hard limit, after so many seconds above the soft one.
     pub(super) fn check_output_limit(&mut self, conn: ConnId) {
         let unproven =
-            |client: &Client| !client.authenticated && client.unsent() > limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX;
+            |client: &Client| !client.is_let_in() && client.unsent() > limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX;
         if self.clients.get(conn).is_some_and(unproven) {
             return self.cut_off(conn);
         }

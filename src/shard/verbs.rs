@@ -97,6 +97,7 @@ impl Shard {
             (Ok(found), _) if is_immediate(found.row) => false,
             (Ok(found), _) | (Err(Fault::Arity(_)), Some(found)) => {
                 let longs = std::mem::take(&mut self.store.incoming);
+                multi.reads = multi.reads.or_else(|| found.row.reads.map(|_| found.id));
                 multi.queue.push(Queued { command: found.id, request: args.into(), longs });
                 reply.simple("QUEUED");
                 true
@@ -125,10 +126,10 @@ impl Shard {
         first: KeyHash,
         out: &mut Output,
     ) {
-        if found.row.arity_fits(args.len()) {
+        if !found.row.lacks_a_value(args.len()) {
             return self.perform(caller, found, args, first, out);
         }
-        self.reject(Some(found), args, &Fault::Arity(found.row.name), &mut Reply::new(out, caller.dialect));
+        self.reject(caller, Some(found), args, &Fault::Arity(found.row.name), &mut Reply::new(out, caller.dialect));
     }
 
     /// EXEC where everything it needs is on this lane and free.
@@ -158,8 +159,15 @@ impl Shard {
     }
 
     fn run_queue(&mut self, caller: &Caller, queue: Queue, reply: &mut Reply<'_>) {
+        let refusals = self.refusals_of_queue(caller, &queue);
         let mut caller = Caller { queues: false, ..*caller };
-        for Queued { command, request, longs } in queue.into_each() {
+        for (at, Queued { command, request, longs }) in queue.into_each().enumerate() {
+            if let Some(Some(fault)) = refusals.get(at) {
+                let fault = self.refuse_at_exec(&caller, fault);
+                self.refuse(&fault, reply);
+                self.bury_longs(longs.into_ropes());
+                continue;
+            }
             let found = self.table.found(command);
             let first = self.first_of(found.row, request.args());
             self.with_longs(longs, |shard| {
@@ -257,8 +265,12 @@ impl Shard {
     pub(super) fn plan(&mut self, plan: &mut Plan, Queued { command, request, longs }: Queued) {
         let (row, args, caller) = (self.table.row(command), request.args(), plan.caller);
         let first = self.first_of(row, args);
-        if !row.arity_fits(args.len()) {
+        if row.lacks_a_value(args.len()) {
             return plan.steps.push_back(Step::home(command, request));
+        }
+        if let Some(refused) = self.refused_step(&caller, self.table.found(command), args) {
+            self.bury_longs(longs.into_ropes());
+            return plan.steps.push_back(refused);
         }
         plan.grows |= row.flags.has(Flags::DENYOOM);
         match (row.run, self.route(&caller, row, args, first)) {
@@ -315,6 +327,15 @@ impl Shard {
                 plan.add(lane, Errand { caller, command, first, request, longs, what: What::Whole }, words_max);
             }
         }
+    }
+
+    /// In the place of a queued command that its user may not run any more: what is said of it.
+    pub(super) fn refused_step(&mut self, caller: &Caller, found: Found, args: Args<'_>) -> Option<Step> {
+        let fault = self.refusal_at_exec(caller, found, args)?;
+        let fault = self.refuse_at_exec(caller, &fault);
+        let mut said = Output::default();
+        self.refuse(&fault, &mut Reply::new(&mut said, caller.dialect));
+        Some(Step::said(said))
     }
 
     /// Notes which keys a command holds, by their owners.

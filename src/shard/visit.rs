@@ -391,7 +391,10 @@ impl Shard {
         // Held to its end: what it writes is for those who wait for the key, before it is for the next claim.
         let claimant = std::mem::replace(self.locks.what(claim), Claimant::Running);
         let Claimant::Request(parked) = claimant else { unreachable!("the caller has looked") };
-        let Parked { caller, ticket, command, first, request, longs, arrived_ns } = *parked;
+        let Parked { mut caller, ticket, command, first, request, longs, arrived_ns } = *parked;
+        if let Some(client) = self.client_of(&caller) {
+            caller.clearance = client.clearance;
+        }
         self.with_longs(longs, |shard| {
             let begun = shard.run_visit(ticket, &caller, command, request.args(), first, arrived_ns);
             if let Some(job) = begun {

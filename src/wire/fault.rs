@@ -38,10 +38,28 @@ pub enum Fault {
     UnknownCommand(Box<UnknownCommand>),
     /// The subcommand as it came and the name of its container.
     UnknownSubcommand(Box<(Vec<u8>, &'static str)>),
+    /// A user may not.
+    Denied(Box<Denied>),
     /// A fixed text with its code, such as `ERR ...`.
     Fixed(&'static str),
     /// A composed text with its code.
     Text(Box<str>),
+}
+
+/// What a user may not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    pub user: Box<[u8]>,
+    pub lacking: Lacking,
+}
+
+/// What it would need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// The command's full name.
+    Command(&'static str),
+    Key(Box<[u8]>),
+    Channel(Box<[u8]>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +124,7 @@ impl Fault {
                 let (name, container) = (shown(name, 128), container.to_ascii_uppercase());
                 return Cow::Owned(format!("ERR unknown subcommand '{name}'. Try {container} HELP."));
             }
+            Self::Denied(denied) => return Cow::Owned(denied.line()),
             Self::Fixed(text) => text,
             Self::Text(text) => return Cow::Borrowed(text),
         })
@@ -115,6 +134,28 @@ impl Fault {
     pub fn code(&self) -> String {
         let line = self.line();
         line.split(' ').next().unwrap_or_default().to_owned()
+    }
+}
+
+impl Denied {
+    /// Which key or channel it was is not told.
+    fn line(&self) -> String {
+        match self.lacking {
+            Lacking::Command(_) => format!("NOPERM {}", self.in_full()),
+            Lacking::Key(_) => "NOPERM No permissions to access a key".into(),
+            Lacking::Channel(_) => "NOPERM No permissions to access a channel".into(),
+        }
+    }
+
+    /// For whoever looks after users.
+    pub fn in_full(&self) -> String {
+        let user = shown(&self.user, usize::MAX);
+        let (verb, what, kind) = match &self.lacking {
+            Lacking::Command(name) => ("run", (*name).to_owned(), "command"),
+            Lacking::Key(key) => ("access", shown(key, usize::MAX), "key"),
+            Lacking::Channel(channel) => ("access", shown(channel, usize::MAX), "channel"),
+        };
+        format!("User {user} has no permissions to {verb} the '{what}' {kind}")
     }
 }
 
@@ -135,7 +176,7 @@ impl UnknownCommand {
 }
 
 /// Bytes of a client as they may stand inside an error line: bounded, and without line ends.
-fn shown(bytes: &[u8], max: usize) -> String {
+pub fn shown(bytes: &[u8], max: usize) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]);
     text.replace(['\r', '\n'], " ")
 }

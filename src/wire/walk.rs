@@ -37,6 +37,19 @@ impl<'o> Element<'o> {
         parse_i64(digits)
     }
 
+    /// The content of a bulk of which nothing is shared.
+    pub fn text(&self) -> &'o [u8] {
+        let (_, from) = line(self.head(), 0);
+        &self.head()[from..self.head().len() - 2]
+    }
+
+    /// Those of an array.
+    pub fn elements(&self) -> Walk<'o> {
+        let (len, at) = line(&self.output.bytes, self.bytes.start);
+        let left = usize::try_from(parse_i64(len).unwrap_or(0)).unwrap_or(0);
+        Walk { output: self.output, at, splice: self.splices.start, left }
+    }
+
     /// Writes it into another reply, large values by reference.
     pub fn copy_to(&self, reply: &mut Reply<'_>) {
         let splices: &[Splice] = &self.output.shared[self.splices.clone()];
@@ -157,6 +170,11 @@ pub fn text(output: &Output) -> Vec<u8> {
     let (_, from) = line(&flat, 0);
     let from = from + if flat.first() == Some(&b'=') { "txt:".len() } else { 0 };
     flat[from..flat.len() - 2].to_vec()
+}
+
+/// Whether a reply is an array.
+pub fn is_array(output: &Output) -> bool {
+    output.bytes.first() == Some(&b'*')
 }
 
 /// Whether a reply is an error.

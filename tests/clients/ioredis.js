@@ -108,6 +108,24 @@ const scenarios = {
     await plain.quit();
   },
 
+  async users(redis) {
+    await redis.acl("SETUSER", "alice", "reset", "on", ">secret", "~a*", "+@read", "+set", "+info", "+client");
+    const alice = connect({ username: "alice", password: "secret" });
+    assert.equal(await alice.set("a1", "v"), "OK");
+    assert.equal(await alice.get("a1"), "v");
+    await assert.rejects(alice.get("b"), /NOPERM No permissions to access a key/);
+    await assert.rejects(alice.del("a1"), /NOPERM User alice has no permissions to run the 'del' command/);
+    const wrong = connect({ username: "alice", password: "wrong", retryStrategy: () => null });
+    wrong.on("error", () => {});
+    await assert.rejects(wrong.get("a1"), /WRONGPASS|Connection is closed|NOPERM|NOAUTH/);
+    wrong.disconnect();
+    const gone = new Promise((done) => alice.once("close", done));
+    alice.on("error", () => {});
+    assert.equal(await redis.acl("DELUSER", "alice"), 1);
+    await gone;
+    alice.disconnect();
+  },
+
   async reconnect() {
     const redis = connect({ retryStrategy: () => 20 });
     await redis.set("before", "1");

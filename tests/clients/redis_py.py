@@ -142,6 +142,27 @@ def handshake(r, protocol):
     named.close()
 
 
+def users(r, protocol):
+    equal(r.acl_setuser("alice", enabled=True, reset=True, passwords=["+secret"], commands=["+@read", "+set", "+acl|whoami"], keys=["a*"]), True)
+    equal("alice" in [text(name) for name in r.acl_users()], True)
+    told = r.acl_getuser("alice")
+    equal(("on" in [text(flag) for flag in told["flags"]], told["enabled"]), (True, True))
+    alice = connect(protocol, username="alice", password="secret")
+    equal(text(alice.acl_whoami()), "alice")
+    equal(alice.set("a1", "v"), True)
+    equal(alice.get("a1"), b"v")
+    fails(lambda: alice.get("b"), redis.exceptions.NoPermissionError, "No permissions to access a key")
+    fails(lambda: alice.delete("a1"), redis.exceptions.NoPermissionError, "has no permissions to run the 'del' command")
+    wrong = connect(protocol, username="alice", password="wrong")
+    fails(wrong.ping, redis.exceptions.AuthenticationError, "invalid username-password pair")
+    equal(text(r.acl_log()[0]["reason"]), "auth")
+    equal(r.acl_log_reset(), True)
+    equal(r.acl_deluser("alice"), 1)
+    fails(lambda: alice.get("a1"), redis.exceptions.ConnectionError, "")
+    wrong.close()
+    alice.close()
+
+
 def reconnect(r, protocol):
     r.set("before", 1)
     mine = connect(protocol, single_connection_client=True)
@@ -162,6 +183,7 @@ SCENARIOS = [
     transactions,
     introspection,
     handshake,
+    users,
     reconnect,
 ]
 

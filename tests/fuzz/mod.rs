@@ -78,6 +78,11 @@ fn config() {
 }
 
 #[test]
+fn acl() {
+    fuzz("acl", 3_000, targets::acl);
+}
+
+#[test]
 fn flags() {
     fuzz("flags", 10_000, targets::flags);
 }

@@ -1,9 +1,12 @@
 //! What is fuzzed: plain functions over bytes that panic when something is wrong. The harness of `tests/fuzz/` calls them, and so do
 //! the coverage-guided ones in `fuzz/`. Each answers a number that stands for what it saw, so that inputs with a new one are kept.
 
+use corelane::admin::acl::{User, parse_file, terms};
 use corelane::admin::info::Identity;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
+use corelane::command::Table;
+use corelane::command::acl::{catalog, rights};
 use corelane::config::{Config, ConfigError, Start, parse};
 use corelane::shard::{ConnId, Opening, Order, Setup, Shard, Slicing};
 use corelane::wire::request::{Args, Request};
@@ -68,6 +71,30 @@ pub(crate) fn config(data: &[u8]) -> u64 {
             4096 + digest(kind.as_bytes()) % 4096
         }
     }
+}
+
+/// Rules of a user, and a file of users: taken or refused, and what was taken is told so that it makes the same again.
+pub(crate) fn acl(data: &[u8]) -> u64 {
+    let (catalog, config) = (catalog(&Table::new()), Config::default());
+    let terms = terms(&catalog, &config);
+    let mut user = User::new(b"u", terms);
+    let taken = data.split(|byte| matches!(byte, b'\n' | b';')).map(|rule| user.apply(rule, terms));
+    let outcomes =
+        taken.fold(0, |all: u64, outcome| all.rotate_left(3) ^ outcome.map_or_else(|why| why as u64 + 1, |()| 0));
+    let mut again = User::new(b"u", terms);
+    again.apply_all(&user.words(), terms).expect("what is told is legal");
+    assert_eq!(again, user);
+    assert_eq!(parse_file("x", &user.line(), terms).expect("a legal line")[0], user);
+    let request: Request = data.split(|byte| *byte == b' ').collect();
+    let may = Table::new().find(request.args().at(0)).map(|found| rights::check(&user, found, request.args()).is_ok());
+    let file = match parse_file("x", data, terms) {
+        Ok(users) => users.len() as u64,
+        Err(why) => {
+            assert!(!why.contains('\n') && why.ends_with("was performed"), "{why}");
+            100 + why.len() as u64 % 1000
+        }
+    };
+    (outcomes % 4096) << 12 ^ file << 2 ^ may.map_or(0, |may| 1 + u64::from(may))
 }
 
 /// Command lines: as `config`, word for word.
@@ -193,6 +220,9 @@ pub(crate) fn shard() -> Shard {
         process: Default::default,
         room_for_clients: |wanted, _| wanted,
         replace_file: corelane::admin::file::no_disk,
+        read_file: corelane::admin::file::no_file,
+        entropy: || Ok([7; 32]),
+        users: Vec::new(),
         cpu_time_ns: || 0,
     })
 }

@@ -7,6 +7,7 @@ mod leaks;
 mod rewrite;
 mod top;
 mod unread;
+mod users;
 
 use crate::support::client::encode;
 use crate::support::server::{free_port, info_field, run_program, run_to_end, scratch_dir};

@@ -1,6 +1,7 @@
 //! The hot path allocates nothing: counted, not believed.
 
 use super::{Driver, request};
+use corelane::shard::ConnId;
 
 /// Sixteen requests in one receive, as a pipelining client sends them.
 fn pipeline(words: &[&str]) -> Vec<u8> {
@@ -10,6 +11,10 @@ fn pipeline(words: &[&str]) -> Vec<u8> {
 fn allocations_of(bytes: &[u8]) -> u64 {
     let mut driver = Driver::new();
     let conn = driver.connect();
+    allocations_on(&mut driver, conn, bytes)
+}
+
+fn allocations_on(driver: &mut Driver, conn: ConnId, bytes: &[u8]) -> u64 {
     let value = "v".repeat(64);
     driver.call(conn, &["SET", "key:00000000001", &value]);
     // Buffers reach their size, and histograms are made, in the first rounds; from then on nothing grows.
@@ -39,6 +44,20 @@ fn a_get_of_a_missing_key_allocates_nothing() {
 fn an_overwriting_set_of_equal_size_allocates_nothing() {
     let value = "w".repeat(64);
     assert_eq!(allocations_of(&pipeline(&["SET", "key:00000000001", &value])), 0);
+}
+
+/// Rights are looked at for each of its requests, and kept so that this takes no memory.
+#[test]
+fn a_user_who_may_some_things_allocates_nothing() {
+    let mut driver = Driver::new();
+    let (admin, conn) = (driver.connect(), driver.connect());
+    let rules = ["ACL", "SETUSER", "u", "on", "nopass", "~x*", "%R~r*", "~key:*", "+@read", "+set", "(+del ~y)"];
+    assert_eq!(driver.call(admin, &rules), b"+OK\r\n");
+    assert_eq!(driver.call(conn, &["AUTH", "u", "p"]), b"+OK\r\n");
+    let value = "w".repeat(64);
+    for words in [&["GET", "key:00000000001"][..], &["SET", "key:00000000001", &value]] {
+        assert_eq!(allocations_on(&mut driver, conn, &pipeline(words)), 0, "{words:?}");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod sorting;
 mod stages;
 mod starvation;
 mod unread;
+mod users;
 
 use crate::support::setup;
 use corelane::base::time::Now;

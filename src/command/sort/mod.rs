@@ -109,6 +109,15 @@ enum Form {
     ReadOnly,
 }
 
+/// The option by which a request may read keys that it does not name, if it has one: whoever may not read all must not give it.
+pub fn leading_option(args: Args<'_>) -> Option<&'static str> {
+    let options = Options::parse(args, Form::MayStore, false).ok()?;
+    if options.by.elsewhere().is_some() {
+        return Some("BY");
+    }
+    (!options.gets.is_empty()).then_some("GET")
+}
+
 #[derive(Debug)]
 struct Options {
     by: Pattern,
