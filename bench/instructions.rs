@@ -1,6 +1,6 @@
 //! Shards under a fixed number of requests and nothing else, for counting instructions under callgrind, or for a profile of them alone:
 //! `instructions get|set|hget|hset|far-get|far-set DEPTH REQUESTS`; the hash is one of `KEYS` fields. `far` asks one of two lanes
-//! for keys of the other. `tests/shard/instructions.rs` holds the budgets. `large-zadd`, `large-zpopmin` and so on ask for one collection of
+//! for keys of the other; `user-get` and so on ask as a user who may some things. `tests/shard/instructions.rs` holds the budgets. `large-zadd`, `large-zpopmin` and so on ask for one collection of
 //! `LARGE` elements, pops in turn with what puts as many back; these also print the time that a request took.
 
 use corelane::admin::info::Identity;
@@ -25,9 +25,13 @@ fn main() {
         (Ok(depth), Ok(requests)) => (depth, requests),
         _ => panic!("usage: instructions get|set|hget|hset|far-get|far-set DEPTH REQUESTS"),
     };
+    let (is_limited, workload) = match workload.strip_prefix("user-") {
+        Some(workload) => (true, workload),
+        None => (false, workload.as_str()),
+    };
     let (lanes, workload) = match workload.strip_prefix("far-") {
         Some(workload) => (2, workload),
-        None => (1, workload.as_str()),
+        None => (1, workload),
     };
     let keys: Vec<String> =
         (0..).map(|i| format!("key:{i:012}")).filter(|key| is_last_lanes(key, lanes)).take(KEYS).collect();
@@ -51,6 +55,11 @@ fn main() {
             (i..i + depth).flat_map(each).collect()
         })
         .collect();
+    if is_limited {
+        let rules = ["~session:*", "%R~config:*", "~key:*", "+@read", "+@write", "-@dangerous"];
+        world.exchange(&command(&[&["ACL", "SETUSER", "app", "on", "nopass"], &rules[..]].concat()));
+        world.exchange(&command(&["AUTH", "app", "p"]));
+    }
     (0..requests / depth).for_each(|i| world.exchange(&batches[i % KEYS]));
 }
 

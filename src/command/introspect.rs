@@ -5,7 +5,7 @@ use super::connection::FAST_HELP;
 use super::flags::categories;
 use super::places::{Access, Begin, Find, resolved};
 use super::table::Found;
-use super::{Command, Desk, Flags, Group, Merge, Outcome, Policy, Run};
+use super::{Command, Desk, Flags, Group, Keys, Merge, Outcome, Policy, Run};
 use crate::base::ascii::is_word;
 use crate::base::glob::{self, Case};
 use crate::wire::fault::Fault;
