@@ -1,9 +1,7 @@
 //! CLIENT LIST, INFO and KILL: who is connected. Each lane tells of, or ends, its own; who asks is told apart by its CLIENT ID, which is
 //! unique over all lanes.
 
-use hashbrown::HashMap;
-
-use super::clients::{BlockId, Client, Closing, ConnId};
+use super::clients::{Client, Clients, Closing, ConnId};
 use super::{Desk, Outcome, Table};
 use crate::admin::acl::{UserId, Users};
 use crate::base::ascii::{is_word, parse_i64};
@@ -167,13 +165,13 @@ fn shown(word: &[u8]) -> String {
 pub struct Seen<'s> {
     pub now: Millis,
     pub table: &'s Table,
-    pub blocked: &'s HashMap<u64, BlockId>,
+    pub clients: &'s Clients,
     pub users: &'s Users,
 }
 
 impl<'s> Seen<'s> {
     fn from(desk: &'s Desk<'_>) -> Self {
-        Self { now: desk.now.millis(), table: desk.table, blocked: &desk.clients.blocked, users: &desk.acl.users }
+        Self { now: desk.now.millis(), table: desk.table, clients: desk.clients, users: &desk.acl.users }
     }
 }
 
@@ -200,7 +198,7 @@ pub fn describe(client: &Client, seen: Seen<'_>) -> String {
         text(&client.name),
         now.since(client.created) / 1000,
         now.since(client.active) / 1000,
-        flags(client, seen.blocked),
+        flags(client, seen.clients),
         client.db,
         queued,
         client.inbound.len(),
@@ -220,10 +218,10 @@ pub fn describe(client: &Client, seen: Seen<'_>) -> String {
 }
 
 /// Redis's letters for the state of a connection.
-fn flags(client: &Client, blocked: &HashMap<u64, BlockId>) -> String {
-    let waits = blocked.contains_key(&client.id);
+fn flags(client: &Client, clients: &Clients) -> String {
+    let waits = clients.blocked.contains_key(&client.id);
     let letters = [
-        (desk.clients.monitors.is_monitor(client.id), 'O'),
+        (clients.monitors.is_monitor(client.id), 'O'),
         (client.multi.is_some(), 'x'),
         (waits, 'b'),
         (client.closing >= Closing::AfterReplies, 'c'),

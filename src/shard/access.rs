@@ -88,7 +88,7 @@ impl Shard {
         };
         let now = self.now.millis();
         let Some(client) = self.client_of(caller) else { return };
-        let seen = Seen { now, table: &self.table, blocked: &self.clients.blocked, users: &self.acl.users };
+        let seen = Seen { now, table: &self.table, clients: &self.clients, users: &self.acl.users };
         let client = roster::describe(client, seen).trim_end().as_bytes().into();
         let denial = Denial { reason, context, object: object.into(), user: denied.user.clone(), client };
         let max = usize::try_from(self.config.acl_log_len_max()).unwrap_or(usize::MAX);
