@@ -18,7 +18,7 @@ use super::Progress;
 use super::packed::{Form, Packed, Place, Row};
 use super::rope::Rope;
 use super::times::Times;
-use super::trie::{INLINE_MAX, Pair, Stop, Trie, Value, Written};
+use super::trie::{INLINE_MAX, Name, Pair, Stop, Trie, Value, Written};
 use crate::base::hash::HashKey;
 use crate::base::limits;
 use crate::base::time::Millis;
@@ -376,7 +376,7 @@ impl Hash {
     #[inline]
     pub(super) fn foresee(&self, field: &[u8], hasher: &HashKey) {
         if let View::Trie(trie) = self.view() {
-            trie.foresee(field, hasher);
+            trie.foresee(Name::of(field, hasher));
         }
     }
 

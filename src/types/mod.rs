@@ -35,6 +35,7 @@ use hash::Hash;
 use list::List;
 use rope::Rope;
 use set::Set;
+use trie::Name;
 use zset::Zset;
 
 /// A value that does not fit in its entry.
@@ -69,7 +70,7 @@ impl Object {
     pub fn foresee(&self, element: &[u8], hasher: &HashKey) {
         match self {
             Self::Hash(hash) => hash.foresee(element, hasher),
-            Self::Set(Set::Trie(trie)) => trie.foresee(element, hasher),
+            Self::Set(Set::Trie(trie)) => trie.foresee(Name::of(element, hasher)),
             Self::Zset(Zset::Large(large)) => large.foresee(element, hasher),
             _ => {}
         }

@@ -171,9 +171,11 @@ impl Zset {
             }
             Self::Large(large) => {
                 let (member, score) = large.order.nth(rank);
-                visit(member, score);
                 let mut room = TextRoom::default();
-                large.index.remove_found(Name::of(room.text(member), hasher), hasher, graves);
+                let name = Name::of(room.text(member), hasher);
+                large.index.foresee(name);
+                visit(member, score);
+                large.index.remove_found(name, hasher, graves);
                 large.order.remove_nth(rank);
             }
         }
@@ -293,7 +295,7 @@ impl Zset {
 impl Large {
     #[inline]
     pub(super) fn foresee(&self, member: &[u8], hasher: &HashKey) {
-        self.index.foresee(member, hasher);
+        self.index.foresee(Name::of(member, hasher));
     }
 
     #[inline]
@@ -306,6 +308,7 @@ impl Large {
         let member = name.text();
         // The order lets a long member go first, so that its last holder is the grave.
         if let Some(before) = before {
+            self.order.foresee(&Edge::PastElement(score, member));
             self.order.remove(before, member);
         }
         self.index.set_named(name, &score.to_bytes(), hasher, graves);

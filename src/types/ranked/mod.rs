@@ -147,6 +147,17 @@ impl Ranked {
         self.root = Branch { count, bound: Bound::NONE, node: Node::Inner(Arc::new(inner)) };
     }
 
+    /// Starts loading what a write at this place looks at.
+    pub fn foresee(&self, edge: &Edge<'_>) {
+        let mut node = &self.root.node;
+        while let Node::Inner(inner) = node {
+            node = &inner.branches[inner.search(edge)].node;
+        }
+        if let Node::Leaf(leaf) = node {
+            leaf.foresee();
+        }
+    }
+
     /// Removes an element that is there.
     pub fn remove(&mut self, score: Score, member: &[u8]) {
         self.take(Victim::Before(&Edge::PastElement(score, member)));

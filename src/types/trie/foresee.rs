@@ -6,20 +6,19 @@
 
 use super::branch::Node;
 use super::leaf::{Head, Leaf};
-use super::{Trie, slot_of};
-use crate::base::hash::HashKey;
+use super::{Name, Trie, slot_of};
 use crate::types::dict::{LINE_BYTES, prefetch};
 
 /// A leaf has about as many fingerprints as it has room for records of so many bytes.
 const BYTES_PER_FINGERPRINT: usize = 11;
 
 impl<const COLUMNS: usize> Trie<COLUMNS> {
-    /// Starts loading what a look-up of `first` reads.
+    /// Starts loading what a look-up reads.
     #[inline]
-    pub fn foresee(&self, first: &[u8], hasher: &HashKey) {
-        let (hash, mut node, mut level) = (hasher.bytes(first), &self.root.node, 0);
+    pub fn foresee(&self, name: Name<'_>) {
+        let (mut node, mut level) = (&self.root.node, 0);
         while let Node::Inner(inner) = node {
-            node = &inner.branches[inner.rank(slot_of(hash, level))].node;
+            node = &inner.branches[inner.rank(slot_of(name.hash, level))].node;
             level += 1;
         }
         if let Node::Leaf(leaf) = node {

@@ -127,6 +127,12 @@ impl Inner {
 
     /// Merges the leaf over `slot` with its buddy as long as both are sparse.
     pub(super) fn merge_around<const COLUMNS: usize>(&mut self, slot: u32, work: &mut Work<'_>) {
+        // Its buddy is somewhere else in memory, and is looked at only if that may be of use.
+        if let Node::Leaf(leaf) = &self.branches[self.rank(slot)].node
+            && leaf.content() > MERGE_BELOW
+        {
+            return;
+        }
         while let Some((lower, middle)) = self.buddies(slot) {
             let [Branch { node: Node::Leaf(low), .. }, Branch { node: Node::Leaf(high), .. }] =
                 &self.branches[lower..lower + 2]
