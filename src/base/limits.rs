@@ -202,7 +202,7 @@ pub struct Strides {
 
 impl Default for Strides {
     fn default() -> Self {
-        Self { algebra: 256, pops_at_once: 512, pops: 192, removals: 128 }
+        Self { algebra: 256, pops_at_once: 512, pops: 128, removals: 96 }
     }
 }
 

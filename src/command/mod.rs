@@ -173,9 +173,13 @@ impl Command {
         match self.run {
             Run::Sliced { .. } => true,
             Run::Staged(stages) => stages.len() == 1,
-            Run::Keys(_) => self.complexity.starts_with("O(log(N)) "),
             _ => false,
         }
+    }
+
+    /// Whether a call of a few words is brief: they name members or fields, or places in an order.
+    pub fn is_brief_of_few(&self) -> bool {
+        self.elements.is_some() || self.complexity.starts_with("O(log(N)) ")
     }
 
     /// Whether it can change its connection: then whoever runs requests looks at it again.
