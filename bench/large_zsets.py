@@ -44,7 +44,8 @@ def main():
         ("ZDIFFSTORE", "c", 2, "a", "b"),
         ("ZRANGESTORE", "c", "a", 0, -1),
         ("ZREMRANGEBYRANK", "b", 0, 500_000),
-        ("ZPOPMIN", "b", 400_000),
+        ("ZMPOP", 1, "b", "MIN", "COUNT", 200_000),
+        ("ZPOPMIN", "b", 200_000),
         ("ZPOPMAX", "a", 1_000_000),
     ]:
         show(server, " ".join(map(str, words)), lambda: server.call(*words))
