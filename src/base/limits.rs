@@ -55,8 +55,9 @@ pub const WORDS_PER_REQUEST: u32 = 4;
 /// turn took 2.3 ms.
 pub const ELEMENTS_PER_REQUEST: u32 = 2;
 
-/// Nanoseconds of a call that was timed which count as a request, if that is more than its words do: fresh pages are to be had at any price.
-pub const NS_PER_REQUEST: u64 = 1_000;
+/// Nanoseconds of a call that was timed which count as a request, if that is more than its words do: fresh pages are to be had at any price. So a turn is
+/// over after an eighth of a millisecond of such calls, and at most one of them longer.
+pub const NS_PER_REQUEST: u64 = 500;
 
 /// Words up to which a request that names members or fields is timed as seldom as one of constant time: a member or two, a field with its value.
 pub const ELEMENTS_FEW: usize = 4;

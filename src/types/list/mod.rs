@@ -1,7 +1,7 @@
 //! Lists: one packed leaf while small, leaves at both ends and a counted tree between them when large.
 //!
 //! ```text
-//!  List::Packed   Leaf          leaf.rs     up to 4 KiB
+//!  List::Packed   Leaf          leaf.rs     up to 8 KiB
 //!  List::Large    Box<Deque>    deque.rs, tree.rs
 //! ```
 //!
