@@ -92,6 +92,16 @@ pub const JOURNAL_BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one write of the journal: summing and copying them takes some tens of microseconds.
 pub const JOURNAL_WRITE_BYTES_MAX: usize = 512 << 10;
 
+/// Keys whose last write is known apart while it is not on the disk, in how many writes of the journal: a look at a key asks each.
+pub const WRITTEN_KEYS_MAX: usize = 1 << 14;
+pub const WRITTEN_WRITES_MAX: usize = 16;
+
+/// Commands over several lanes that a journal keeps in mind before it syncs for their sake, whatever `appendfsync` says.
+pub const UNSYNCED_SHARES_MAX: usize = 1 << 13;
+
+/// So many of them are told, or judged, at once.
+pub const SHARES_AT_ONCE: usize = 128;
+
 /// Bytes of a base that go to the keeper at once: copying and summing them takes some tens of microseconds.
 pub const BASE_PIECE_BYTES: usize = 128 << 10;
 

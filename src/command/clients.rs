@@ -264,8 +264,6 @@ pub struct Clients {
     pub last_id: u64,
     /// An option was set: whoever keeps a copy of one reads it again.
     pub config_changed: bool,
-    /// How many want every write synced, whatever `appendfsync` says.
-    pub fsync_wishes: usize,
     /// Keys that are watched by one client less: their owners are to be told.
     pub unwatched: Vec<WatchedKey>,
     /// Clients that wait, by CLIENT ID.
@@ -291,8 +289,6 @@ impl Clients {
     /// Whether a client waits for the disk from now on. `fsync`: when the journal is synced, if one is kept.
     pub fn set_durability(&mut self, conn: ConnId, durability: Durability, fsync: Option<Fsync>) {
         let Some(client) = self.slab.get_mut(conn.0) else { return };
-        self.fsync_wishes -= usize::from(client.durability == Durability::Fsync);
-        self.fsync_wishes += usize::from(durability == Durability::Fsync);
         (client.durability, client.fsyncs) = (durability, durability.fsyncs(fsync));
     }
 

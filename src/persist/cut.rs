@@ -37,6 +37,17 @@ pub struct Streams {
     lanes: Vec<Lane>,
 }
 
+/// A cut among the first shares of each lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// By lane.
+    pub cuts: Vec<Position>,
+    /// There are more shares than were looked at.
+    pub has_more: bool,
+    /// What is missing may be among those.
+    pub is_short_sighted: bool,
+}
+
 #[derive(Debug, Default)]
 struct Lane {
     /// So far there are bytes.
@@ -82,27 +93,36 @@ impl Streams {
     /// Shares that would have to be on these lanes and are not among those that are not settled there. Who reads files looks for them in
     /// what is settled, before asking for the cut.
     pub fn missing(&self) -> Settled {
-        let there: HashSet<(u16, Transaction)> = self.shares().map(|(lane, share)| (lane, share.of)).collect();
-        let wanted = self.shares().flat_map(|(_, share)| share.lanes.iter().map(|lane| (*lane, share.of)));
+        self.missing_within(usize::MAX)
+    }
+
+    fn missing_within(&self, many: usize) -> Settled {
+        let there: HashSet<(u16, Transaction)> = self.shares(many).map(|(lane, share)| (lane, share.of)).collect();
+        let wanted = self.shares(many).flat_map(|(_, share)| share.lanes.iter().map(|lane| (*lane, share.of)));
         wanted.filter(|place| !there.contains(place)).collect()
     }
 
     /// The greatest consistent cut. `settled`: which of the missing shares are in what is settled.
     pub fn cut(&self, settled: &Settled) -> Vec<Position> {
-        let mut cuts: Vec<Position> = self.lanes.iter().map(|lane| lane.end).collect();
-        let mut kept: Vec<usize> = self.lanes.iter().map(|lane| lane.shares.len()).collect();
+        self.cut_within(settled, usize::MAX).cuts
+    }
+
+    /// The greatest consistent cut among so many shares of each lane.
+    pub fn cut_within(&self, settled: &Settled, many: usize) -> Cut {
+        let mut cuts: Vec<Position> = self.lanes.iter().map(|lane| lane.end_within(many)).collect();
+        let mut kept: Vec<usize> = self.lanes.iter().map(|lane| lane.shares.len().min(many)).collect();
         let mut places: HashMap<Transaction, Vec<(u16, Position)>> = HashMap::new();
-        for (lane, share) in self.shares() {
+        for (lane, share) in self.shares(many) {
             places.entry(share.of).or_default().push((lane, share.start));
         }
-        let missing = self.missing();
+        let missing = self.missing_within(many);
         let is_missing = |lane: u16, of| missing.contains(&(lane, of)) && !settled.contains(&(lane, of));
         let is_whole = |lane: u16, share: &Share| {
             share.end <= self.lanes[usize::from(lane)].end
                 && !share.lanes.iter().any(|other| is_missing(*other, share.of))
         };
         let mut undone: Vec<Transaction> =
-            self.shares().filter(|(lane, share)| !is_whole(*lane, share)).map(|(_, share)| share.of).collect();
+            self.shares(many).filter(|(lane, share)| !is_whole(*lane, share)).map(|(_, share)| share.of).collect();
         while let Some(of) = undone.pop() {
             for (lane, start) in places.remove(&of).unwrap_or_default() {
                 let lane = usize::from(lane);
@@ -116,12 +136,23 @@ impl Streams {
                 }
             }
         }
-        cuts
+        let is_longer = |lane: u16| self.lanes[usize::from(lane)].shares.len() > many;
+        let is_short_sighted = missing.iter().any(|(lane, _)| is_longer(*lane));
+        let has_more = self.lanes.iter().any(|lane| lane.shares.len() > many);
+        Cut { cuts, has_more, is_short_sighted }
     }
 
-    fn shares(&self) -> impl Iterator<Item = (u16, &Share)> {
+    /// So many of each lane.
+    fn shares(&self, many: usize) -> impl Iterator<Item = (u16, &Share)> {
         let numbered = (0..).zip(&self.lanes);
-        numbered.flat_map(|(number, lane)| lane.shares.iter().map(move |share| (number, share)))
+        numbered.flat_map(move |(number, lane)| lane.shares.iter().take(many).map(move |share| (number, share)))
+    }
+}
+
+impl Lane {
+    fn end_within(&self, many: usize) -> Position {
+        let last = if self.shares.len() > many { self.shares.get(many.saturating_sub(1)) } else { None };
+        last.map_or(self.end, |last| last.end)
     }
 }
 
@@ -220,7 +251,15 @@ mod tests {
                     }
                 }
             }
-            prop_assert_eq!(found, greatest.map(|shares| shares as u64 * 10));
+            prop_assert_eq!(&found, &greatest.map(|shares| shares as u64 * 10));
+            // A look at the first few is consistent too, goes no further, and knows whether that was for want of sight.
+            for many in 1..8 {
+                let Cut { cuts, has_more, is_short_sighted } = streams(&told).cut_within(&HashSet::new(), many);
+                let few: Vec<usize> = cuts.iter().map(|at| usize::try_from(at.0 / 10).unwrap()).collect();
+                prop_assert!(is_consistent(&few) && (0..3).all(|lane| few[lane] <= greatest[lane].min(many)));
+                prop_assert!(few == greatest || has_more);
+                prop_assert!(is_short_sighted || (0..3).all(|lane| few[lane] == greatest[lane].min(many)) || has_more);
+            }
         }
     }
 }

@@ -263,8 +263,9 @@ fn seal(wish: &Wish, manifest: &mut Manifest) -> Result<Vec<PathBuf>, Refusal> {
         let spans: Vec<Span> = (0..usize::from(lanes)).map(span).collect();
         let from: Vec<Position> = spans.iter().map(|span| span.from).collect();
         let to: Vec<Position> = spans.iter().zip(&cuts).map(|(span, cut)| span.to.min(*cut).max(span.from)).collect();
-        // One that nothing was written to is not worth a file.
-        if to != from {
+        // One that nothing was written to is not worth a file. One of which nothing counts stays until a rewrite takes its place.
+        let is_written = spans.iter().any(|span| span.to > span.from);
+        if to != from || is_written {
             manifest.volumes.push(Volume { from: Some(from), to: Some(to), ..volume });
         }
     }

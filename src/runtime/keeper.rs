@@ -125,7 +125,7 @@ impl Keeper {
         let _ = self.lanes[lane].send(news);
     }
 
-    fn prepare(&mut self, Preparation { log }: Preparation) -> Result<(), Refusal> {
+    fn prepare(&mut self, Preparation { log, follows }: Preparation) -> Result<(), Refusal> {
         let lanes = u16::try_from(self.lanes.len()).map_err(|_| "too many lanes".to_owned())?;
         let archive = match &mut self.archive {
             Some(archive) => archive,
@@ -133,7 +133,7 @@ impl Keeper {
         };
         let base = archive.new_volume(Kind::Base, lanes)?;
         let log = if log { Some(archive.new_volume(Kind::Log, lanes)?) } else { None };
-        let made = make(archive, &base, log.as_ref());
+        let made = make(archive, &base, log.as_ref(), if follows { log.as_ref() } else { None });
         let (files, mut logs) = made.inspect_err(|_| forget(archive, &base))?;
         for lane in (0..self.lanes.len()).rev() {
             let prepared = Prepared { base: base.id, log: log.as_ref().map(|log| log.id) };
@@ -196,8 +196,13 @@ impl Keeper {
     }
 }
 
-/// Makes the files of a rewrite; a log that goes on from the one that is written is named in the manifest.
-fn make(archive: &mut Archive, base: &Volume, log: Option<&Volume>) -> Result<(Vec<BaseFile>, Vec<LogFile>), Refusal> {
+/// Makes the files of a rewrite; the log that goes on from the one that is written, if one does, is named in the manifest.
+fn make(
+    archive: &mut Archive,
+    base: &Volume,
+    log: Option<&Volume>,
+    following: Option<&Volume>,
+) -> Result<(Vec<BaseFile>, Vec<LogFile>), Refusal> {
     let files: std::io::Result<Vec<BaseFile>> = (0..base.lanes)
         .map(|lane| {
             let file = archive.vault.make_appended(&base.file_name(lane), What::Base)?;
@@ -209,9 +214,11 @@ fn make(archive: &mut Archive, base: &Volume, log: Option<&Volume>) -> Result<(V
         archive.vault.sync_names().map_err(|error| archive.cannot_make(&error))?;
         return Ok((files, Vec::new()));
     };
-    let logs = archive.make_logs(log)?;
+    // Empty logs that nothing names would be left behind with each further try. Those that a manifest may name stay, whatever became of it.
+    let logs = archive.make_logs(log);
+    let logs = logs.inspect_err(|_| forget(archive, log))?;
     let mut manifest = archive.manifest.clone();
-    if manifest.volumes.last().is_some_and(|last| last.can_be_followed(log)) {
+    if following.is_some() && manifest.volumes.last().is_some_and(|last| last.can_be_followed(log)) {
         manifest.volumes.push(log.clone());
         archive.replace_manifest(manifest)?;
     }
@@ -238,10 +245,10 @@ fn commit(
     Ok(ends.iter().map(|ends| ends.base.0).sum())
 }
 
-/// Deletes the files of a base that comes to nothing. What cannot be deleted is when the server starts again.
-fn forget(archive: &mut Archive, base: &Volume) {
-    for lane in 0..base.lanes {
-        let _ = archive.vault.remove(&base.file_name(lane));
+/// Deletes the files of a volume that comes to nothing. What cannot be deleted is when the server starts again.
+fn forget(archive: &mut Archive, volume: &Volume) {
+    for lane in 0..volume.lanes {
+        let _ = archive.vault.remove(&volume.file_name(lane));
     }
 }
 

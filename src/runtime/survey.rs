@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  chain   log 3 ends -> log 5 ends -> log 7       each begins where the one before says that it ends
+//!          one that does not end, though a later one holds blocks: damage, since nothing is written to a log before the one before it is whole on
+//!          the disk
 //!          every share of a command over several lanes -> persist/cut.rs -> cuts
 //! ```
 
@@ -14,6 +16,7 @@ use hashbrown::HashSet;
 use super::archive::Refusal;
 use super::log::{Level, plain, say};
 use crate::persist::Position;
+use crate::persist::block::{HEADER_BYTES, Header, Origin};
 use crate::persist::cut::{Share, Streams};
 use crate::persist::manifest::{Kind, Manifest, Volume};
 use crate::persist::record::{Record, Transaction};
@@ -116,7 +119,7 @@ fn follow(
     mut each: impl FnMut(Share, Position),
 ) -> Result<Vec<(Span, Position)>, Refusal> {
     let mut spans: Vec<(Span, Position)> = Vec::new();
-    for volume in chain {
+    for (at, volume) in chain.iter().enumerate() {
         let last = spans.last().map(|(span, _)| span.to);
         let from = volume.from.as_ref().map(|from| from[usize::from(lane)]).or(last);
         let from = from.expect("the first of a chain says where it begins");
@@ -130,6 +133,9 @@ fn follow(
         })?;
         spans.push((Span { from, to: ending.end }, firm.max(ending.firm)));
         unused.extend(files[ending.segment + 1..].iter().cloned());
+        if !ending.ended {
+            refuse_goes_on(dir, &chain[at + 1..], lane, &files, &ending)?;
+        }
         if let Some(end) = &ending.torn {
             let path = files[end.segment].display();
             let text = format!("{path}: {} at byte {}; the journal ends before it", end.what, end.offset);
@@ -144,6 +150,45 @@ fn follow(
         }
     }
     Ok(spans)
+}
+
+/// A stream that breaks off in `files` goes on in no later volume, or what is missing between is damage.
+fn refuse_goes_on(dir: &Path, later: &[Volume], lane: u16, files: &[PathBuf], ending: &Ending) -> Result<(), Refusal> {
+    for volume in later {
+        for path in stream_files(dir, volume, lane) {
+            if !holds_block(&path, volume.origin(lane))? {
+                continue;
+            }
+            let (broken, what) = match &ending.torn {
+                Some(torn) => (torn.segment, format!("{} at byte {}", torn.what, torn.offset)),
+                None => {
+                    (ending.segment, format!("it breaks off at position {} without a record of its end", ending.end))
+                }
+            };
+            return Err(format!(
+                "{} is damaged: {what}, though it was synced to its end before {} was begun: see 'corelane check {}', and restore the \
+                 directory from a backup",
+                files[broken].display(),
+                path.display(),
+                dir.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a header of a block of this stream anywhere in a file.
+fn holds_block(path: &Path, origin: Origin) -> Result<bool, Refusal> {
+    let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let mut rest = &bytes[..];
+    while let Some(at) = Header::find(rest) {
+        let Some(head) = rest[at..].first_chunk::<HEADER_BYTES>() else { break };
+        if Header::parse(head).is_ok_and(|header| header.origin == origin) {
+            return Ok(true);
+        }
+        rest = &rest[at + 1..];
+    }
+    Ok(false)
 }
 
 /// The files of a lane's stream in a volume, in their order, up to the last that is there: one that is missing before it is found out when it is

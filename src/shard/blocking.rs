@@ -424,8 +424,7 @@ impl Shard {
                     way_of(self.table.row(command)).time_out(&mut Reply::new(&mut reply, caller.dialect));
                     // That there was nothing may be the work of whoever deleted it.
                     if caller.fsyncs && self.keeps_journal() {
-                        let untils: Vec<_> = lanes.iter().map(|lane| (*lane, Position::MAX)).collect();
-                        return self.pay_when_durable(ticket, reply, &untils);
+                        return self.pay_when_shown(ticket, reply, lanes.iter().copied());
                     }
                     reply
                 }

@@ -204,7 +204,6 @@ impl Shard {
             self.follow_durability();
             self.follow_slowlog();
         }
-        self.follow_wishes();
         self.follow_monitors();
         if std::mem::take(&mut self.clients.stats_reset) {
             self.stalls.reset();

@@ -119,6 +119,8 @@ pub(super) enum Message {
     Settled {
         until: Position,
     },
+    /// Somebody waits behind a command over several lanes until all have it on their disks: the receiver shall sync what it has.
+    Hurry,
     /// The sender wants to know when the receiver's journal is firm up to there, or up to its end if that comes first.
     WhenFirm {
         number: u32,

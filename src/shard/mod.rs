@@ -78,7 +78,7 @@ use crate::base::limits;
 use crate::base::slab::Slab;
 use crate::base::time::{Millis, Now};
 use crate::command::acl::catalog;
-use crate::command::clients::{Client, Clients, Closing, Durability, Parting};
+use crate::command::clients::{Client, Clients, Closing, Parting};
 use crate::command::sliced::{Effort, Job};
 use crate::command::{Command, Table};
 use crate::config::Config;
@@ -389,8 +389,6 @@ impl Shard {
     /// The socket is gone: frees all that the connection had.
     pub fn closed(&mut self, conn: ConnId) {
         self.drop_probe(conn);
-        self.clients.set_durability(conn, Durability::Default, None);
-        self.follow_wishes();
         self.clients.monitors.remove(conn);
         self.follow_monitors();
         let Some(mut client) = self.clients.slab.remove(conn.0) else { return };

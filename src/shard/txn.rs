@@ -400,7 +400,7 @@ impl Shard {
         // That a watched key was changed shows what somebody wrote.
         let waits = is_stale && caller.fsyncs && self.keeps_journal();
         let shows = |share: &&Share| waits && !share.watched.is_empty();
-        let untils: Vec<_> = shares.iter().filter(shows).map(|share| (share.lane, Position::MAX)).collect();
+        let shown: Vec<ShardId> = shares.iter().filter(shows).map(|share| share.lane).collect();
         shares.into_iter().for_each(|share| self.unwatch(share.watched));
         if let Form::Blocking(block) = form {
             self.blocks.remove(block);
@@ -410,7 +410,7 @@ impl Shard {
             Some(fault) => self.refuse(&fault, &mut Reply::new(&mut reply, caller.dialect)),
             None => Reply::new(&mut reply, caller.dialect).null_array(),
         }
-        self.pay_when_durable(ticket, reply, &untils);
+        self.pay_when_shown(ticket, reply, shown.into_iter());
     }
 
     fn release_all(&mut self, tx: TxId, why: Why) {

@@ -166,6 +166,7 @@ impl Shard {
             }
             Message::Synced { shares } => self.hear_shares(from, shares.into()),
             Message::Settled { until } => self.settle_shares(until),
+            Message::Hurry => self.hear_hurry(),
             Message::WhenFirm { number, until, asks } => self.tell_when_firm(from, number, until, asks),
             Message::Told { number, fate } => self.told(number, fate),
             Message::Lost { ticket } => self.lose(ticket),

@@ -13,13 +13,13 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelane::base::hash::slot;
 use corelane::base::lanes::Lanes;
 
 use crate::support::client::encode;
-use crate::support::server::{Crashing, free_port, info_field};
+use crate::support::server::{Crashing, free_port, info_field, run_to_end};
 use crate::support::{Client, Value, eventually};
 
 /// Writers of each kind.
@@ -91,9 +91,60 @@ fn keys(kind: Kind, writer: usize) -> [String; 2] {
     [one, other]
 }
 
+/// Which acknowledgements the server may not take back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promise {
+    /// `appendfsync always`.
+    Each,
+    /// Those of every other writer and reader, who ask for that.
+    Asked,
+    /// Those that are so old.
+    Aged(Duration),
+}
+
+impl Promise {
+    fn is_asked(self, writer: usize) -> bool {
+        self == Self::Asked && writer.is_multiple_of(2)
+    }
+
+    /// Whether what this writer was told `before` the kill is sure.
+    fn holds(self, writer: usize, before: Duration) -> bool {
+        match self {
+            Self::Each => true,
+            Self::Asked => self.is_asked(writer),
+            Self::Aged(age) => before > age,
+        }
+    }
+}
+
+/// One run of the server.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    port: u16,
+    promise: Promise,
+    began: Instant,
+    lasts: Duration,
+}
+
+impl Run {
+    fn connect(&self, writer: usize) -> io::Result<Wire> {
+        let mut wire = Wire::connect(self.port)?;
+        if self.promise.is_asked(writer) {
+            wire.send(&[b"CLIENT", b"DURABILITY", b"FSYNC"])?;
+            assert_eq!(wire.line()?, "+OK");
+        }
+        Ok(wire)
+    }
+
+    /// Whether what is told now is sure.
+    fn holds(&self, writer: usize) -> bool {
+        self.promise.holds(writer, self.lasts.saturating_sub(self.began.elapsed()))
+    }
+}
+
 /// Writes numbers that grow until the server is gone.
-fn write(port: u16, kind: Kind, writer: usize, known: &mut Known) -> io::Result<()> {
-    let mut wire = Wire::connect(port)?;
+fn write(run: Run, kind: Kind, writer: usize, known: &mut Known) -> io::Result<()> {
+    let mut wire = run.connect(writer)?;
     let [one, other] = keys(kind, writer);
     loop {
         let next = known.sent + 1;
@@ -119,18 +170,24 @@ fn write(port: u16, kind: Kind, writer: usize, known: &mut Known) -> io::Result<
                 assert_eq!(lines[5], format!(":{next}"));
             }
         }
-        known.sure = next;
+        if run.holds(writer) {
+            known.sure = next;
+        }
     }
 }
 
 /// Reads what others write; the last it was shown.
-fn read(port: u16, kind: Kind, writer: usize, shown: &mut [u64; 2]) -> io::Result<()> {
-    let mut wire = Wire::connect(port)?;
+fn read(run: Run, kind: Kind, writer: usize, shown: &mut [u64; 2]) -> io::Result<()> {
+    let mut wire = run.connect(writer)?;
+    let mut last = *shown;
     loop {
-        for (key, shown) in keys(kind, writer).iter().zip(&mut *shown) {
+        for (key, (last, shown)) in keys(kind, writer).iter().zip(last.iter_mut().zip(&mut *shown)) {
             let found = wire.number(key)?;
-            assert!(found >= *shown, "{key} went from {shown} back to {found}");
-            *shown = found;
+            assert!(found >= *last, "{key} went from {last} back to {found}");
+            *last = found;
+            if run.holds(writer) {
+                *shown = found;
+            }
         }
     }
 }
@@ -185,17 +242,18 @@ fn rewrite(port: u16, begun: &mut u32) -> io::Result<()> {
 /// Lets the load run for so long, kills the server, and returns when all clients have noticed.
 fn run_and_kill(
     server: &mut Crashing,
-    millis: u64,
+    (promise, millis): (Promise, u64),
     stories: &mut [(Kind, usize, Story)],
     rewrites: Rewrites,
     begun: &mut u32,
 ) {
     let (port, over) = (server.port, AtomicBool::new(false));
+    let run = Run { port, promise, began: Instant::now(), lasts: Duration::from_millis(millis) };
     std::thread::scope(|scope| {
         for (kind, writer, Story { known, shown }) in stories {
             let (kind, writer, over) = (*kind, *writer, &over);
-            scope.spawn(move || assert_over(write(port, kind, writer, known), over));
-            scope.spawn(move || assert_over(read(port, kind, writer, shown), over));
+            scope.spawn(move || assert_over(write(run, kind, writer, known), over));
+            scope.spawn(move || assert_over(read(run, kind, writer, shown), over));
         }
         if rewrites == Rewrites::Always {
             let over = &over;
@@ -243,7 +301,17 @@ fn judge(port: u16, stories: &mut [(Kind, usize, Story)]) -> Vec<String> {
 }
 
 /// Kills a server so often; the first faults that were found.
-fn crash(lanes: &str, fsync: &str, disk: &str, kills: u32, rewrites: Rewrites) -> Vec<String> {
+fn crash(lanes: &str, disk: &str, kills: u32, rewrites: Rewrites) -> Vec<String> {
+    crash_under(lanes, Promise::Each, disk, kills, rewrites)
+}
+
+/// The same, with what `appendfsync` this promises, or less.
+fn crash_under(lanes: &str, promise: Promise, disk: &str, kills: u32, rewrites: Rewrites) -> Vec<String> {
+    let (fsync, shortest, longer) = match promise {
+        Promise::Each => ("always", 5, 90),
+        Promise::Asked => ("no", 5, 90),
+        Promise::Aged(age) => ("everysec", u64::try_from(age.as_millis()).expect("short") + 300, 900),
+    };
     let flags = ["--lanes", lanes, "--appendonly", "yes", "--appendfsync", fsync];
     let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", disk));
     let mut stories: Vec<(Kind, usize, Story)> =
@@ -267,7 +335,8 @@ fn crash(lanes: &str, fsync: &str, disk: &str, kills: u32, rewrites: Rewrites) -
             return wrong.into_iter().map(|what| format!("after {kill} kills: {what}")).collect();
         }
         moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        run_and_kill(&mut server, 5 + (moment >> 33) % 90, &mut stories, rewrites, &mut begun);
+        let millis = shortest + (moment >> 33) % longer;
+        run_and_kill(&mut server, (promise, millis), &mut stories, rewrites, &mut begun);
     }
     server.start();
     let done: u64 = stories.iter().map(|(.., story)| story.known.sure).sum();
@@ -283,36 +352,59 @@ fn kills(bounded: u32) -> u32 {
 
 #[test]
 fn one_lane_loses_nothing_that_it_acknowledged() {
-    assert_eq!(crash("1", "always", "lossy", kills(60), Rewrites::No), Vec::<String>::new());
+    assert_eq!(crash("1", "lossy", kills(60), Rewrites::No), Vec::<String>::new());
 }
 
 #[test]
 fn several_lanes_lose_nothing_that_they_acknowledged() {
-    assert_eq!(crash("3", "always", "lossy", kills(140), Rewrites::No), Vec::<String>::new());
+    assert_eq!(crash("3", "lossy", kills(140), Rewrites::No), Vec::<String>::new());
+}
+
+/// Connections that want the disk, among others that do not, under `appendfsync no`: on whichever lanes they and their keys are.
+#[test]
+fn whoever_asks_for_the_disk_loses_nothing_on_several_lanes() {
+    assert_eq!(crash_under("3", Promise::Asked, "lossy", kills(60), Rewrites::No), Vec::<String>::new());
+}
+
+/// A consistent cut that is at most about a second old.
+#[test]
+fn every_second_several_lanes_lose_the_last_second_at_most() {
+    let promise = Promise::Aged(Duration::from_millis(1500));
+    assert_eq!(crash_under("3", promise, "lossy", kills(6), Rewrites::No), Vec::<String>::new());
+}
+
+/// Whether what was found is a loss, of keys, or of what the journal knows to have held: not any other reason why a server does not start.
+fn tells_of_loss(found: &[String]) -> bool {
+    let is_loss = |what: &String| {
+        let of_keys = ["was acknowledged", "was shown", "half a transaction", "that lie about"];
+        let of_files = ["from a backup", "restore the manifest"];
+        !what.starts_with("after 0 kills") && of_keys.iter().chain(&of_files).any(|words| what.contains(words))
+    };
+    found.iter().any(is_loss)
 }
 
 #[test]
 fn a_disk_that_forgets_is_found_out() {
-    let found = crash("3", "always", "forgetful", 40, Rewrites::No);
-    assert!(!found.is_empty(), "a sync that does not happen must show");
+    let found = crash("3", "forgetful", 40, Rewrites::No);
+    assert!(tells_of_loss(&found), "a sync that does not happen must show: {found:?}");
 }
 
 #[test]
 fn one_lane_loses_nothing_while_its_journal_is_rewritten() {
-    assert_eq!(crash("1", "always", "lossy", kills(60), Rewrites::Always), Vec::<String>::new());
+    assert_eq!(crash("1", "lossy", kills(60), Rewrites::Always), Vec::<String>::new());
 }
 
 #[test]
 fn several_lanes_lose_nothing_while_their_journals_are_rewritten() {
-    assert_eq!(crash("3", "always", "lossy", kills(140), Rewrites::Always), Vec::<String>::new());
+    assert_eq!(crash("3", "lossy", kills(140), Rewrites::Always), Vec::<String>::new());
 }
 
 /// Leaving out the sync of the bases, of the manifest, or of names.
 #[test]
 fn a_rewrite_that_leaves_out_a_sync_is_found_out() {
     for disk in ["no-base-sync", "no-manifest-sync", "no-name-sync"] {
-        let found = crash("2", "always", disk, 20, Rewrites::Always);
-        assert!(!found.is_empty(), "{disk} must show");
+        let found = crash("2", disk, 20, Rewrites::Always);
+        assert!(tells_of_loss(&found), "{disk} must show: {found:?}");
     }
 }
 
@@ -349,6 +441,84 @@ fn a_rewrite_that_fails_anywhere_loses_nothing() {
         }
     }
     assert!(failed > 20, "hardly any rewrite failed: {failed}");
+}
+
+/// A rewrite that failed leaves a log behind a log. The last block of the first was synced, as the second shows, which was begun after it: a bit of it
+/// that has changed is no torn end, after which the second would be left out, and deleted.
+#[test]
+fn damage_at_the_end_of_a_log_that_another_follows_is_refused() {
+    for lanes in ["1", "2"] {
+        let (mut server, sure) =
+            (1..60).find_map(|at| with_two_logs(lanes, at)).expect("a rewrite that fails with its logs made");
+        let dir = server.journal_dir();
+        let held = |name: &str| std::fs::read(dir.join(name)).unwrap_or_default();
+        let names = || {
+            let entries =
+                std::fs::read_dir(&dir).expect("it is there").map(|entry| entry.expect("an entry").file_name());
+            entries.map(|name| name.into_string().expect("plain names")).collect::<Vec<_>>()
+        };
+        let manifest = String::from_utf8(held("journal.manifest")).expect("text");
+        let first = manifest.lines().find_map(|line| line.strip_prefix("log ")?.split(' ').next()).expect("a log");
+        let of_first = |name: &String| {
+            let stem = format!("journal.{first}.log.0");
+            (*name == stem || name.starts_with(&format!("{stem}."))) && last_block(&held(name)).is_some()
+        };
+        let last = names()
+            .into_iter()
+            .filter(of_first)
+            .max_by_key(|name| name.matches('.').count())
+            .expect("it was written to");
+        let whole = held(&last);
+        let mut bytes = whole.clone();
+        bytes[last_block(&whole).expect("just seen") + 50] ^= 1;
+        std::fs::write(dir.join(&last), &bytes).expect("it can be written");
+        let before = names();
+        let checked = run_to_end(&["check", dir.to_str().expect("plain names")]);
+        assert!(
+            checked.code == Some(1) && checked.output.contains(&format!("{last} is damaged")),
+            "{}",
+            checked.output
+        );
+        server.heal();
+        let why = server.try_start().expect_err("what was acknowledged is not there");
+        assert!(why.contains("is damaged") && why.contains("backup"), "{why}");
+        server.kill();
+        assert!(before.iter().all(|name| names().contains(name)), "{before:?} {:?}", names());
+        std::fs::write(dir.join(&last), &whole).expect("it can be written");
+        server.start();
+        let mut wire = Wire::connect(server.port).expect("it is up");
+        assert_eq!(PAIR.map(|key| wire.number(key).expect("it answers")), [sure; 2], "{lanes} lanes");
+    }
+}
+
+fn last_block(bytes: &[u8]) -> Option<usize> {
+    memchr::memmem::rfind(bytes, b"CLb1")
+}
+
+/// A killed server whose rewrite failed so that a log follows a log, if that is so when this operation of the keeper fails; and what was written last.
+fn with_two_logs(lanes: &str, at: u32) -> Option<(Crashing, u64)> {
+    let flags = ["--lanes", lanes, "--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", &format!("keeper-fails:{at}")));
+    server.try_start().ok()?;
+    let mut client = Client::connect(server.port);
+    let mut sure = (1..=20).fold(0, |_, number| set_pair(&mut client, number));
+    assert!(matches!(client.words("BGREWRITEAOF"), Value::Simple(_)));
+    let mut is_over = || {
+        ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].iter().all(|field| info_field(&mut client, field) == "0")
+    };
+    assert!(eventually(&mut is_over), "the rewrite does not end");
+    for _ in 0..20 {
+        sure = set_pair(&mut client, sure + 1);
+    }
+    let has_failed = info_field(&mut client, "aof_last_bgrewrite_status") == "err";
+    server.kill();
+    let manifest = std::fs::read_to_string(server.journal_dir().join("journal.manifest")).ok()?;
+    let mut logs = manifest.lines().filter_map(|line| line.strip_prefix("log ")?.split(' ').next());
+    let (_, second) = (logs.next()?, logs.next()?);
+    let of_second = server.journal_dir().join(format!("journal.{second}.log.0"));
+    // Else it was not begun.
+    let is_written = last_block(&std::fs::read(of_second).ok()?).is_some();
+    (has_failed && is_written && logs.next().is_none()).then_some((server, sure))
 }
 
 fn set_pair(client: &mut Client, number: u64) -> u64 {

@@ -200,6 +200,11 @@ impl Crashing {
         Err(format!("{last}:\n{}", read_log(&self.dir)))
     }
 
+    /// Where its journal is.
+    pub(crate) fn journal_dir(&self) -> PathBuf {
+        self.dir.join("appendonlydir")
+    }
+
     /// Without what made it fail, from the next start on.
     pub(crate) fn heal(&mut self) {
         self.env.1.clear();

@@ -75,6 +75,8 @@ pub(in crate::shard) struct Journal {
     /// The stream of the volume that comes next, while the one before is not whole on the disk.
     next: Option<Tail>,
     standing: Standing,
+    /// The stream before this one was not brought to its end: until a base says what it lacks, nothing may stand behind it.
+    holds_back: bool,
     /// Long words of volumes that were given up.
     spent: Vec<Shared>,
     /// Bytes of files before this stream, and where it began.
@@ -105,6 +107,7 @@ impl Journal {
             tail: Tail::new(origin, start),
             next: None,
             standing,
+            holds_back: false,
             spent: Vec::new(),
             held_bytes: 0,
             begun: start,
@@ -176,6 +179,7 @@ impl Journal {
         self.ends.clear();
         self.shares.clear();
         self.told = 0;
+        self.holds_back = self.standing == Standing::Failed;
         self.standing = Standing::Pending;
         at
     }
@@ -185,6 +189,7 @@ impl Journal {
         if self.standing == Standing::Pending {
             self.standing = Standing::Counts;
         }
+        self.holds_back = false;
         self.give_up_old_volume();
         (self.synced, self.whole) = (self.synced.max(mark), self.whole.max(mark));
         self.settle_before(mark);
@@ -221,7 +226,7 @@ impl Journal {
     }
 
     fn can_write(&self) -> bool {
-        !matches!(self.standing, Standing::Failed | Standing::Void)
+        !self.holds_back && !matches!(self.standing, Standing::Failed | Standing::Void)
     }
 
     /// Up to here nothing can be lost.
@@ -324,7 +329,7 @@ impl Journal {
             Fsync::EverySecond => lacks && now_ns >= self.synced_ns + SYNC_EVERY_NS,
             Fsync::Never => false,
         };
-        due || wanted > self.whole && lacks
+        due || lacks && (wanted > self.whole || self.has_many_unsynced_shares())
     }
 
     /// A volume is to be whole on the disk soon.
@@ -345,7 +350,7 @@ impl Journal {
         // At once, to see whether there is anything else to do.
         let lacks = self.end() > self.synced;
         let soon = self.fsync == Fsync::Always || self.is_ending();
-        if lacks && (wanted > self.whole || soon) {
+        if lacks && (wanted > self.whole || soon || self.has_many_unsynced_shares()) {
             return Some(self.pending_since_ns);
         }
         let write = (!self.tail.is_empty()).then_some(self.pending_since_ns + GATHER_NS);
@@ -374,10 +379,25 @@ impl Journal {
     /// Shares that have been synced since the last call, for the notary.
     pub(in crate::shard) fn take_synced_shares(&mut self) -> Vec<Share> {
         let synced = self.synced;
-        let news: Vec<Share> =
-            self.shares.iter().skip(self.told).take_while(|share| share.end <= synced).cloned().collect();
+        let news = self.shares.range(self.told..).take_while(|share| share.end <= synced);
+        let news: Vec<Share> = news.take(limits::SHARES_AT_ONCE).cloned().collect();
         self.told += news.len();
         news
+    }
+
+    /// Whether there are more of them.
+    pub(in crate::shard) fn has_synced_shares(&self) -> bool {
+        self.shares.get(self.told).is_some_and(|share| share.end <= self.synced)
+    }
+
+    /// Whether something before this place waits until other lanes have synced.
+    pub(in crate::shard) fn is_behind_share(&self, place: Position) -> bool {
+        self.shares.front().is_some_and(|share| share.start < place)
+    }
+
+    /// So many commands over several lanes are not synced that they are not to become more.
+    fn has_many_unsynced_shares(&self) -> bool {
+        self.shares.get(self.told + limits::UNSYNCED_SHARES_MAX).is_some_and(|share| share.end > self.synced)
     }
 
     /// What is before `mark` is in a base: whether the notary knows its shares does not matter any more.
@@ -533,6 +553,26 @@ mod tests {
     }
 
     #[test]
+    fn commands_over_lanes_are_synced_now_and_then_though_nobody_wants_that() {
+        let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Never, Standing::Counts);
+        let (mut now_ns, mut open_max) = (0, 0);
+        for number in 0..5 * limits::UNSYNCED_SHARES_MAX as u64 {
+            now_ns += 2 * GATHER_NS;
+            journal.append_share(Transaction { home: 0, number }, &[0, 1], &Records::default(), now_ns);
+            let sync = write(&mut journal, now_ns + GATHER_NS, NOBODY).expect("it is time for a write").0;
+            journal.done();
+            let mut told = 0;
+            while journal.has_synced_shares() {
+                told += journal.take_synced_shares().len();
+            }
+            assert!(sync == Sync::No && told == 0 || told == limits::UNSYNCED_SHARES_MAX + 1, "{sync:?} {told}");
+            journal.settle(if told == 0 { NOBODY } else { journal.end() });
+            open_max = open_max.max(journal.shares.len());
+        }
+        assert_eq!((open_max, journal.facts().syncs), (limits::UNSYNCED_SHARES_MAX, 4));
+    }
+
+    #[test]
     fn a_base_is_as_good_as_the_volume_before_it() {
         let mut journal = Journal::new(ORIGIN, Position(0), Fsync::Always, Standing::Counts);
         journal.append(&bytes(b"first"), 0);
@@ -557,14 +597,16 @@ mod tests {
         let mark = journal.turn_page(NEXT, 0);
         assert_eq!((mark, journal.standing(), journal.volume()), (Position(5), Standing::Pending, 10));
         journal.append(&bytes(b"second"), 0);
-        assert_eq!(write(&mut journal, 0, NOBODY), Some((Sync::This, 54)));
-        journal.done();
+        assert_eq!(write(&mut journal, SECOND, NOBODY), None, "a recovery would find it behind what is missing");
+        assert!(journal.is_quiet());
         journal.abandon();
         journal.append(&bytes(b"lost"), 0);
         assert_eq!((write(&mut journal, SECOND, NOBODY), journal.standing()), (None, Standing::Void));
         let mark = journal.turn_page(ORIGIN, 0);
+        journal.append(&bytes(b"third"), 0);
         journal.commit(mark, 0);
         assert_eq!((journal.firm(), journal.standing()), (mark, Standing::Counts));
+        assert_eq!(write(&mut journal, 0, NOBODY), Some((Sync::This, 53)));
     }
 
     #[test]

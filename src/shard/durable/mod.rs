@@ -41,6 +41,12 @@ use crate::persist::cut::Share;
 use crate::persist::record::{self, Records, Transaction};
 use crate::wire::request::Args;
 
+/// So long after the last request of somebody whose replies wait for the disk it is noted which keys are written.
+const ATTENTION_NS: u64 = 1_000_000_000;
+
+/// How often the other lanes are told that somebody waits for what is on their disks: they may not have had it yet.
+const HURRY_NS: u64 = 2_000_000;
+
 /// A journal that a shard is to keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Keeping {
@@ -67,8 +73,13 @@ pub(super) struct Durable {
     until: Position,
     /// The empty place that the run under way has opened, and up to where the stream must be firm before it is paid.
     gate: Option<(Ticket, Position)>,
-    /// Whether anybody may have to wait for the disk.
+    /// Where which key is written is noted, since somebody whose replies wait for the disk has asked something lately, last at that time.
     is_tracking: bool,
+    attended_ns: u64,
+    /// Another lane waits for what was there until then.
+    hurried: Position,
+    /// The others were told that somebody waits here for what is on their disks, up to where and when.
+    hurries: (Position, u64),
     /// Which other lanes say that more waits to be written there than may, and whether this one has said so.
     full: Vec<bool>,
     is_told_full: bool,
@@ -95,7 +106,10 @@ impl Durable {
             noted: 0,
             until: Position::default(),
             gate: None,
-            is_tracking: keeping.fsync == Fsync::Always,
+            is_tracking: false,
+            attended_ns: 0,
+            hurried: Position::default(),
+            hurries: (Position::default(), 0),
             full: vec![false; usize::from(lanes.count())],
             is_told_full: false,
         }
@@ -103,12 +117,40 @@ impl Durable {
 
     /// Up to where the stream is to be synced soon: somebody waits for it, or the server ends.
     fn wanted(&self, draining: bool) -> Position {
-        if draining || self.journal.standing() == Standing::Closed { self.journal.end() } else { self.withheld.last() }
+        if draining || self.journal.standing() == Standing::Closed {
+            self.journal.end()
+        } else {
+            self.withheld.last().max(self.hurried)
+        }
+    }
+
+    /// Somebody whose replies wait for the disk asks something, on whichever lane that is: from now on, `end`, it is noted which keys are
+    /// written. Of what was written before that is not known.
+    fn attend(&mut self, end: Position, now_ns: u64) {
+        self.attended_ns = now_ns;
+        if !self.is_tracking {
+            self.is_tracking = true;
+            self.written.note_all(end);
+        }
+    }
+
+    /// Nothing is noted any more when nobody has asked for a while.
+    fn rest(&mut self, now_ns: u64) {
+        if self.is_tracking && now_ns > self.attended_ns + ATTENTION_NS {
+            self.is_tracking = false;
+            self.written.clear();
+        }
     }
 
     /// Whether anything is promised of the stream: not while only a rewrite that is under way will make it count.
     fn is_promised(&self) -> bool {
         !matches!(self.journal.standing(), Standing::Pending | Standing::Void)
+    }
+
+    /// Whether what is shown may have to wait for the disk: when nothing more can be written, what is here is shown, whose writers were told that
+    /// they cannot rely on it.
+    fn shows_unsure(&self) -> bool {
+        self.is_promised() && !self.journal.has_failed()
     }
 
     /// Whether what is synced is what a recovery finds, or never will be.
@@ -157,10 +199,7 @@ impl Shard {
     pub fn write_done(&mut self) {
         let Some(durable) = &mut self.durable else { return };
         durable.journal.done();
-        let shares = durable.journal.take_synced_shares();
-        if !shares.is_empty() {
-            self.tell_notary(shares);
-        }
+        self.tell_synced_shares();
         self.firm_moved();
     }
 
@@ -194,11 +233,17 @@ impl Shard {
     /// When the journal wants to be asked again, in nanoseconds of the monotonic clock.
     #[cold]
     pub(super) fn tick_journal(&mut self) -> Option<u64> {
+        self.tell_synced_shares();
         self.judge_shares();
         self.collect_effects();
         self.tell_full();
-        let durable = self.durable.as_ref()?;
-        durable.journal.deadline_ns(durable.wanted(self.draining))
+        let hurry = self.hurry_others();
+        let (now_ns, draining) = (self.now.mono_ns, self.draining);
+        let durable = self.durable.as_mut()?;
+        durable.rest(now_ns);
+        let has_more = durable.journal.has_synced_shares() || durable.notary.as_ref().is_some_and(Notary::has_news);
+        let more = has_more.then_some(now_ns);
+        [more, hurry, durable.journal.deadline_ns(durable.wanted(draining))].into_iter().flatten().min()
     }
 
     /// An option has changed: which clients wait for the disk.
@@ -207,17 +252,6 @@ impl Shard {
         self.clients.slab.iter_mut().for_each(|(_, client)| client.fsyncs = client.durability.fsyncs(fsync));
         if let (Some(durable), Some(fsync)) = (&mut self.durable, fsync) {
             durable.journal.set_fsync(fsync);
-        }
-    }
-
-    /// Whether any client waits for the disk may have changed.
-    pub(super) fn follow_wishes(&mut self) {
-        let Some(durable) = &mut self.durable else { return };
-        let tracks = durable.journal.fsync() == Fsync::Always || self.clients.fsync_wishes > 0;
-        let tracked = std::mem::replace(&mut durable.is_tracking, tracks);
-        if tracks && !tracked {
-            // What was written before is not known key by key.
-            durable.written.note_all(durable.journal.end().after(self.store.effects.len()));
         }
     }
 
@@ -250,19 +284,19 @@ impl Shard {
 
     #[cold]
     fn track(&mut self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) {
-        if !self.durable.as_ref().is_some_and(|durable| durable.is_tracking) {
+        let waits = caller.fsyncs;
+        if !self.durable.as_ref().is_some_and(|durable| (durable.is_tracking || waits) && durable.is_promised()) {
             return;
         }
-        if !self.durable.as_ref().is_some_and(|durable| durable.is_promised()) {
-            return;
-        }
-        let end = self.journal_end();
-        let everything = shows_everything(row);
+        let (end, now_ns) = (self.journal_end(), self.now.mono_ns);
+        let everything = shows_everything(row) || row.leads_elsewhere(args);
         let hash_key = self.store.hash_key;
         let Some(durable) = &mut self.durable else { return };
+        if waits {
+            durable.attend(end, now_ns);
+        }
         let wrote = self.store.effects.len() > std::mem::replace(&mut durable.noted, self.store.effects.len());
-        // When nothing more can be written, what is here is shown: its writers were told that they cannot rely on it.
-        if durable.journal.has_failed() && !wrote {
+        if !wrote && !waits || durable.journal.has_failed() && !(wrote && row.is_write()) {
             return;
         }
         let mut until = if everything { end } else { Position::default() };
@@ -285,16 +319,18 @@ impl Shard {
                 durable.written.note_all(end);
             }
         }
-        if caller.fsyncs {
+        if waits {
             durable.until = durable.until.max(until);
         }
     }
 
     /// A reply shows these keys, which are not words of its request.
     pub(super) fn note_shown(&mut self, caller: &Caller, keys: impl Iterator<Item = KeyHash>) {
-        let Some(durable) = self.durable.as_mut().filter(|durable| caller.fsyncs && durable.is_promised()) else {
+        let (end, now_ns) = (self.journal_end(), self.now.mono_ns);
+        let Some(durable) = self.durable.as_mut().filter(|durable| caller.fsyncs && durable.shows_unsure()) else {
             return;
         };
+        durable.attend(end, now_ns);
         let last = keys.map(|key| durable.written.last(key)).max();
         durable.until = durable.until.max(last.unwrap_or_default());
     }
@@ -302,8 +338,7 @@ impl Shard {
     /// A reply shows what all keys of this lane are, or how many.
     pub(super) fn note_everything_shown(&mut self, caller: &Caller) {
         let end = self.journal_end();
-        let Some(durable) = self.durable.as_mut().filter(|_| caller.fsyncs) else { return };
-        if durable.is_promised() {
+        if let Some(durable) = self.durable.as_mut().filter(|durable| caller.fsyncs && durable.shows_unsure()) {
             durable.until = durable.until.max(end);
         }
     }
@@ -462,6 +497,42 @@ impl Shard {
         }
     }
 
+    /// Tells what this lane has on its disk of commands over several, so many in a turn.
+    fn tell_synced_shares(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        let shares = durable.journal.take_synced_shares();
+        if !shares.is_empty() {
+            self.tell_notary(shares);
+        }
+    }
+
+    /// Whoever waits here behind a command over several lanes waits for the disks of others, which may have no reason of their own to sync it, nor
+    /// what it stands on there: all are told. When they are to be told again.
+    fn hurry_others(&mut self) -> Option<u64> {
+        let durable = self.durable.as_mut()?;
+        let wanted = durable.withheld.last();
+        // Under `always` they sync at once.
+        if durable.journal.fsync() == Fsync::Always || !durable.journal.is_behind_share(wanted) {
+            return None;
+        }
+        let (told, told_ns) = durable.hurries;
+        if wanted <= told && self.now.mono_ns < told_ns + HURRY_NS {
+            return Some(told_ns + HURRY_NS);
+        }
+        durable.hurries = (wanted, self.now.mono_ns);
+        for lane in self.lanes.all().filter(|lane| *lane != self.me) {
+            self.outboxes[lane.index()].messages.push(Message::Hurry);
+        }
+        Some(self.now.mono_ns + HURRY_NS)
+    }
+
+    pub(super) fn hear_hurry(&mut self) {
+        let end = self.journal_end();
+        if let Some(durable) = &mut self.durable {
+            durable.hurried = end;
+        }
+    }
+
     fn tell_notary(&mut self, shares: Vec<Share>) {
         if self.me.0 == 0 {
             return self.hear_shares(self.me, shares);
@@ -497,9 +568,6 @@ impl Shard {
     fn firm_moved(&mut self) {
         let Some(durable) = &mut self.durable else { return };
         durable.written.forget(durable.journal.firm());
-        if !durable.is_tracking {
-            durable.written.clear();
-        }
         self.let_go();
         self.feed_starved();
     }

@@ -1,11 +1,12 @@
 //! Lane 0 tells all lanes which commands over several of them are durable: the greatest consistent cut over what the lanes have synced, by
-//! the code that recovery uses.
+//! the code that recovery uses. So many shares of each lane are looked at in a turn; more only if what is missing may be behind them.
 
 use hashbrown::HashSet;
 
 use crate::base::lanes::{Lanes, ShardId};
+use crate::base::limits::SHARES_AT_ONCE;
 use crate::persist::Position;
-use crate::persist::cut::{Share, Streams};
+use crate::persist::cut::{Cut, Share, Streams};
 
 #[derive(Debug)]
 pub(in crate::shard) struct Notary {
@@ -14,12 +15,14 @@ pub(in crate::shard) struct Notary {
     /// What is before stands in a base.
     floor: Vec<Position>,
     has_news: bool,
+    /// How many shares of each lane are looked at.
+    sight: usize,
 }
 
 impl Notary {
     pub(in crate::shard) fn new(lanes: Lanes) -> Self {
         let told = vec![Position::default(); usize::from(lanes.count())];
-        Self { streams: Streams::new(lanes.count()), floor: told.clone(), told, has_news: false }
+        Self { streams: Streams::new(lanes.count()), floor: told.clone(), told, has_news: false, sight: SHARES_AT_ONCE }
     }
 
     /// A lane has synced these shares, and all before them.
@@ -48,7 +51,7 @@ impl Notary {
             return Vec::new();
         }
         // Settled on all its lanes at once, so that no share is missing because it was settled.
-        let cuts = self.streams.cut(&HashSet::new());
+        let Cut { cuts, has_more, is_short_sighted } = self.streams.cut_within(&HashSet::new(), self.sight);
         let mut news = Vec::new();
         for (lane, cut) in (0..).zip(cuts) {
             let told = &mut self.told[usize::from(lane)];
@@ -58,7 +61,14 @@ impl Notary {
                 news.push((ShardId(lane), cut));
             }
         }
+        self.has_news = if news.is_empty() { is_short_sighted } else { has_more };
+        self.sight = if news.is_empty() && is_short_sighted { self.sight * 2 } else { SHARES_AT_ONCE };
         news
+    }
+
+    /// Whether there is more to be judged.
+    pub(in crate::shard) fn has_news(&self) -> bool {
+        self.has_news
     }
 
     /// Nothing waits for another lane's share.
@@ -87,6 +97,32 @@ mod tests {
     fn share(number: u64, at: u64, lanes: &[u16]) -> Share {
         let of = Transaction { home: 0, number };
         Share { of, start: Position(at), end: Position(at + 10), lanes: lanes.into() }
+    }
+
+    #[test]
+    fn many_are_judged_in_turns_in_whatever_orders_they_stand() {
+        let many = 20 * SHARES_AT_ONCE as u64;
+        let mut notary = Notary::new(Lanes::new(2));
+        let at = |numbers: &mut dyn Iterator<Item = u64>| {
+            (0..).zip(numbers).map(|(i, of)| share(of, i * 10, &[0, 1])).collect()
+        };
+        notary.hear(ShardId(0), at(&mut (0..many)));
+        assert!(notary.judge().is_empty() && !notary.has_news(), "nothing is there that looking further would find");
+        // The other way round: the first share of the one lane is the last of the other.
+        notary.hear(ShardId(1), at(&mut (0..many).rev()));
+        let mut told = 0;
+        while notary.has_news() {
+            told += notary.judge().len();
+        }
+        assert!(notary.is_quiet() && told == 2);
+        let mut notary = Notary::new(Lanes::new(2));
+        notary.hear(ShardId(0), at(&mut (0..many)));
+        notary.hear(ShardId(1), at(&mut (0..many)));
+        for turn in 1..=many / SHARES_AT_ONCE as u64 {
+            let until = Position(10 * turn * SHARES_AT_ONCE as u64);
+            assert_eq!(notary.judge(), [(ShardId(0), until), (ShardId(1), until)]);
+        }
+        assert!(notary.is_quiet() && !notary.has_news());
     }
 
     #[test]

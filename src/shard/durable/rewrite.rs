@@ -36,6 +36,8 @@ use crate::types::Progress;
 pub struct Preparation {
     /// Whether the lanes turn to a new log.
     pub log: bool,
+    /// Whether that goes on from the one that is written, which counts, at the mark already.
+    pub follows: bool,
 }
 
 /// Files are there, by the ids of their volumes.
@@ -155,9 +157,9 @@ impl Rewrites {
         }
     }
 
-    fn begin(&mut self, log: bool, now_s: u64) {
+    fn begin(&mut self, preparation: Preparation, now_s: u64) {
         self.phase = Phase::Preparing;
-        self.preparation = Some(Preparation { log });
+        self.preparation = Some(preparation);
         self.facts.asked = false;
         self.facts.began_s = Some(now_s);
     }
@@ -241,7 +243,6 @@ impl Shard {
         }
         self.rewrites.over += 1;
         self.end_rewrite(true);
-        self.follow_wishes();
         self.answer_curious();
         self.firm_moved();
     }
@@ -311,7 +312,8 @@ impl Shard {
         if !self.rewrites.facts.asked && now_ns < self.rewrites.not_before_ns {
             return must.then_some(self.rewrites.not_before_ns);
         }
-        self.rewrites.begin(wants, self.now.unix_us / 1_000_000);
+        let follows = counts && self.disk_failure.is_none();
+        self.rewrites.begin(Preparation { log: wants, follows }, self.now.unix_us / 1_000_000);
         Some(now_ns + LOOK_NS)
     }
 

@@ -194,6 +194,20 @@ impl Shard {
         self.settle_when_firm(Settles::Reply(ticket, reply), lanes, Asks::Reply);
     }
 
+    /// As [`Self::pay_when_durable`], for a reply that shows what others have written, of these lanes everything.
+    pub(in crate::shard) fn pay_when_shown(
+        &mut self,
+        ticket: Ticket,
+        reply: Output,
+        lanes: impl Iterator<Item = ShardId>,
+    ) {
+        let lanes: Vec<(ShardId, Position)> = lanes.map(|lane| (lane, Position::MAX)).collect();
+        if lanes.is_empty() {
+            return self.pay(ticket, |out| out.append(reply));
+        }
+        self.settle_when_firm(Settles::Reply(ticket, reply), &lanes, Asks::Shown);
+    }
+
     /// WAITAOF is told when the journals of all lanes are firm up to where they end now.
     pub(super) fn tell_block_when_firm(&mut self, block: BlockId) {
         let lanes: Vec<(ShardId, Position)> = self.lanes.all().map(|lane| (lane, Position::MAX)).collect();
@@ -220,6 +234,9 @@ impl Shard {
         if asks == Asks::WaitAof && self.durable.as_ref().is_none_or(|durable| !durable.is_decided()) {
             return self.rewrites.curious.push((home, number));
         }
+        if asks == Asks::Shown && self.durable.as_ref().is_none_or(|durable| !durable.shows_unsure()) {
+            return self.depart(parting, Fate::Firm);
+        }
         self.withhold(until, parting);
     }
 
@@ -245,6 +262,8 @@ impl Shard {
 pub(in crate::shard) enum Asks {
     /// Somebody whose reply waits, if anything is promised.
     Reply,
+    /// The same, of a reply that shows only what others have written.
+    Shown,
     /// Somebody who wants to know, however long it takes.
     WaitAof,
 }
