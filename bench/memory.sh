@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Resident bytes a key (16 + 32 bytes) at four sizes, since tables grow in steps; of many small hashes (10 fields of 8 + 16 bytes); and of one large
 # hash (16 + 16 bytes), set (16), sorted set (16, scores with two decimals, at random) and list (64), a million elements each. COLLECTIONS=only leaves the keys out.
-# bench/memory.sh [PORT]; CORELANE names another binary. What a server holds before it has keys is taken off.
+# bench/memory.sh [PORT]; CORELANE names another binary. What a server holds before it has keys is taken off; of collections also the buffers that
+# any traffic makes resident: 200,000 PINGs come first.
 cd "$(dirname "$0")/.." || exit 1
 port=${1:-22200}
 corelane=${CORELANE:-target/release/corelane}
@@ -16,7 +17,7 @@ start() {
 }
 # measure SERVER NAME DIVISOR UNIT: what the commands on stdin add.
 measure() {
-  start "$1" "$port"; before=$(rss "$port")
+  start "$1" "$port"; yes PING | head -200000 | redis-cli -p "$port" --pipe > /dev/null; before=$(rss "$port")
   redis-cli -p "$port" --pipe > /dev/null
   sleep 1; after=$(rss "$port")
   echo "$1 $2: $(( (after - before) * 10 / $3 ))e-1 bytes $4"
