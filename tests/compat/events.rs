@@ -36,6 +36,7 @@ const HELD: &[&str] = &[
     "sort",
     "strings",
     "transactions",
+    "waiting",
     "zset_algebra",
     "zset_pops",
     "zset_random",

@@ -33,6 +33,6 @@ macro_rules! families {
 }
 
 families! {
-    acl blocking strings counters connection client info config command expire keys lookups scan more_strings object hash_fields hashes sets set_algebra set_picks slots cluster
+    acl blocking waiting strings counters connection client info config command expire keys lookups scan more_strings object hash_fields hashes sets set_algebra set_picks slots cluster
     transactions latency slowlog lists list_moves sort zsets zset_algebra zset_store zset_ranges zset_pops zset_random
 }

@@ -17,12 +17,12 @@ use corelane::shard::{ConnId, Keeping, Opening, Order, Parcel, Setup, Shard, Sha
 
 const KEYS: usize = 3;
 const TAKERS: usize = 6;
-const MILLI_NS: u64 = 1_000_000;
+pub(super) const MILLI_NS: u64 = 1_000_000;
 
 pub(super) struct Lane {
     pub(super) shard: Shard,
     /// When it wants its next turn.
-    wakes_ns: Option<u64>,
+    pub(super) wakes_ns: Option<u64>,
 }
 
 pub(super) struct World {

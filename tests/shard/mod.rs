@@ -25,6 +25,7 @@ mod stages;
 mod starvation;
 mod unread;
 mod users;
+mod waits;
 
 use crate::support::setup;
 use corelane::base::time::Now;
