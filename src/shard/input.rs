@@ -563,11 +563,7 @@ impl Shard {
             self.execute(caller, found, args, first, out);
             return if self.begun.is_none() { Flow::Next } else { self.go_on_with_job(caller, of_keys, args, out) };
         }
-        let is_routed = |row: &Command| {
-            matches!(row.run, Run::Blocking(_) | Run::Verb(Verb::WaitAof))
-                || row.children.iter().any(|child| child.reads.is_some())
-        };
-        if found.is_some_and(|found| is_routed(found.row)) {
+        if found.is_some_and(|found| may_wait(found.row)) {
             return self.run_routed(caller, found, args, first, out);
         }
         self.run_for_session(caller, found, args, first, out)
@@ -773,6 +769,15 @@ impl Shard {
             self.clients.orders.push_back(super::Order::Read(conn));
         }
     }
+}
+
+/// Whether a request may have to wait for something, a file among others: then it takes the long way. Not inlined: the loop that asks has no
+/// registers left.
+#[cold]
+#[inline(never)]
+fn may_wait(row: &Command) -> bool {
+    matches!(row.run, Run::Blocking(_) | Run::Verb(Verb::WaitAof))
+        || row.children.iter().any(|child| child.reads.is_some())
 }
 
 /// These of the spans: all of them, mostly.
