@@ -243,12 +243,27 @@ fn human(bytes: u64) -> String {
     unreachable!("the last unit takes whatever is left")
 }
 
-/// Fields that clients and exporters expect; there are no snapshots yet.
+/// Fields that clients and exporters expect; there are no snapshots yet, nothing forks, and no sync holds up a write.
+///
+/// Without snapshots the last one is that which the server began with, as in Redis.
 fn persistence(facts: &Facts<'_>, page: &mut Page) {
     let journal = &facts.journal;
     page.line("loading", u8::from(journal.loading.is_some()));
     page.line("async_loading", 0);
-    page.line("rdb_bgsave_in_progress", 0);
+    for field in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
+        page.line(field, 0);
+    }
+    page.line("current_fork_perc", "0.00");
+    for field in ["current_save_keys_processed", "current_save_keys_total", "rdb_bgsave_in_progress"] {
+        page.line(field, 0);
+    }
+    page.line("rdb_last_save_time", facts.identity.started_ms / 1000);
+    page.line("rdb_last_bgsave_status", "ok");
+    page.line("rdb_last_bgsave_time_sec", -1);
+    page.line("rdb_current_bgsave_time_sec", -1);
+    for field in ["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"] {
+        page.line(field, 0);
+    }
     page.line("aof_enabled", u8::from(facts.config.appendonly()));
     let rewrite = &journal.rewrite;
     let seconds = |seconds: Option<u64>| seconds.map_or_else(|| "-1".to_owned(), |seconds| seconds.to_string());
@@ -261,12 +276,16 @@ fn persistence(facts: &Facts<'_>, page: &mut Page) {
     page.line("aof_rewrites", rewrite.count);
     page.line("aof_rewrites_consecutive_failures", rewrite.failures);
     page.line("aof_last_write_status", if journal.failed { "err" } else { "ok" });
+    for field in ["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"] {
+        page.line(field, 0);
+    }
     if facts.config.appendonly() {
         page.line("aof_current_size", journal.bytes);
         page.line("aof_base_size", rewrite.base_bytes);
         page.line("aof_pending_rewrite", 0);
         page.line("aof_buffer_length", journal.waiting_bytes);
         page.line("aof_pending_bio_fsync", u8::from(journal.unsure_bytes > 0));
+        page.line("aof_delayed_fsync", 0);
         page.line("journal_unsure_bytes", journal.unsure_bytes);
         page.line("journal_writes", journal.writes);
         page.line("journal_syncs", journal.syncs);

@@ -195,6 +195,8 @@ pub struct Desk<'s> {
     pub room_for_clients: fn(usize, u16) -> usize,
     /// Replaces a file beside the lanes.
     pub replace_file: file::Replace,
+    /// Whether a journal can be begun in this directory; the log says why not.
+    pub can_journal: fn(&[u8]) -> bool,
     /// Random bytes that nobody can guess.
     pub entropy: fn() -> Result<[u8; 32], String>,
     /// The command takes more turns: its reply is the job's.

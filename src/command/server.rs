@@ -236,6 +236,12 @@ fn config_set(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
             format!("The operating system is not able to handle the specified number of clients, try with {room}");
         return Err(Fault::text(SetError::Failed { name: "maxclients".into(), why }.to_string()));
     }
+    let is_begun = desk.config.appendonly() && !before.appendonly();
+    if is_begun && !(desk.can_journal)(desk.config.appenddirname()) {
+        *desk.config = before;
+        let why = "Unable to turn on AOF. Check server logs.".to_owned();
+        return Err(Fault::text(SetError::Failed { name: "appendonly".into(), why }.to_string()));
+    }
     if changed.iter().any(|row| row.name == "requirepass") {
         desk.acl.users.require(desk.config.requirepass());
         desk.users_changed(&[]);

@@ -81,6 +81,8 @@ pub enum Kind {
     /// Several words of a set, as in `save now`.
     Choices(&'static [&'static str]),
     Text,
+    /// What a file or directory of this kind is called, which lies in `dir`.
+    PlainName(&'static str),
     /// Text with variables in braces, all of which must be known.
     Template(&'static [&'static str]),
     /// Any number of words up to a bound.
@@ -362,8 +364,8 @@ pub const ROWS: &[Row] = &[
     row(Persistence, "loading-process-events-interval-bytes", "", int(1024, INT), "2097152", Hidden, Accepted(TEST_ONLY), "Bytes loaded between two looks at clients"),
     row(Persistence, "sanitize-dump-payload", "", Choice(&["no", "yes", "clients"]), "no", Live, Accepted("payloads are always checked in full"), "Check RESTORE payloads in depth"),
     row(Persistence, "appendonly", "", Bool, "no", Live, Works, "Write every change to the journal"),
-    row(Persistence, "appendfilename", "", Text, "appendonly.aof", Start, Accepted(NO_JOURNAL), "Name of the journal's files"),
-    row(Persistence, "appenddirname", "", Text, "appendonlydir", Start, Works, "Directory of the journal"),
+    row(Persistence, "appendfilename", "", Kind::PlainName("appendfilename can't be a path, just a filename"), "appendonly.aof", Start, Accepted(NO_JOURNAL), "Name of the journal's files"),
+    row(Persistence, "appenddirname", "", Kind::PlainName("appenddirname can't be a path, just a dirname"), "appendonlydir", Start, Works, "Directory of the journal"),
     row(Persistence, "appendfsync", "", Choice(&["everysec", "always", "no"]), "everysec", Live, Works, "When the journal is synced"),
     row(Persistence, "no-appendfsync-on-rewrite", "", Bool, "no", Live, Accepted(NO_JOURNAL), "Do not sync during a rewrite"),
     row(Persistence, "auto-aof-rewrite-percentage", "", int(0, INT), "100", Live, Works, "Growth at which the journal is rewritten"),

@@ -100,8 +100,19 @@ fn single(kind: &Kind, word: &[u8]) -> Result<Value, Why> {
         Kind::Octal => octal(word),
         Kind::Choice(names) => position(names, word).map(Value::Choice).ok_or_else(|| one_of(names)),
         Kind::Template(variables) => template(variables, word),
+        Kind::PlainName(why) => plain_name(why, word),
         _ => Ok(Value::Text(word.into())),
     }
+}
+
+/// Redis takes `.` and `..` for names.
+fn plain_name(why: &'static str, word: &[u8]) -> Result<Value, Why> {
+    if word.is_empty() {
+        let name = why.split(' ').next().unwrap_or_default();
+        return Err(format!("{name} can't be empty"));
+    }
+    let is_path = word.iter().any(|byte| matches!(byte, b'/' | b'\\')) || matches!(word, b"." | b"..");
+    if is_path { Err(why.into()) } else { Ok(Value::Text(word.into())) }
 }
 
 fn yes_or_no(word: &[u8]) -> Result<Value, Why> {

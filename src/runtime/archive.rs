@@ -13,6 +13,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use super::log::{Level, plain, say};
 use super::segments::{self, LogFile, Stem};
@@ -40,7 +41,7 @@ pub(super) struct Wish {
 pub(super) struct Archive {
     /// Held as long as the server runs.
     #[expect(dead_code, reason = "its lock is what it is for")]
-    lock: File,
+    lock: Lock,
     pub(super) vault: Vault,
     pub(super) manifest: Manifest,
     /// Numbers up to here were used: of none of them is a file made twice, whatever became of the first.
@@ -82,6 +83,44 @@ pub(super) struct Part {
     pub(super) origin: Origin,
     pub(super) from: Position,
     pub(super) to: Position,
+}
+
+/// The lock of a directory.
+#[derive(Debug)]
+struct Lock {
+    #[expect(dead_code, reason = "its lock is what it is for")]
+    file: File,
+    dir: PathBuf,
+}
+
+/// Directories that this process has locked: it would refuse itself.
+#[expect(clippy::disallowed_types, reason = "of the process, and looked at when a journal is begun or given up")]
+static OURS: std::sync::Mutex<Vec<PathBuf>> = std::sync::Mutex::new(Vec::new());
+
+fn ours() -> MutexGuard<'static, Vec<PathBuf>> {
+    OURS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        ours().retain(|dir| *dir != self.dir);
+    }
+}
+
+/// Whether a journal could be begun in this directory now, or is kept there by this process: it can be made and written to, nobody else has
+/// it, and what it holds can be read.
+pub(super) fn probe(dir: &Path) -> Result<(), Refusal> {
+    make_directory(dir)?;
+    let lock = {
+        let mut ours = ours();
+        if fs::canonicalize(dir).is_ok_and(|dir| ours.contains(&dir)) {
+            return Ok(());
+        }
+        lock_for(dir, &mut ours)?
+    };
+    let outcome = read_manifest(dir).map(drop);
+    drop(lock);
+    outcome
 }
 
 /// Why a directory cannot be used: one line that says what to do.
@@ -197,13 +236,21 @@ fn make_directory(dir: &Path) -> Result<(), Refusal> {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, Refusal> {
+fn lock(dir: &Path) -> Result<Lock, Refusal> {
+    lock_for(dir, &mut ours())
+}
+
+fn lock_for(dir: &Path, ours: &mut Vec<PathBuf>) -> Result<Lock, Refusal> {
     let path = dir.join(LOCK_NAME);
     let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path);
     let file = file
         .map_err(|error| format!("cannot write {} ({}): check the directory's owner", path.display(), plain(&error)))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+            ours.push(dir.clone());
+            Ok(Lock { file, dir })
+        }
         Err(_) => Err(format!(
             "another server writes its journal to {}: stop it, or give this one another dir or appenddirname",
             dir.display()

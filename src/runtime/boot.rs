@@ -75,6 +75,10 @@ const BUFFER_BYTES: u32 = 16 << 10;
 /// Places in a lane's file table, eight bytes each: all its connections, up to half a megabyte.
 const FILES_MAX: u32 = 1 << 16;
 
+/// What a server says that ends while its disk has failed.
+const LOST: &str = "the journal could not be written when the server ended: what was written after the last sync before the disk failed is lost, \
+                    the log says when that was and why";
+
 /// What the runtime needs to know. The configuration file's words for it are the configuration's business.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -327,7 +331,10 @@ fn serve(
     if let Some(path) = &settings.pidfile {
         let _ = std::fs::remove_file(path);
     }
-    say(Level::Notice, "Bye");
+    match &outcome {
+        Ok(()) => say(Level::Notice, "Bye"),
+        Err(error) => say(Level::Warning, &error.to_string()),
+    }
     outcome
 }
 
@@ -559,7 +566,8 @@ fn live(
             loader,
             keeper: birth.keeper.expect("each lane has a port to it"),
         });
-        lane.run(go.doors, birth.signals).map_err(|error| BootError::Failed { what: "a lane's ring", error })
+        lane.run(go.doors, birth.signals).map_err(|error| BootError::Failed { what: "a lane's ring", error })?;
+        if lane.is_journal_broken() { Err(BootError::Journal(LOST.to_owned())) } else { Ok(()) }
     })
 }
 

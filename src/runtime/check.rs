@@ -6,19 +6,22 @@
 //!  the keyspace is that of positions 99120 97001
 //! ```
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
 
 use super::archive::{self, Refusal};
+use super::log::plain;
 use super::survey::{self, Torn};
 use crate::persist::Position;
-use crate::persist::manifest::Volume;
+use crate::persist::manifest::{NAME, Volume};
 use crate::persist::record::Record;
 use crate::persist::stream::Reader;
 
 /// Reads everything the manifest names. Prints a line a file; an error is what recovery would refuse.
 pub(super) fn check(dir: &Path) -> Result<(), Refusal> {
+    let dir = &journal_in(dir)?;
     let manifest = archive::read_manifest(dir)?;
     let mut refused = false;
     // Where the last file of each lane says that its stream goes on.
@@ -48,6 +51,24 @@ pub(super) fn check(dir: &Path) -> Result<(), Refusal> {
     }
     println!("{} holds a journal that can be loaded", dir.display());
     Ok(())
+}
+
+/// Where the journal is: in the directory, or, if that is a server's, in one of its own there.
+fn journal_in(dir: &Path) -> Result<PathBuf, Refusal> {
+    if dir.join(NAME).exists() {
+        return Ok(dir.to_owned());
+    }
+    let entries = fs::read_dir(dir).map_err(|error| format!("cannot list {} ({})", dir.display(), plain(&error)))?;
+    let mut found: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    found.retain(|path| path.join(NAME).exists());
+    match (found.pop(), found.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => Err(format!("{} holds several journals: name the directory of one", dir.display())),
+        // Of what lies there without a manifest it says more.
+        (None, _) => archive::read_manifest(dir).and_then(|_| {
+            Err(format!("{} holds no journal: there is no {NAME} in it, nor in a directory in it", dir.display()))
+        }),
+    }
 }
 
 fn check_file(

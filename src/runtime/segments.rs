@@ -105,6 +105,11 @@ impl Supply {
         (self.stem, self.next, self.is_asked) = (Some(stem), 1, false);
     }
 
+    /// The first file of the volume, in words.
+    pub(super) fn place(&self) -> String {
+        self.stem.as_ref().map_or_else(String::new, |stem| stem.file(0).display().to_string())
+    }
+
     /// Asks for the next segment, once.
     pub(super) fn ask(&mut self) {
         if std::mem::replace(&mut self.is_asked, true) {

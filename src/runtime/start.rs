@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::archive;
 use super::boot::{JournalSettings, Settings, Stream, boot, provide_descriptors, room_for_clients};
 use super::check::check;
 use super::clock::Clock;
@@ -72,6 +73,10 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
     let dir = text(config.dir());
     std::env::set_current_dir(&dir)
         .map_err(|error| format!("cannot change to dir {dir} ({}): create it or give another dir", plain(&error)))?;
+    // Whatever is said of its files says where they are.
+    if let Ok(whole) = std::path::absolute(&settings.journal.dir) {
+        settings.journal.dir = whole;
+    }
     let logfile = text(config.logfile());
     if !logfile.is_empty() {
         log_to_file(&logfile).map_err(|error| {
@@ -108,6 +113,7 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
             process: process::read,
             room_for_clients,
             replace_file: replace,
+            can_journal,
             read_file: read,
             entropy: random_bytes,
             users: users.clone(),
@@ -127,6 +133,12 @@ fn users(config: &Config) -> Result<Vec<User>, String> {
         || fs::read(&path).map_err(|error| format!("Error loading ACLs, opening file '{path}': {}", plain(&error)));
     let file = if path.is_empty() { None } else { Some(read()?) };
     users_at_start(config, file.as_deref(), &catalog(&Table::new()))
+}
+
+/// Whether a journal can be begun in this directory, for CONFIG SET.
+fn can_journal(dir: &[u8]) -> bool {
+    let outcome = archive::probe(Path::new(&text(dir)));
+    outcome.inspect_err(|refusal| say(Level::Warning, &format!("The journal cannot be begun: {refusal}"))).is_ok()
 }
 
 /// As in Redis, `maxclients` is at most what the limit of open files has room for: who comes beyond it is told so and not left waiting.

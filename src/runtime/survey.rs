@@ -59,6 +59,15 @@ pub(super) struct Survey {
 
 /// Reads all streams of a chain of volumes.
 pub(super) fn survey(dir: &Path, chain: &[Volume], lanes: u16, torn: Torn) -> Result<Survey, Refusal> {
+    if let Some(other) = chain.iter().find(|volume| volume.lanes != lanes) {
+        return Err(format!(
+            "the manifest in {} names journal.{}.log, which {} lanes wrote, behind a log of {lanes} that has no end: restore the directory from \
+             a backup",
+            dir.display(),
+            other.number,
+            other.lanes
+        ));
+    }
     let mut streams = Streams::new(lanes);
     let mut firm = vec![Position::default(); usize::from(lanes)];
     let (mut spans, mut unused) = (Vec::new(), Vec::new());

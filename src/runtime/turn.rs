@@ -191,6 +191,11 @@ impl Lane {
         }
     }
 
+    /// Whether the journal lacks something, for whoever asks at the end.
+    pub(super) fn is_journal_broken(&self) -> bool {
+        self.shard.is_journal_broken()
+    }
+
     /// One turn. Returns when the next is wanted at the latest.
     fn turn(&mut self) -> Option<u64> {
         self.turns += 1;
@@ -355,7 +360,13 @@ impl Lane {
             Outcome::Done => self.shard.write_done(),
             Outcome::Failed { errno } => {
                 let why = plain(&io::Error::from_raw_os_error(errno));
-                say(Level::Warning, &format!("the journal of lane {} cannot be written any more: {why}", self.id.0));
+                let at = disk.place();
+                let text = format!(
+                    "the journal of lane {} cannot be written any more: {why} ({at}): free space, or see what the kernel says of the disk; \
+                     writes are refused until the journal, which is tried again and again, has been rewritten",
+                    self.id.0
+                );
+                say(Level::Warning, &text);
                 self.shard.write_failed(&why);
             }
         }

@@ -5,9 +5,14 @@ use crate::admin::acl::Clearance;
 use crate::command::nodes::Nodes;
 use crate::command::table::Found;
 use crate::command::{Caller, Command, Flags, Run, Verb};
+use crate::config::Fsync;
 use crate::wire::fault::{Fault, UnknownCommand};
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
+
+/// To whoever has asked for the disk.
+const NOT_YET: Fault =
+    Fault::Fixed("MISCONF The journal is being begun: until it counts, CLIENT DURABILITY FSYNC cannot be kept");
 
 impl Shard {
     /// The row that runs, a subcommand's rather than its container's, or why nothing does.
@@ -84,20 +89,28 @@ impl Shard {
     #[inline(always)]
     fn refusal_by_state(&self, caller: &Caller, row: &'static Command, args: Args<'_>) -> Option<Fault> {
         if self.is_restricted
-            && let Some(fault) = self.restriction(row)
+            && let Some(fault) = self.restriction(caller, row)
         {
             return Some(fault);
         }
         if caller.shard_port { self.refusal_of_node(caller, row, args) } else { None }
     }
 
-    /// What is refused while the keyspace is loaded, and when the journal cannot be written.
+    /// What is refused while the keyspace is loaded, and when the journal cannot be written, or not yet.
     #[cold]
-    fn restriction(&self, row: &'static Command) -> Option<Fault> {
+    fn restriction(&self, caller: &Caller, row: &'static Command) -> Option<Fault> {
         if self.loading.is_some() && !row.flags.has(Flags::LOADING) {
             return Some(Fault::Fixed("LOADING Corelane is loading the dataset in memory"));
         }
-        self.disk_failure.as_ref().filter(|_| row.is_write()).map(|(_, why)| Fault::text(why.clone()))
+        if !row.is_write() {
+            return None;
+        }
+        if let Some((_, why)) = &self.disk_failure {
+            return Some(Fault::text(why.clone()));
+        }
+        // Under `always` who asked for it is not told from who did not, of whom none is refused, as in Redis.
+        let asked = caller.fsyncs && self.config.journal_fsync() != Some(Fsync::Always);
+        (asked && self.lacks_journal()).then_some(NOT_YET)
     }
 
     /// What a node of a cluster refuses: databases other than the first, and, if `shard-port-moved` wants it, keys of several slots and

@@ -189,6 +189,7 @@ impl Shard {
             process: self.process,
             room_for_clients: self.room_for_clients,
             replace_file: self.replace_file,
+            can_journal: self.can_journal,
             entropy: self.entropy,
             begun: &mut self.begun,
             now: self.now,

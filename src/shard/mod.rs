@@ -104,6 +104,8 @@ pub struct Setup {
     /// Makes room for so many clients of a server of so many lanes; for how many there is room.
     pub room_for_clients: fn(usize, u16) -> usize,
     pub replace_file: file::Replace,
+    /// Whether a journal can be begun in this directory; the log says why not.
+    pub can_journal: fn(&[u8]) -> bool,
     pub read_file: file::Read,
     /// Random bytes that nobody can guess.
     pub entropy: fn() -> Result<[u8; 32], String>,
@@ -225,7 +227,7 @@ pub struct Shard {
     /// The journal cannot be written any more since this era, in the words for whoever writes.
     disk_failure: Option<(u32, Box<str>)>,
     loading: Option<LoadingFacts>,
-    /// One of the two is there.
+    /// One of the two is there, or a journal that is wanted is not.
     is_restricted: bool,
 
     history: Option<Vec<Ran>>,
@@ -235,6 +237,7 @@ pub struct Shard {
     cpu_time_ns: fn() -> u64,
     room_for_clients: fn(usize, u16) -> usize,
     replace_file: file::Replace,
+    can_journal: fn(&[u8]) -> bool,
     read_file: file::Read,
     entropy: fn() -> Result<[u8; 32], String>,
 }
@@ -325,6 +328,7 @@ impl Shard {
             process: setup.process,
             room_for_clients: setup.room_for_clients,
             replace_file: setup.replace_file,
+            can_journal: setup.can_journal,
             read_file: setup.read_file,
             entropy: setup.entropy,
         }

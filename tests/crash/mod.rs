@@ -548,6 +548,39 @@ fn what_failed_is_mended_by_a_rewrite() {
     }
 }
 
+/// What is lost is not passed over in silence by a server that ends.
+#[test]
+fn a_server_that_ends_without_its_disk_says_so() {
+    for lanes in ["1", "2"] {
+        let flags = ["--lanes", lanes, "--appendonly", "yes", "--appendfsync", "always"];
+        let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", "fails:3"));
+        server.start();
+        write_until_refused(server.port, "always");
+        let (code, said) = server.terminate();
+        assert!(code == Some(1) && said.contains("is lost") && !said.contains("Bye"), "{lanes} lanes: {code:?} {said}");
+        let names_its_file =
+            said.lines().any(|line| line.contains("cannot be written any more") && line.contains("/journal.1.log."));
+        assert!(names_its_file, "{said}");
+    }
+}
+
+/// A journal that was switched on and cannot be begun: writes are refused, reads go on.
+#[test]
+fn a_journal_that_cannot_be_begun_is_no_journal() {
+    let flags = ["--lanes", "2", "--appendfsync", "everysec"];
+    // The first operation of each try.
+    let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", "keeper-fails:1"));
+    server.start();
+    let mut client = Client::connect(server.port);
+    set_pair(&mut client, 1);
+    assert_eq!(client.words("CONFIG SET appendonly yes"), Value::ok());
+    assert!(eventually(|| info_field(&mut client, "aof_last_bgrewrite_status") == "err"), "it was to fail");
+    let Value::Error(refusal) = client.words("MSET foo 2 hello 2") else { panic!("it is no journal") };
+    assert!(refusal.starts_with("MISCONF "), "{refusal}");
+    assert_eq!(info_field(&mut client, "aof_last_write_status"), "err");
+    assert_eq!(client.words("GET foo"), Value::Bulk(b"1".to_vec()));
+}
+
 /// Each write and each sync of the journal fails once, in turn, before or after it has reached the disk: whoever waited for it loses its connection,
 /// later writes are refused, reads go on, and after a restart all that was acknowledged is there. With `everysec` there are writes whose sync comes
 /// later, for those clients that want it.

@@ -1,11 +1,15 @@
 //! The journal's directory, as an operator meets it: started again, with another number of lanes, torn, damaged, not alone.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::Value;
+use corelane::persist::Position;
+use corelane::persist::manifest::{Kind, Manifest, Volume};
+
 use crate::support::client::Client;
-use crate::support::server::{Crashing, Server, free_port, run_to_end, scratch_dir};
+use crate::support::server::{Crashing, Server, free_port, info_field, run_to_end, scratch_dir};
+use crate::support::{Value, eventually};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("scratch folders have plain names")
@@ -143,6 +147,86 @@ fn a_directory_belongs_to_one_server() {
     assert!(second.output.contains("another server writes its journal"), "{}", second.output);
     first.stop();
     let _ = fs::remove_dir_all(&dir);
+}
+
+/// The command that would do what cannot be done says so, and nobody is promised anything.
+#[test]
+fn a_journal_is_not_switched_on_in_a_directory_of_another_server() {
+    let dir = scratch_dir();
+    let (first, second) = (server("1", &dir), Server::start(&["--lanes", "2", "--dir", text(&dir)]));
+    let mut client = second.client();
+    let is_refused = |said: &Value, why: &str| matches!(said, Value::Error(said) if said.contains(why));
+    let said = client.words("CONFIG SET appendonly yes");
+    let why =
+        "ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn on AOF. Check server logs.";
+    assert!(is_refused(&said, why), "{said:?}");
+    assert!(second.output().contains("another server writes its journal"), "{}", second.output());
+    assert_eq!(info_field(&mut client, "aof_enabled"), "0");
+    assert!(is_refused(&client.words("CLIENT DURABILITY FSYNC"), "appendonly is disabled"));
+    assert_eq!(client.words("SET a 1"), Value::ok());
+    first.stop();
+    assert_eq!(client.words("CONFIG SET appendonly yes"), Value::ok());
+    assert_eq!(client.words("WAITAOF 1 0 5000"), Value::Array(vec![Value::Int(1), Value::Int(0)]));
+    assert_eq!(client.words("CLIENT DURABILITY FSYNC"), Value::ok());
+    assert_eq!(client.words("SET a 2"), Value::ok());
+    // Who has asked for the disk does not learn that it cannot be had from a reply that says it was.
+    let mut other = second.client();
+    assert_eq!(other.words("CONFIG SET appendonly no"), Value::ok());
+    let mut ends = || client.stream().write_all(b"PING\r\n").is_err() || client.try_read().is_err();
+    assert!(eventually(&mut ends), "it is still there");
+    assert_eq!(other.words("SET a 3"), Value::ok());
+    second.stop();
+    let _ = fs::remove_dir_all(&dir);
+}
+
+#[test]
+fn the_directory_of_the_journal_is_a_name() {
+    for name in ["a/b", "..", "/tmp"] {
+        let ended = run_to_end(&["--port", &free_port().to_string(), "--appenddirname", name]);
+        let says = ended.output.contains("appenddirname can't be a path, just a dirname");
+        assert!(ended.code == Some(1) && says, "{name}: {}", ended.output);
+    }
+}
+
+#[test]
+fn what_holds_no_journal_is_none_that_can_be_loaded() {
+    let dir = scratch_dir();
+    let ended = run_to_end(&["check", text(&dir)]);
+    assert!(ended.code == Some(1) && ended.output.contains("holds no journal"), "{}", ended.output);
+    let _ = fs::remove_dir_all(&dir);
+    // The server's directory does as well as the journal's.
+    let dir = written();
+    let ended = run_to_end(&["check", text(&dir)]);
+    assert!(
+        ended.code == Some(0) && ended.output.contains("appendonlydir holds a journal that can be loaded"),
+        "{}",
+        ended.output
+    );
+    let _ = fs::remove_dir_all(&dir);
+}
+
+/// Whatever a manifest says: a server that cannot load does not panic.
+#[test]
+fn logs_of_one_run_with_different_numbers_of_lanes_are_refused() {
+    for (before, behind) in [(2, 1), (1, 2)] {
+        let dir = scratch_dir();
+        let journal = dir.join("appendonlydir");
+        fs::create_dir(&journal).unwrap();
+        let volume = |number, lanes: u16| {
+            let from = Some(vec![Position(0); usize::from(lanes)]);
+            Volume { kind: Kind::Log, number, id: number, lanes, from, to: None }
+        };
+        let manifest = Manifest { volumes: vec![volume(1, before), volume(2, behind)] };
+        for volume in &manifest.volumes {
+            (0..volume.lanes).for_each(|lane| fs::write(journal.join(volume.file_name(lane)), "").unwrap());
+        }
+        fs::write(journal.join("journal.manifest"), manifest.to_text()).unwrap();
+        let said = refused(&dir, &[]);
+        assert!(said.contains("restore the directory from a backup") && !said.contains("panicked"), "{said}");
+        let (code, said) = check(&dir);
+        assert!(code == Some(1) && !said.contains("panicked"), "{said}");
+        let _ = fs::remove_dir_all(&dir);
+    }
 }
 
 /// A directory with a journal of which all was synced.

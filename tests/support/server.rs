@@ -210,6 +210,20 @@ impl Crashing {
         self.env.1.clear();
     }
 
+    /// SIGTERM; with which code it ends, and what it has said.
+    pub(crate) fn terminate(&mut self) -> (Option<i32>, String) {
+        let mut child = self.child.take().expect("it runs");
+        let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -TERM {}", child.id());
+        let mut status = None;
+        let ended = eventually(|| {
+            status = child.try_wait().expect("our own child");
+            status.is_some()
+        });
+        assert!(ended, "the server does not end:\n{}", read_log(&self.dir));
+        (status.and_then(|status| status.code()), read_log(&self.dir))
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");

@@ -202,6 +202,11 @@ impl Disk {
         }
     }
 
+    /// The first file of the volume that is written, in words.
+    pub(super) fn place(&self) -> String {
+        self.supply.place()
+    }
+
     /// The lane ends: what was made ready for more is given back.
     pub(super) fn close(mut self) {
         if self.is_idle

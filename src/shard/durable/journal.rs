@@ -390,9 +390,9 @@ impl Journal {
         self.shares.get(self.told).is_some_and(|share| share.end <= self.synced)
     }
 
-    /// Whether something before this place waits until other lanes have synced.
-    pub(in crate::shard) fn is_behind_share(&self, place: Position) -> bool {
-        self.shares.front().is_some_and(|share| share.start < place)
+    /// The first command over several lanes before this place that is not known to be durable on all of them.
+    pub(in crate::shard) fn share_before(&self, place: Position) -> Option<Position> {
+        self.shares.front().map(|share| share.start).filter(|start| *start < place)
     }
 
     /// So many commands over several lanes are not synced that they are not to become more.

@@ -28,10 +28,11 @@ use self::written::Written;
 use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::route::Route;
-use super::{Shard, ShardId};
+use super::{ConnId, Shard, ShardId};
 use crate::admin::journal::JournalFacts;
 use crate::base::hash::KeyHash;
 use crate::base::lanes::Lanes;
+use crate::command::clients::{Closing, Durability};
 use crate::command::table::CommandId;
 use crate::command::{Caller, Command, Part, Run, Verb};
 use crate::config::Fsync;
@@ -44,8 +45,9 @@ use crate::wire::request::Args;
 /// So long after the last request of somebody whose replies wait for the disk it is noted which keys are written.
 const ATTENTION_NS: u64 = 1_000_000_000;
 
-/// How often the other lanes are told that somebody waits for what is on their disks: they may not have had it yet.
-const HURRY_NS: u64 = 2_000_000;
+/// So long somebody waits behind the same command over several lanes until the others are told; again so long, and they are told again: they may not
+/// have had it yet.
+const HURRY_NS: u64 = 1_000_000;
 
 /// A journal that a shard is to keep.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +80,8 @@ pub(super) struct Durable {
     attended_ns: u64,
     /// Another lane waits for what was there until then.
     hurried: Position,
-    /// The others were told that somebody waits here for what is on their disks, up to where and when.
-    hurries: (Position, u64),
+    /// Which command over several lanes somebody waits behind, by its place, and since when, or since the others were told of it.
+    behind: (Position, u64),
     /// Which other lanes say that more waits to be written there than may, and whether this one has said so.
     full: Vec<bool>,
     is_told_full: bool,
@@ -109,7 +111,7 @@ impl Durable {
             is_tracking: false,
             attended_ns: 0,
             hurried: Position::default(),
-            hurries: (Position::default(), 0),
+            behind: (Position::default(), 0),
             full: vec![false; usize::from(lanes.count())],
             is_told_full: false,
         }
@@ -227,7 +229,8 @@ impl Shard {
     pub(super) fn journal_facts(&self) -> JournalFacts {
         let facts = self.durable.as_ref().map(|durable| durable.journal.facts()).unwrap_or_default();
         let rewrite = self.rewrites.facts;
-        JournalFacts { loading: self.loading, kept_bytes: self.kept_bytes as u64, rewrite, ..facts }
+        let failed = facts.failed || self.disk_failure.is_some();
+        JournalFacts { loading: self.loading, kept_bytes: self.kept_bytes as u64, rewrite, failed, ..facts }
     }
 
     /// When the journal wants to be asked again, in nanoseconds of the monotonic clock.
@@ -252,6 +255,22 @@ impl Shard {
         self.clients.slab.iter_mut().for_each(|(_, client)| client.fsyncs = client.durability.fsyncs(fsync));
         if let (Some(durable), Some(fsync)) = (&mut self.durable, fsync) {
             durable.journal.set_fsync(fsync);
+        }
+        if fsync.is_none() {
+            self.leave_insisting();
+            // A mark mends what failed, unless there never was a journal.
+            self.disk_failure = self.disk_failure.take().filter(|_| self.durable.is_some());
+        }
+        self.judge_restriction();
+    }
+
+    /// There is to be no journal any more. Whoever has asked for the disk would be told that things are there which are not: those connections end.
+    fn leave_insisting(&mut self) {
+        let insisting = self.clients.slab.iter().filter(|(_, client)| client.durability == Durability::Fsync);
+        let insisting: Vec<(ConnId, bool)> =
+            insisting.map(|(key, client)| (ConnId(key), client.owed.is_empty())).collect();
+        for (conn, is_answered) in insisting {
+            self.clients.close(conn, if is_answered { Closing::AfterReplies } else { Closing::Now });
         }
     }
 
@@ -512,18 +531,23 @@ impl Shard {
         let durable = self.durable.as_mut()?;
         let wanted = durable.withheld.last();
         // Under `always` they sync at once.
-        if durable.journal.fsync() == Fsync::Always || !durable.journal.is_behind_share(wanted) {
+        if durable.journal.fsync() == Fsync::Always {
             return None;
         }
-        let (told, told_ns) = durable.hurries;
-        if wanted <= told && self.now.mono_ns < told_ns + HURRY_NS {
-            return Some(told_ns + HURRY_NS);
+        let (first, now_ns) = (durable.journal.share_before(wanted)?, self.now.mono_ns);
+        let (seen, since_ns) = durable.behind;
+        if seen != first {
+            durable.behind = (first, now_ns);
+            return Some(now_ns + HURRY_NS);
         }
-        durable.hurries = (wanted, self.now.mono_ns);
+        if now_ns < since_ns + HURRY_NS {
+            return Some(since_ns + HURRY_NS);
+        }
+        durable.behind.1 = now_ns;
         for lane in self.lanes.all().filter(|lane| *lane != self.me) {
             self.outboxes[lane.index()].messages.push(Message::Hurry);
         }
-        Some(self.now.mono_ns + HURRY_NS)
+        Some(now_ns + HURRY_NS)
     }
 
     pub(super) fn hear_hurry(&mut self) {

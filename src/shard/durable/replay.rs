@@ -5,8 +5,9 @@ use super::super::Shard;
 use crate::admin::journal::LoadingFacts;
 use crate::base::lanes::{Lanes, ShardId};
 use crate::base::time::Millis;
-use crate::command::Caller;
 use crate::command::sliced::Effort;
+use crate::command::table::Found;
+use crate::command::{Caller, Log};
 use crate::persist::record::Effects;
 use crate::store::Key;
 use crate::store::entry::Entry;
@@ -47,7 +48,8 @@ impl Shard {
             ));
         }
         let found = self.table.find(args.at(0)).filter(|found| found.row.arity_fits(args.len()));
-        let found = found.ok_or_else(|| format!("an effect '{}' that no command leaves", shown()))?;
+        let is_effect = |found: &Found| found.row.is_write() && !matches!(found.row.log, Log::Never(_));
+        let found = found.filter(is_effect).ok_or_else(|| format!("an effect '{}' that no command leaves", shown()))?;
         let caller = Caller::journal(self.me, db);
         let first = self.first_of(found.row, args);
         self.at = Millis::default();
@@ -104,7 +106,7 @@ impl Shard {
     /// Whether the keyspace is still being loaded: then commands that need it are refused.
     pub fn set_loading(&mut self, loading: Option<LoadingFacts>) {
         self.loading = loading;
-        self.is_restricted = self.loading.is_some() || self.disk_failure.is_some();
+        self.judge_restriction();
     }
 }
 

@@ -123,6 +123,9 @@ const TELL_BYTES: u64 = 1 << 20;
 const RETRY_NS: u64 = 1_000_000_000;
 const RETRY_NS_MAX: u64 = 60_000_000_000;
 
+/// What writers are told when a journal that was switched on could not be begun.
+const NOT_BEGUN: &str = "MISCONF Errors writing to the AOF file: the journal could not be begun, the log says why";
+
 /// How often a lane that waits for the keeper looks whether it has answered.
 const LOOK_NS: u64 = 1_000_000;
 
@@ -208,6 +211,7 @@ impl Shard {
     /// Lane 0: it could not be made.
     pub fn not_prepared(&mut self) {
         self.end_rewrite(false);
+        self.refuse_without_journal();
     }
 
     /// The next piece of this lane's base, if it is time for one; its bytes are appended to `out`. The keeper has one at a time.
@@ -243,6 +247,7 @@ impl Shard {
         }
         self.rewrites.over += 1;
         self.end_rewrite(true);
+        self.judge_restriction();
         self.answer_curious();
         self.firm_moved();
     }
@@ -255,6 +260,7 @@ impl Shard {
         }
         self.rewrites.over += 1;
         self.end_rewrite(false);
+        self.refuse_without_journal();
         self.firm_moved();
     }
 
@@ -401,6 +407,7 @@ impl Shard {
                 self.firm_moved();
             }
         }
+        self.judge_restriction();
     }
 
     fn turn_page(&mut self, origin: Origin) -> Position {
@@ -420,8 +427,37 @@ impl Shard {
         self.rewrites.mended = era;
         if self.disk_failure.as_ref().is_some_and(|(failed, _)| *failed < era) {
             self.disk_failure = None;
-            self.is_restricted = self.loading.is_some();
         }
+        self.judge_restriction();
+    }
+
+    /// A journal is wanted and does not count, nor can it be begun: writers are told, as when one fails, until a rewrite has made one.
+    fn refuse_without_journal(&mut self) {
+        self.judge_restriction();
+        let counts = self.durable.as_ref().is_some_and(|durable| durable.journal.standing() == Standing::Counts);
+        if counts || !self.config.appendonly() || self.disk_failure.is_some() {
+            return;
+        }
+        let era = self.era();
+        for lane in self.lanes.all().filter(|lane| *lane != self.me) {
+            self.outboxes[lane.index()].messages.push(Message::DiskFailed { era, why: NOT_BEGUN.into() });
+        }
+        self.disk_failed(era, NOT_BEGUN.into());
+    }
+
+    /// Whether a journal is wanted of which nothing is promised.
+    pub(in crate::shard) fn lacks_journal(&self) -> bool {
+        self.config.appendonly() && !self.durable.as_ref().is_some_and(|durable| durable.is_promised())
+    }
+
+    /// What admits requests has to look closer at some.
+    pub(in crate::shard) fn judge_restriction(&mut self) {
+        self.is_restricted = self.loading.is_some() || self.disk_failure.is_some() || self.lacks_journal();
+    }
+
+    /// Whether the disk has failed, and no rewrite has mended that.
+    pub fn is_journal_broken(&self) -> bool {
+        self.disk_failure.is_some()
     }
 
     /// The disk has failed: a rewrite mends that, when the disk has had time to do so.

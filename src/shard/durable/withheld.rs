@@ -129,8 +129,7 @@ impl Shard {
 
     /// The disk has failed here or on another lane, which had passed so many marks: from now on nothing is written, and what waits is lost.
     pub(in crate::shard) fn disk_failed(&mut self, era: u32, why: Box<str>) {
-        let Some(durable) = &mut self.durable else { return };
-        if durable.journal.has_failed() {
+        if self.durable.as_ref().is_some_and(|durable| durable.journal.has_failed()) {
             self.lose_withheld();
         }
         if self.is_mended(era) || self.disk_failure.as_ref().is_some_and(|(known, _)| *known >= era) {
