@@ -35,6 +35,7 @@ pub type Settled = HashSet<(u16, Transaction)>;
 #[derive(Debug)]
 pub struct Streams {
     lanes: Vec<Lane>,
+    remembers: bool,
 }
 
 /// A cut among the first shares of each lane.
@@ -54,11 +55,22 @@ struct Lane {
     end: Position,
     /// In order.
     shares: VecDeque<Share>,
+    /// The latest of those that are settled, if they are remembered.
+    settled: VecDeque<Share>,
 }
+
+/// So many settled shares of a lane are remembered: more than commands are ever under way at once, so that of a stream that lost its end
+/// one at least is missed.
+const REMEMBERED_MAX: usize = 1 << 16;
 
 impl Streams {
     pub fn new(lanes: u16) -> Self {
-        Self { lanes: (0..lanes).map(|_| Lane::default()).collect() }
+        Self { lanes: (0..lanes).map(|_| Lane::default()).collect(), remembers: false }
+    }
+
+    /// As `new`, of one that can say later which settled shares are [`missed`](Self::missed).
+    pub fn remembering(lanes: u16) -> Self {
+        Self { remembers: true, ..Self::new(lanes) }
     }
 
     /// The next share of a lane.
@@ -79,10 +91,31 @@ impl Streams {
 
     /// Shares before this position of a lane are durable everywhere, and nothing can undo them.
     pub fn settle(&mut self, lane: u16, firm: Position) {
-        let shares = &mut self.lanes[usize::from(lane)].shares;
+        let Lane { shares, settled, .. } = &mut self.lanes[usize::from(lane)];
         while shares.front().is_some_and(|share| share.end <= firm) {
-            shares.pop_front();
+            let share = shares.pop_front();
+            settled.extend(share.filter(|_| self.remembers));
+            if settled.len() > REMEMBERED_MAX {
+                settled.pop_front();
+            }
         }
+    }
+
+    /// Shares that would have to be on these lanes, since a lane holds that they are, and were not told of them: with the lane that says so, and
+    /// where.
+    pub fn missed(&self) -> Vec<(u16, Transaction, u16, Position)> {
+        let numbered = || (0..).zip(&self.lanes);
+        let there: HashSet<(u16, Transaction)> = numbered()
+            .flat_map(|(number, lane)| lane.settled.iter().chain(&lane.shares).map(move |share| (number, share.of)))
+            .collect();
+        let claims = |(number, lane): (u16, &Lane)| {
+            let of_share = move |share: &Share| {
+                let (of, start) = (share.of, share.start);
+                share.lanes.iter().map(move |other| (*other, of, number, start)).collect::<Vec<_>>()
+            };
+            lane.settled.iter().flat_map(of_share).collect::<Vec<_>>()
+        };
+        numbered().flat_map(claims).filter(|(other, of, ..)| !there.contains(&(*other, *of))).collect()
     }
 
     /// Whether any share is not settled.
@@ -201,6 +234,25 @@ mod tests {
         assert_eq!(streams.missing(), HashSet::from_iter([(1, of(9))]));
         let found = streams.cut(&streams.missing());
         assert_eq!(found, [Position(30), Position(30), Position(20)], "unless it is in what is settled");
+    }
+
+    #[test]
+    fn a_settled_share_is_missed_where_it_is_not() {
+        let both: &[u16] = &[0, 1];
+        let mut streams = Streams::remembering(2);
+        for (number, lanes) in (1..).zip([&[0, 1][..], &[0, 1], &[0], &[1]]) {
+            for lane in lanes {
+                let (start, end) = (Position(number * 10), Position(number * 10 + 10));
+                streams.share(*lane, Share { of: of(number), start, end, lanes: both.into() });
+            }
+        }
+        streams.settle(0, Position(30));
+        streams.settle(1, Position(20));
+        assert_eq!(streams.missed(), [], "what is not settled may be missing");
+        streams.settle(0, Position(40));
+        assert_eq!(streams.missed(), [(1, of(3), 0, Position(30))]);
+        streams.settle(1, Position(50));
+        assert_eq!(streams.missed(), [(1, of(3), 0, Position(30)), (0, of(4), 1, Position(40))]);
     }
 
     #[test]

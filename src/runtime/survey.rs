@@ -68,7 +68,7 @@ pub(super) fn survey(dir: &Path, chain: &[Volume], lanes: u16, torn: Torn) -> Re
             other.lanes
         ));
     }
-    let mut streams = Streams::new(lanes);
+    let mut streams = Streams::remembering(lanes);
     let mut firm = vec![Position::default(); usize::from(lanes)];
     let (mut spans, mut unused) = (Vec::new(), Vec::new());
     for lane in 0..lanes {
@@ -84,13 +84,24 @@ pub(super) fn survey(dir: &Path, chain: &[Volume], lanes: u16, torn: Torn) -> Re
         streams.reach(lane, end);
         spans.push(of_lane.into_iter().map(|(span, _)| span).collect());
     }
-    let missing = streams.missing();
+    let (mut missing, missed) = (streams.missing(), streams.missed());
+    missing.extend(missed.iter().map(|(lane, of, ..)| (*lane, *of)));
     let settled = if missing.is_empty() { HashSet::new() } else { search(dir, chain, &missing)? };
+    if let Some((lane, _, by, at)) = missed.iter().find(|(lane, of, ..)| !settled.contains(&(*lane, *of))) {
+        let names = |lane: u16| chain.last().map_or_else(String::new, |volume| volume.file_name(lane));
+        return Err(format!(
+            "the journal of lane {lane} ({}) lacks a command over several lanes that was durable there, as that of lane {by} ({}) says at \
+             position {at}: files are missing or of different times; restore {} from a backup",
+            names(*lane),
+            names(*by),
+            dir.display()
+        ));
+    }
     let cuts = streams.cut(&settled);
     for (lane, (cut, firm)) in cuts.iter().zip(&firm).enumerate() {
         if cut < firm {
             return Err(format!(
-                "the journal of lane {lane} was durable up to {firm}, but the files of the others hold it up to {cut} only: \
+                "the journal of lane {lane} was durable up to position {firm}, but the files of the others hold it up to {cut} only: \
                  files are missing or of different times; restore {} from a backup",
                 dir.display()
             ));

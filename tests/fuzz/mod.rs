@@ -13,6 +13,7 @@
 //!  cd fuzz && cargo +nightly fuzz run connection corpus/connection seeds/requests      guided by coverage, with cargo-fuzz
 //! ```
 
+mod directory;
 mod journal;
 mod mutate;
 mod structures;

@@ -205,6 +205,11 @@ impl Crashing {
         self.dir.join("appendonlydir")
     }
 
+    /// What it printed since it was started.
+    pub(crate) fn output(&self) -> String {
+        read_log(&self.dir)
+    }
+
     /// Without what made it fail, from the next start on.
     pub(crate) fn heal(&mut self) {
         self.env.1.clear();
