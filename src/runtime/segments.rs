@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use super::disk::Faults;
 use super::log::{Level, plain, say};
 use super::ring::{PAGE_BYTES, Page};
 use super::sys;
@@ -157,6 +158,7 @@ pub(super) struct Maker {
     /// The number of the next spare.
     next: u64,
     zeroes: Vec<Page>,
+    faults: Faults,
 }
 
 struct Spare {
@@ -187,6 +189,7 @@ pub(super) fn supplies(dir: &Path, lanes: usize) -> Vec<Supply> {
         filling: None,
         next: 0,
         zeroes: Vec::new(),
+        faults: Faults::of_build("maker"),
     };
     let started = std::thread::Builder::new().name("segments".to_owned()).spawn(move || maker.run());
     let wants = started.is_ok().then_some(wants);
@@ -275,11 +278,11 @@ impl Maker {
         } else if self.spares.len() < SPARES {
             self.begin()?;
         }
-        if let Some(want) = self.waiting.first()
+        if !self.waiting.is_empty()
             && let Some(spare) = self.spares.pop()
         {
+            let want = self.waiting.remove(0);
             self.hand_out(spare, want)?;
-            self.waiting.remove(0);
         }
         Ok(())
     }
@@ -288,25 +291,36 @@ impl Maker {
     fn begin(&mut self) -> Result<(), Failure> {
         self.next += 1;
         let path = self.dir.join(format!("{SPARE}{}", self.next));
-        let is_new = match named(&self.dir, RETIRED).first() {
-            Some(retired) => {
-                fs::rename(retired, &path)?;
-                false
+        let retired = named(&self.dir, RETIRED).into_iter().next();
+        let is_new = retired.is_none();
+        if let Some(retired) = retired {
+            self.faults.operate(|| fs::rename(retired, &path))?;
+        }
+        match self.open(&path, is_new) {
+            Ok(file) if is_new => {
+                self.zeroes.resize_with(FILL_PAGES, Page::zeroed);
+                self.filling = Some(Filling { spare: Spare { file, path }, done: 0 });
             }
-            None => true,
-        };
+            Ok(file) => self.spares.push(Spare { file, path }),
+            Err(error) => {
+                // What cannot be opened now is not needed later.
+                let _ = fs::remove_file(&path);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// A new file, or one that was used, of which the first page is cleared.
+    fn open(&mut self, path: &Path, is_new: bool) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create(is_new).truncate(is_new).custom_flags(libc::O_DIRECT);
-        let spare = Spare { file: options.open(&path)?, path };
-        if is_new {
-            self.zeroes.resize_with(FILL_PAGES, Page::zeroed);
-            self.filling = Some(Filling { spare, done: 0 });
-            return Ok(());
+        let file = self.faults.operate(|| options.open(path))?;
+        if !is_new {
+            self.faults.operate(|| file.write_all_at(Page::zeroed().bytes(), 0))?;
+            self.faults.operate(|| file.sync_all())?;
         }
-        spare.file.write_all_at(Page::zeroed().bytes(), 0)?;
-        spare.file.sync_all()?;
-        self.spares.push(spare);
-        Ok(())
+        Ok(file)
     }
 
     fn fill(&mut self, mut filling: Filling) -> Result<(), Failure> {
@@ -321,27 +335,40 @@ impl Maker {
         Ok(())
     }
 
-    fn fill_some(&self, filling: &mut Filling) -> io::Result<Filled> {
+    fn fill_some(&mut self, filling: &mut Filling) -> io::Result<Filled> {
         let slices: Vec<IoSlice<'_>> = self.zeroes.iter().map(|page| IoSlice::new(page.bytes())).collect();
         let mut file = &filling.spare.file;
-        match file.write_vectored(&slices)? {
+        match self.faults.operate(|| file.write_vectored(&slices))? {
             0 => return Err(io::Error::from_raw_os_error(libc::ENOSPC)),
             more => filling.done += more as u64,
         }
         if filling.done < SEGMENT_BYTES {
             return Ok(Filled::Part);
         }
-        file.sync_all()?;
+        self.faults.operate(|| file.sync_all())?;
         Ok(Filled::Whole)
     }
 
-    fn hand_out(&self, spare: Spare, Want { stem, segment, answer }: &Want) -> Result<(), Failure> {
-        let path = stem.file(*segment);
-        fs::rename(&spare.path, &path)?;
+    /// What fails is tried again: under the name of the segment, whatever that is of, or with another spare.
+    fn hand_out(&mut self, spare: Spare, want: Want) -> Result<(), Failure> {
+        let path = want.stem.file(want.segment);
+        if let Err(error) = self.faults.operate(|| fs::rename(&spare.path, &path)) {
+            // If it is there all the same, the next one takes its place.
+            self.waiting.insert(0, want);
+            if spare.path.exists() {
+                self.spares.push(spare);
+            }
+            return Err(error.into());
+        }
         // What is written to it counts only if it is found there after a crash.
-        File::open(&self.dir)?.sync_all()?;
+        let dir = &self.dir;
+        if let Err(error) = self.faults.operate(|| File::open(dir)?.sync_all()) {
+            self.waiting.insert(0, want);
+            self.spares.push(Spare { path, ..spare });
+            return Err(error.into());
+        }
         // A lane that is gone wants nothing any more.
-        let _ = answer.send(Segment { file: spare.file, stem: stem.clone() });
+        let _ = want.answer.send(Segment { file: spare.file, stem: want.stem });
         Ok(())
     }
 }

@@ -6,13 +6,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::FromRawFd;
 
-/// Bytes from the kernel that nobody can guess.
+/// Bytes from the kernel that nobody can guess, at most 256. It takes no descriptor, of which there may be none left.
 pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], String> {
+    const { assert!(N <= 256, "more may come in parts") };
     let mut bytes = [0; N];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map_err(|error| format!("cannot read /dev/urandom ({error})"))?;
-    Ok(bytes)
+    // SAFETY: the kernel writes at most the N bytes that are there.
+    let len = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    if usize::try_from(len) == Ok(N) {
+        return Ok(bytes);
+    }
+    Err(format!("the kernel gives no random bytes ({})", io::Error::last_os_error()))
 }
 
 /// An eventfd that every lane watches: once it is readable it stays so, and each lane sees it.

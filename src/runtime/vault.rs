@@ -3,20 +3,20 @@
 //!
 //! A build with assertions has worse directories, for tests, by `CORELANE_DISK`: `lossy` (and `forgetful`) keep what was not synced in memory, names
 //! too, and it dies with the process; `no-base-sync`, `no-manifest-sync` and `no-name-sync` are lossy and leave out one of the syncs; with
-//! `keeper-fails:N` the Nth operation fails, with `keeper-fails-late:N` after it was done.
+//! `full` nothing can be appended to a base; `disk/faults.rs` has one operation fail.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::disk;
+use super::disk::{self, Faults};
 
 /// A directory.
 #[derive(Debug)]
 pub(super) struct Vault {
     dir: PathBuf,
     fidelity: Fidelity,
-    operations: u32,
+    faults: Faults,
     /// Names that a lossy directory has not got.
     unsynced: Vec<(PathBuf, PathBuf)>,
 }
@@ -41,7 +41,7 @@ pub(super) enum What {
 enum Fidelity {
     Real,
     Lossy { forgets: Option<Forgets> },
-    Fails { at: u32, late: bool },
+    Full,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +52,13 @@ enum Forgets {
 
 impl Fidelity {
     fn of_build() -> Self {
-        let (name, at) = disk::wished();
+        let (name, _) = disk::wished();
         match &*name {
             "lossy" | "forgetful" => Self::Lossy { forgets: None },
             "no-base-sync" => Self::Lossy { forgets: Some(Forgets::File(What::Base)) },
             "no-manifest-sync" => Self::Lossy { forgets: Some(Forgets::File(What::Manifest)) },
             "no-name-sync" => Self::Lossy { forgets: Some(Forgets::Names) },
-            "keeper-fails" => Self::Fails { at, late: false },
-            "keeper-fails-late" => Self::Fails { at, late: true },
+            "full" => Self::Full,
             _ => Self::Real,
         }
     }
@@ -75,7 +74,12 @@ impl Fidelity {
 
 impl Vault {
     pub(super) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), fidelity: Fidelity::of_build(), operations: 0, unsynced: Vec::new() }
+        Self {
+            dir: dir.to_owned(),
+            fidelity: Fidelity::of_build(),
+            faults: Faults::of_build("keeper"),
+            unsynced: Vec::new(),
+        }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -91,7 +95,7 @@ impl Vault {
         let path = self.path(name);
         let lossy = self.fidelity.is_lossy();
         let made = if lossy { self.path(&format!("unsynced.{name}")) } else { path.clone() };
-        let file = self.operate(|| OpenOptions::new().create(true).write(true).truncate(true).open(&made))?;
+        let file = self.faults.operate(|| OpenOptions::new().create(true).write(true).truncate(true).open(&made))?;
         if lossy {
             self.unsynced.push((made, path));
         }
@@ -105,7 +109,10 @@ impl Vault {
 
     pub(super) fn append(&mut self, to: &mut Appended, bytes: &[u8]) -> io::Result<()> {
         let lossy = self.fidelity.is_lossy();
-        self.operate(|| {
+        if self.fidelity == Fidelity::Full && to.what == What::Base {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        self.faults.operate(|| {
             if lossy {
                 to.held.extend_from_slice(bytes);
                 return Ok(());
@@ -118,7 +125,7 @@ impl Vault {
         if self.fidelity.forgets(Forgets::File(file.what)) {
             return Ok(());
         }
-        self.operate(|| {
+        self.faults.operate(|| {
             file.file.write_all(&std::mem::take(&mut file.held))?;
             file.file.sync_data()
         })
@@ -131,7 +138,7 @@ impl Vault {
             self.unsynced.push((from, to));
             return Ok(());
         }
-        self.operate(|| fs::rename(from, to))
+        self.faults.operate(|| fs::rename(from, to))
     }
 
     /// Files that were made, and renamed, have their names for good.
@@ -141,7 +148,7 @@ impl Vault {
         }
         let unsynced = std::mem::take(&mut self.unsynced);
         let dir = self.dir.clone();
-        self.operate(|| {
+        self.faults.operate(|| {
             unsynced.into_iter().try_for_each(|(from, to)| fs::rename(from, to))?;
             File::open(dir)?.sync_all()
         })
@@ -151,22 +158,9 @@ impl Vault {
     pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
         let path = self.path(name);
         self.unsynced.retain(|(_, to)| *to != path);
-        self.operate(|| match fs::remove_file(path) {
+        self.faults.operate(|| match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         })
-    }
-
-    fn operate<R>(&mut self, run: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        self.operations += 1;
-        let fails = |wanted: bool| match self.fidelity {
-            Fidelity::Fails { at, late } if late == wanted => at == self.operations,
-            _ => false,
-        };
-        if fails(false) {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        }
-        let done = run()?;
-        if fails(true) { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(done) }
     }
 }

@@ -521,6 +521,71 @@ fn with_two_logs(lanes: &str, at: u32) -> Option<(Crashing, u64)> {
     (has_failed && is_written && logs.next().is_none()).then_some((server, sure))
 }
 
+/// Each operation of who makes segments fails once, in turn: the journal goes on without, and nothing is lost.
+#[test]
+fn a_segment_that_cannot_be_made_is_done_without() {
+    for how in ["maker-fails", "maker-fails-late"] {
+        for at in 1..=12 {
+            let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", "always"];
+            let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", &format!("{how}:{at}")));
+            server.start();
+            let mut client = Client::connect(server.port);
+            let (mut sure, filler) = (0, "x".repeat(10_000));
+            // Some segments of each lane.
+            while sure < 40 || !server.output().contains("no segments can be made") && sure < 400 {
+                sure = set_pair(&mut client, sure + 1);
+                PAIR.iter().for_each(|key| {
+                    let key = format!("{{{key}}}:{}", sure % 20);
+                    assert_eq!(client.call(&["SET", &key, &filler]), Value::ok());
+                });
+            }
+            assert!(server.output().contains("no segments can be made"), "{how}:{at}: {}", server.output());
+            assert_eq!(info_field(&mut client, "aof_last_write_status"), "ok");
+            server.kill();
+            server.heal();
+            server.start();
+            let mut wire = Wire::connect(server.port).expect("it is up");
+            assert_eq!(PAIR.map(|key| wire.number(key).expect("it answers")), [sure; 2], "{how}:{at}");
+        }
+    }
+}
+
+/// A disk that is full stays so: writes are refused in words that say why, reads go on, what was acknowledged is there when there is room again.
+#[test]
+fn a_full_disk_is_told_and_nothing_acknowledged_is_lost() {
+    for (at, fsync) in [(1, "always"), (6, "always"), (9, "everysec"), (30, "everysec")] {
+        let flags = ["--lanes", "2", "--appendonly", "yes", "--appendfsync", fsync];
+        let mut server = Crashing::new(free_port(), &flags, ("CORELANE_DISK", &format!("full:{at}")));
+        server.start();
+        let (sure, refusal) = write_until_refused(server.port, fsync);
+        assert_eq!(refusal, "-MISCONF Errors writing to the AOF file: No space left on device", "full:{at}");
+        // Whoever asks when the disk fails may be among those that wait for it.
+        let info = |field| {
+            eventually(|| {
+                let said = Client::try_connect(server.port).and_then(|mut client| {
+                    client.stream().write_all(b"INFO persistence\r\n")?;
+                    client.try_read()
+                });
+                matches!(said, Ok(Value::Bulk(text)) if String::from_utf8_lossy(&text).contains(field))
+            })
+        };
+        assert!(info("aof_last_write_status:err"), "INFO says so: {}", server.output());
+        assert!(info("aof_last_bgrewrite_status:err"), "no rewrite can make it whole: {}", server.output());
+        let mut client = Client::connect(server.port);
+        assert!(matches!(client.call(&["SET", PAIR[0], "1"]), Value::Error(said) if said.starts_with("MISCONF ")));
+        let mut wire = Wire::connect(server.port).expect("reads go on");
+        assert!(wire.number(PAIR[0]).expect("they do") >= sure, "full:{at}");
+        let said = server.output();
+        assert!(said.contains("cannot be written any more: No space left on device"), "{said}");
+        server.kill();
+        server.heal();
+        server.start();
+        let mut wire = Wire::connect(server.port).expect("it is up");
+        let found = PAIR.map(|key| wire.number(key).expect("it answers"));
+        assert!(found[0] == found[1] && (sure..=sure + 1).contains(&found[0]), "full:{at}: {found:?} {sure}");
+    }
+}
+
 fn set_pair(client: &mut Client, number: u64) -> u64 {
     let text = number.to_string();
     assert_eq!(client.call(&["MSET", PAIR[0], &text, PAIR[1], &text]), Value::ok());

@@ -5,6 +5,7 @@ mod journal;
 mod lanes;
 mod leaks;
 mod rewrite;
+mod starved;
 mod top;
 mod unread;
 mod users;

@@ -4,6 +4,7 @@
 //!  lossy          what was not synced stays in memory, and dies with the process; a synced write reaches the file in parts, its last page first
 //!  forgetful      the same, and one sync in ten says that it is done and is not
 //!  fails:N        the Nth write or sync fails, and nothing of it was done; fails-late:N  all of it was
+//!  full:N         from the Nth on nothing can be written any more, nor can bases
 //! ```
 
 use std::fs::File;
@@ -37,6 +38,7 @@ enum Fidelity {
     Forgetful,
     Fails { at: u32 },
     FailsLate { at: u32 },
+    Full { from: u32 },
 }
 
 impl Fidelity {
@@ -47,6 +49,7 @@ impl Fidelity {
             "forgetful" => Self::Forgetful,
             "fails" => Self::Fails { at },
             "fails-late" => Self::FailsLate { at },
+            "full" => Self::Full { from: at },
             _ => Self::Real,
         }
     }
@@ -102,9 +105,13 @@ impl Medium {
         self.held.clear();
     }
 
-    /// Whether the write or sync that is over is the one that fails.
-    pub(super) fn has_failed(&self) -> bool {
-        matches!(self.fidelity, Fidelity::Fails { at } | Fidelity::FailsLate { at } if self.count == at)
+    /// How the write or sync that is over has failed, if it is one that does.
+    pub(super) fn failure(&self) -> Option<i32> {
+        match self.fidelity {
+            Fidelity::Fails { at } | Fidelity::FailsLate { at } if self.count == at => Some(libc::EIO),
+            Fidelity::Full { from } if self.count >= from => Some(libc::ENOSPC),
+            _ => None,
+        }
     }
 
     /// What goes wrong with the next write or sync.
@@ -112,13 +119,15 @@ impl Medium {
         self.count += 1;
         match self.fidelity {
             Fidelity::Fails { at } if self.count == at => Mishap::Nothing,
+            Fidelity::Full { from } if self.count >= from => Mishap::Nothing,
             Fidelity::Lossy | Fidelity::Forgetful if !is_durable => Mishap::Held,
             Fidelity::Forgetful if self.count.is_multiple_of(FORGETS_ONE_IN) => Mishap::Held,
             Fidelity::Real
             | Fidelity::Lossy
             | Fidelity::Forgetful
             | Fidelity::Fails { .. }
-            | Fidelity::FailsLate { .. } => Mishap::None,
+            | Fidelity::FailsLate { .. }
+            | Fidelity::Full { .. } => Mishap::None,
         }
     }
 

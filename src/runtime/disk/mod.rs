@@ -13,11 +13,13 @@
 //! All go through the lane's ring and complete like anything else; where the kernel must block, a worker of the ring does, which a direct write
 //! into a segment needs no more than a send does. `medium.rs` has worse disks, for tests.
 
+mod faults;
 mod medium;
 mod pages;
 
 use std::fs::File;
 
+pub(super) use self::faults::Faults;
 use self::medium::Medium;
 pub(super) use self::medium::wished;
 use self::pages::End;
@@ -179,8 +181,8 @@ impl Disk {
 
     /// What was in flight is done, if the disk is not to fail here.
     fn go_on(&mut self, ring: &mut Ring) -> Outcome {
-        if self.medium.has_failed() {
-            return Outcome::Failed { errno: libc::EIO };
+        if let Some(errno) = self.medium.failure() {
+            return Outcome::Failed { errno };
         }
         self.syncing = None;
         if self.then == Then::SyncAll && (self.current.is_dirty || !self.unsynced.is_empty()) {
