@@ -158,7 +158,6 @@ fn shard(lane: u16, lanes: u16) -> Shard {
         trace: false,
         stopwatch: || 0,
         process: Default::default,
-        journal: None,
         room_for_clients: |wanted, _| wanted,
         can_journal: |_| true,
         replace_file: corelane::admin::file::no_disk,

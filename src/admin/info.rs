@@ -7,7 +7,7 @@ use super::acl::Reason;
 use super::durations::Durations;
 use super::facts::LaneLine;
 use super::gauges::LaneGauges;
-use super::journal::{JournalFacts, LoadingFacts};
+use super::journal::{Asked, JournalFacts, LoadingFacts};
 use super::process::Process;
 use super::stats::{CommandStats, Stats};
 use crate::base::lags::Lags;
@@ -268,8 +268,8 @@ fn persistence(facts: &Facts<'_>, page: &mut Page) {
     let rewrite = &journal.rewrite;
     let seconds = |seconds: Option<u64>| seconds.map_or_else(|| "-1".to_owned(), |seconds| seconds.to_string());
     let running_s = rewrite.began_s.map(|began_s| (facts.now.unix_us / 1_000_000).saturating_sub(began_s));
-    page.line("aof_rewrite_in_progress", u8::from(rewrite.began_s.is_some()));
-    page.line("aof_rewrite_scheduled", u8::from(rewrite.asked));
+    page.line("aof_rewrite_in_progress", u8::from(rewrite.is_under_way()));
+    page.line("aof_rewrite_scheduled", u8::from(rewrite.asked == Asked::Later));
     page.line("aof_last_rewrite_time_sec", seconds(rewrite.last_took_s));
     page.line("aof_current_rewrite_time_sec", seconds(running_s));
     page.line("aof_last_bgrewrite_status", if rewrite.has_failed { "err" } else { "ok" });
@@ -293,13 +293,16 @@ fn persistence(facts: &Facts<'_>, page: &mut Page) {
     }
     if let Some(LoadingFacts { started_s, bytes, loaded_bytes }) = journal.loading {
         let took_s = (facts.now.unix_us / 1_000_000).saturating_sub(started_s);
-        let share = if bytes == 0 { 1.0 } else { loaded_bytes as f64 / bytes as f64 };
-        let eta_s = (took_s * bytes.saturating_sub(loaded_bytes)).checked_div(loaded_bytes).unwrap_or(1);
+        let share = if bytes == 0 { 0.0 } else { loaded_bytes as f64 / bytes as f64 };
+        let eta_s = (took_s * bytes.saturating_sub(loaded_bytes)).checked_div(loaded_bytes);
         page.line("loading_start_time", started_s);
         page.line("loading_total_bytes", bytes);
+        // There is no file of Redis's to say it.
+        page.line("loading_rdb_used_mem", 0);
         page.line("loading_loaded_bytes", loaded_bytes);
         page.line("loading_loaded_perc", format_args!("{:.2}", share * 100.0));
-        page.line("loading_eta_seconds", eta_s);
+        // Redis says one as long as it does not know.
+        page.line("loading_eta_seconds", eta_s.filter(|_| took_s > 0).unwrap_or(1));
     }
 }
 

@@ -21,8 +21,7 @@ pub struct JournalFacts {
 /// What came of rewrites. One lane, the first, steers them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RewriteFacts {
-    /// Somebody wants one that has not begun.
-    pub asked: bool,
+    pub asked: Asked,
     /// Seconds since 1970, while one is under way.
     pub began_s: Option<u64>,
     pub last_took_s: Option<u64>,
@@ -34,6 +33,24 @@ pub struct RewriteFacts {
     pub count: u64,
     /// Bytes of the journal when the last one was over.
     pub base_bytes: u64,
+}
+
+/// Whether somebody wants a rewrite that has not begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    #[default]
+    No,
+    /// It was said to be scheduled.
+    Later,
+    /// It was said to have begun, which it will within this turn or so.
+    Now,
+}
+
+impl RewriteFacts {
+    /// Whether one is under way, as far as anybody was told.
+    pub fn is_under_way(&self) -> bool {
+        self.began_s.is_some() || self.asked == Asked::Now
+    }
 }
 
 /// How far loading has come.

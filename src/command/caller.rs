@@ -47,6 +47,8 @@ pub struct Caller {
     pub reply_mode: ReplyMode,
     /// Its requests are queued for EXEC.
     pub queues: bool,
+    /// This is one of those that EXEC runs.
+    pub in_exec: bool,
     /// It came over the loopback interface.
     pub loopback: bool,
     /// It came by the port of this lane alone.
@@ -69,6 +71,7 @@ impl Caller {
             clearance: client.clearance,
             reply_mode: client.reply_mode,
             queues: client.multi.is_some(),
+            in_exec: false,
             loopback: client.loopback,
             shard_port: client.shard_port,
             fsyncs: client.fsyncs,
@@ -88,6 +91,7 @@ impl Caller {
             clearance: Clearance::Full,
             reply_mode: ReplyMode::On,
             queues: false,
+            in_exec: false,
             loopback: true,
             shard_port: false,
             fsyncs: false,

@@ -9,6 +9,7 @@ use super::sliced::Job;
 use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Merging, Outcome, Over, Part, Policy, Run, Verb, merge};
 use crate::admin::acl::{User, default_user, user_of_line};
 use crate::admin::file;
+use crate::admin::journal::Asked;
 use crate::base::ascii::is_word;
 use crate::config::rewrite::UserNow;
 use crate::config::{Rights, SetError};
@@ -30,7 +31,7 @@ pub const ROWS: &[Command] = &[
         name: "bgrewriteaof",
         syntax: "BGREWRITEAOF",
         arity: 1,
-        flags: Flags::ADMIN.and(Flags::NOSCRIPT),
+        flags: Flags::NO_ASYNC_LOADING.and(Flags::ADMIN).and(Flags::NOSCRIPT),
         complexity: "O(1); the journal is rewritten in the background",
         summary: "Replaces the journal by what the keyspace holds now.",
         run: Run::Split {
@@ -191,15 +192,17 @@ fn bgrewriteaof(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outc
         reply.ok();
         return Ok(());
     }
-    if desk.rewrites.began_s.is_some() {
+    if desk.rewrites.is_under_way() {
         return Err(Fault::Fixed("ERR Background append only file rewriting already in progress"));
     }
-    let asked = std::mem::replace(&mut desk.rewrites.asked, true);
-    reply.simple(if asked {
-        "Background append only file rewriting scheduled"
+    // Within EXEC Redis does not fork.
+    if desk.caller.in_exec {
+        desk.rewrites.asked = Asked::Later;
+        reply.simple("Background append only file rewriting scheduled");
     } else {
-        "Background append only file rewriting started"
-    });
+        desk.rewrites.asked = Asked::Now;
+        reply.simple("Background append only file rewriting started");
+    }
     Ok(())
 }
 

@@ -207,6 +207,7 @@ plain! {
     rewrite_growth_percent: i64 = "auto-aof-rewrite-percentage" as Integer;
     rewrite_bytes_min: u64 = "auto-aof-rewrite-min-size" as Bytes;
     aof_load_truncated: bool = "aof-load-truncated" as Bool;
+    key_load_delay_us: i64 = "key-load-delay" as Integer;
     disable_thp: bool = "disable-thp" as Bool;
     databases: i64 = "databases" as Integer;
     maxclients: i64 = "maxclients" as Integer;
@@ -318,11 +319,16 @@ impl Config {
 
     /// When the journal is synced; `None`: there is none.
     pub fn journal_fsync(&self) -> Option<Fsync> {
-        self.appendonly().then(|| match self.choice(const { index("appendfsync") }) {
+        self.appendonly().then(|| self.fsync())
+    }
+
+    /// When a journal is synced, if there is one.
+    pub fn fsync(&self) -> Fsync {
+        match self.choice(const { index("appendfsync") }) {
             "always" => Fsync::Always,
             "everysec" => Fsync::EverySecond,
             _ => Fsync::Never,
-        })
+        }
     }
 
     /// `auto-aof-rewrite-percentage`; 0: never by itself.

@@ -360,7 +360,7 @@ pub const ROWS: &[Row] = &[
     row(Persistence, "rdb-del-sync-files", "", Bool, "no", Live, Accepted(NO_REPLICA), "Delete snapshots used for replication"),
     row(Persistence, "rdb-save-incremental-fsync", "", Bool, "yes", Live, Accepted(NO_SNAPSHOT), "Sync the snapshot while writing it"),
     row(Persistence, "rdb-key-save-delay", "", int(i32::MIN as i64, INT), "0", Hidden, Accepted(TEST_ONLY), "Delay per key saved"),
-    row(Persistence, "key-load-delay", "", int(i32::MIN as i64, INT), "0", Hidden, Accepted(TEST_ONLY), "Delay per key loaded"),
+    row(Persistence, "key-load-delay", "", int(i32::MIN as i64, INT), "0", Hidden, Works, "Microseconds of delay for each record loaded; below 0: one for as many records"),
     row(Persistence, "loading-process-events-interval-bytes", "", int(1024, INT), "2097152", Hidden, Accepted(TEST_ONLY), "Bytes loaded between two looks at clients"),
     row(Persistence, "sanitize-dump-payload", "", Choice(&["no", "yes", "clients"]), "no", Live, Accepted("payloads are always checked in full"), "Check RESTORE payloads in depth"),
     row(Persistence, "appendonly", "", Bool, "no", Live, Works, "Write every change to the journal"),

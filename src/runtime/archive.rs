@@ -1,4 +1,4 @@
-//! The directory of the journal: opened and judged before anything listens.
+//! The directory of the journal: ours before anything listens, opened and judged before anything is served.
 //!
 //! ```text
 //!  lock -> manifest -> survey: every stream of the last chain, its end and its shares
@@ -128,8 +128,8 @@ pub(super) type Refusal = String;
 
 impl Archive {
     /// Opens what the server before has left, and a new log behind it.
-    pub(super) fn open(wish: &Wish) -> Result<Opened, Refusal> {
-        let mut archive = Self::adopt(&wish.dir)?;
+    pub(super) fn open(mut self, wish: &Wish) -> Result<Opened, Refusal> {
+        let archive = &mut self;
         let before = archive.manifest.clone();
         let mut manifest = before.clone();
         let unused = seal(wish, &mut manifest)?;
@@ -155,10 +155,19 @@ impl Archive {
         let lanes = (0..).zip(files).zip(start).zip(load);
         let lanes =
             lanes.map(|(((lane, file), start), load)| LaneFiles { file, origin: volume.origin(lane), start, load });
-        Ok(Opened { archive, lanes: lanes.collect(), apart: groups })
+        Ok(Opened { lanes: lanes.collect(), apart: groups, archive: self })
     }
 
-    /// Opens the directory for a journal that is begun while the server runs: what it holds now is replaced when the first rewrite is over.
+    /// How long the files are that the manifest names.
+    pub(super) fn bytes(&self) -> u64 {
+        let named = |volume: &Volume| {
+            (0..volume.lanes).flat_map(|lane| stream_files(self.vault.dir(), volume, lane)).collect::<Vec<_>>()
+        };
+        let files = self.manifest.volumes.iter().flat_map(named);
+        files.filter_map(|path| fs::metadata(path).ok()).map(|file| file.len()).sum()
+    }
+
+    /// Makes the directory ours. For a journal that is begun while the server runs, what it holds is replaced when the first rewrite is over.
     pub(super) fn adopt(dir: &Path) -> Result<Self, Refusal> {
         let lock = make_directory(dir).and_then(|()| lock(dir))?;
         let manifest = read_manifest(dir)?;

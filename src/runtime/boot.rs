@@ -13,9 +13,10 @@
 //! Ports are bound before any thread starts and listen only after every lane is ready: whoever can connect is served at once.
 //! Every refusal is one line that says what to do.
 
-use std::fmt;
+mod error;
+
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,31 +26,29 @@ use std::time::Duration;
 use core_affinity::CoreId;
 use glommio::{GlommioError, LocalExecutorBuilder, Placement};
 
-use super::archive::{Archive, LaneFiles, Opened, Wish};
+use super::archive::{Archive, Wish};
 use super::census::Census;
 use super::clock::Clock;
 use super::cpus;
 use super::crash::abort_on_panic;
 use super::departure::{Departure, departures};
-use super::disk::Disk;
 use super::doorbell::{Doorbell, doorbells};
 use super::keepalive::Keepalive;
 use super::keeper::{self, Port};
-use super::loader::{Loader, Together};
-use super::log::{Level, plain, say};
+use super::loading::{Loading, Together};
+use super::log::{Level, say};
 use super::mesh::{Mesh, mesh};
+use super::opening::Opening;
 use super::ports::{Door, Ports};
-use super::regroup;
-use super::ring::{Ring, RingRefusal, RingSizes};
+use super::ring::{Ring, RingSizes};
 use super::segments::{Supply, supplies};
 use super::spin::{Poll, Spin};
 use super::stop::Stopper;
 use super::sys;
 use super::turn::{Lane, Outfit, Post};
 use crate::base::lanes::Lanes;
-use crate::persist::Position;
-use crate::persist::block::Origin;
-use crate::shard::{Moving, Shard, ShardId};
+use crate::shard::{Shard, ShardId};
+pub use error::BootError;
 
 /// glommio registers this much for file I/O per lane; lanes leave files to the keeper.
 const GLOMMIO_IO_BYTES: usize = 64 << 10;
@@ -109,124 +108,16 @@ pub struct JournalSettings {
     pub dir: PathBuf,
     /// Whether the torn end that a crash leaves is cut off, or refused.
     pub load_truncated: bool,
+    /// `key-load-delay`.
+    pub load_delay_us: i64,
 }
 
-/// Why the server did not start (or stopped): one line that says what to do.
-#[derive(Debug)]
-pub enum BootError {
-    RingBlocked(io::Error),
-    RingMemory(io::Error),
-    FeatureMissing { feature: &'static str, since: &'static str },
-    Cpu { cpu: usize, allowed: Vec<usize> },
-    Lanes,
-    ShardPortsBeyondEnd { first: u16, lanes: usize },
-    ShardPortIsPort { port: u16, lane: usize },
-    PortInUse { address: SocketAddr },
-    OpenFiles { limit: u64, needed: u64 },
-    Bind { address: SocketAddr, error: io::Error },
-    NoAddress,
-    Executor(String),
-    Pidfile { path: PathBuf, error: io::Error },
-    Journal(String),
-    Failed { what: &'static str, error: io::Error },
-}
-
-impl fmt::Display for BootError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RingBlocked(error) => write!(
-                f,
-                "io_uring is blocked ({error}): set sysctl kernel.io_uring_disabled=0; in a container, allow the io_uring \
-                 system calls (docker run --security-opt seccomp=unconfined, or a profile that adds io_uring_setup, \
-                 io_uring_enter and io_uring_register)"
-            ),
-            Self::RingMemory(error) => write!(
-                f,
-                "not enough lockable memory for io_uring ({error}): raise the memlock limit to 8 MiB or more (ulimit -l 8192, \
-                 LimitMEMLOCK=8M in the systemd unit, docker run --ulimit memlock=8388608)"
-            ),
-            Self::FeatureMissing { feature, since } => {
-                write!(
-                    f,
-                    "this kernel lacks {feature} of io_uring: use Linux {since} or later (6.1 has all that is needed)"
-                )
-            }
-            Self::Cpu { cpu, allowed } => {
-                write!(f, "CPU {cpu} is not one this process may use: give --cpus a list out of {allowed:?}")
-            }
-            Self::Lanes => write!(f, "a server needs at least one lane: give --lanes 1 or more"),
-            Self::ShardPortsBeyondEnd { first, lanes } => {
-                write!(
-                    f,
-                    "{lanes} lanes need the shard ports from {first} on, which end at 65535: choose a lower --shard-port"
-                )
-            }
-            Self::ShardPortIsPort { port, lane } => {
-                write!(
-                    f,
-                    "{port} is --port and would also be the shard port of lane {lane}: choose another --shard-port"
-                )
-            }
-            Self::PortInUse { address } => {
-                write!(f, "{address} is in use: stop the server that listens there or choose another --port")
-            }
-            Self::OpenFiles { limit, needed } => write!(
-                f,
-                "the limit of open files is {limit}, and the server itself needs {needed}: raise it (ulimit -n 10240, LimitNOFILE=10240 in \
-                 the systemd unit)"
-            ),
-            Self::Bind { address, error } => {
-                let error = plain(error);
-                write!(f, "cannot listen on {address} ({error}): check bind and port in the configuration")
-            }
-            Self::NoAddress => {
-                write!(
-                    f,
-                    "no address to listen on: give bind at least one address, and a port or shard-port other than 0"
-                )
-            }
-            Self::Executor(error) => write!(f, "cannot start the executor of a lane: {error}"),
-            Self::Pidfile { path, error } => {
-                let error = plain(error);
-                write!(f, "cannot write the pidfile {} ({error}): check the directory and its owner", path.display())
-            }
-            Self::Journal(line) => f.write_str(line),
-            Self::Failed { what, error } => write!(f, "{what} failed: {}", plain(error)),
-        }
-    }
-}
-
-impl std::error::Error for BootError {}
-
-impl From<RingRefusal> for BootError {
-    fn from(refusal: RingRefusal) -> Self {
-        match refusal {
-            RingRefusal::Blocked(error) => Self::RingBlocked(error),
-            RingRefusal::Memlock(error) => Self::RingMemory(error),
-            RingRefusal::Missing { feature, since } => Self::FeatureMissing { feature, since },
-            RingRefusal::Failed { what, error } => Self::Failed { what, error },
-        }
-    }
-}
-
-/// Which lane a shard is made for, and where its journal goes on.
+/// Which lane a shard is made for.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     pub lane: ShardId,
     /// Of so many.
     pub lanes: Lanes,
-    pub stream: Option<Stream>,
-}
-
-/// A lane's part of the journal.
-#[derive(Clone, Copy, Debug)]
-pub struct Stream {
-    pub origin: Origin,
-    pub start: Position,
-    /// Bytes of files that hold what is before.
-    pub held_bytes: u64,
-    /// Another number of lanes wrote them.
-    pub is_foreign: bool,
 }
 
 /// Serves until SIGTERM, SIGINT or a shard's `Order::Stop`. In effect from here on: the two signals are blocked, a panic in any
@@ -271,15 +162,14 @@ struct Birth {
     doorbell: Doorbell,
     departure: Departure,
     census: Census,
-    files: Option<LaneFiles>,
     supply: Supply,
     /// Where the workers of the ring may run.
     worker_cpus: Vec<usize>,
-    stream: Option<Stream>,
-    together: Together,
+    /// If there is a journal from the start.
+    loading: Option<Loading>,
     keeper: Option<Port>,
-    /// Keys that were loaded before.
-    moving: Moving,
+    /// Lane 0 says for all that they serve.
+    ready: Option<String>,
 }
 
 /// What it is told when all are ready.
@@ -305,10 +195,10 @@ fn serve(
     }
     let mut births = births(&settings, &stopper, signals)?;
     let ports = bind_patiently(&settings)?;
-    let archive = open_archive(&settings, &mut births, &make_shard)?;
-    let (keepers, keeper) = keeper::start(settings.journal.dir.clone(), archive, settings.lanes)?;
-    births.iter_mut().zip(keepers).for_each(|(birth, port)| birth.keeper = Some(port));
     let make_shard = Arc::new(make_shard);
+    let opening = open_archive(&settings, &mut births, &make_shard)?;
+    let (keepers, keeper) = keeper::start(settings.journal.dir.clone(), opening, settings.lanes, stopper.clone())?;
+    births.iter_mut().zip(keepers).for_each(|(birth, port)| birth.keeper = Some(port));
     let (report, reports) = channel();
     let mut starts = Vec::new();
     for birth in births {
@@ -318,16 +208,16 @@ fn serve(
     }
     drop(report);
     let rings = collect_ready(&reports, starts.len())?;
+    keeper.wait_a_moment();
     let doors = ports.listen(&settings)?;
     write_pidfile(&settings)?;
     for (start, doors) in starts.iter().zip(doors) {
         // A lane that is gone has reported why.
         let _ = start.send(Go { doors, rings: rings.clone() });
     }
-    say(Level::Notice, &ready(&settings));
     let outcome = collect_over(&reports, &stopper);
-    // It ends when all lanes have; a panic in it has ended the process.
-    let _ = keeper.join();
+    let kept = keeper.end();
+    let outcome = outcome.and(kept);
     if let Some(path) = &settings.pidfile {
         let _ = std::fs::remove_file(path);
     }
@@ -368,46 +258,30 @@ fn births(settings: &Settings, stopper: &Stopper, mut signals: Option<std::fs::F
         doorbell,
         departure,
         census: census.clone(),
-        files: None,
-        stream: None,
+        loading: None,
         keeper: None,
-        moving: Moving::default(),
-        together: Together::new(0, 0),
+        ready: (lane == 0).then(|| ready(settings)),
     };
     Ok(cpus.into_iter().zip(0..).zip(supplies).zip(shared).map(birth).collect())
 }
 
-/// Opens the journal's directory, if there is a journal, and hands its files out; it stays locked while what is returned lives.
+/// Makes the journal's directory ours, if there is a journal, and has all lanes load what is there before they serve.
 fn open_archive(
     settings: &Settings,
     births: &mut [Birth],
-    make_shard: &impl Fn(Place) -> Shard,
-) -> Result<Option<Archive>, BootError> {
-    let JournalSettings { dir, load_truncated, is_kept } = settings.journal.clone();
+    make_shard: &Arc<impl Fn(Place) -> Shard + Send + Sync + 'static>,
+) -> Result<Option<Opening>, BootError> {
+    let JournalSettings { dir, load_truncated, is_kept, load_delay_us } = settings.journal.clone();
     if !is_kept {
         return Ok(None);
     }
     let lanes = u16::try_from(settings.lanes).map_err(|_| BootError::Lanes)?;
-    let Opened { archive, lanes: files, apart: groups } =
-        Archive::open(&Wish { dir, lanes, load_truncated }).map_err(BootError::Journal)?;
-    let bytes = files.iter().flat_map(|files| &files.load).map(|part| part.bytes).sum();
-    let parts = groups.iter().flat_map(|group| group.streams.iter().flatten());
-    let foreign_bytes: u64 = parts.map(|part| part.bytes).sum();
-    let together = Together::new(settings.lanes, bytes);
-    for (birth, files) in births.iter_mut().zip(files) {
-        let own_bytes: u64 = files.load.iter().map(|part| part.bytes).sum();
-        let held_bytes = own_bytes + foreign_bytes / u64::from(lanes);
-        let (origin, start, is_foreign) = (files.origin, files.start, !groups.is_empty());
-        birth.stream = Some(Stream { origin, start, held_bytes, is_foreign });
-        (birth.files, birth.together) = (Some(files), together.clone());
-    }
-    if !groups.is_empty() {
-        say(Level::Notice, "The journal was written by another number of lanes: loading it before serving anybody");
-        let make = |lane, lanes| make_shard(Place { lane, lanes, stream: None });
-        let moving = regroup::load(groups, Lanes::new(lanes), make).map_err(BootError::Journal)?;
-        births.iter_mut().zip(moving).for_each(|(birth, moving)| birth.moving = moving);
-    }
-    Ok(Some(archive))
+    let archive = Archive::adopt(&dir).map_err(BootError::Journal)?;
+    let together = Together::new(settings.lanes, load_delay_us);
+    births.iter_mut().for_each(|birth| birth.loading = Some(Loading::new(together.clone())));
+    let make_shard = Arc::clone(make_shard);
+    let make = Box::new(move |lane, lanes| make_shard(Place { lane, lanes }));
+    Ok(Some(Opening::new(archive, Wish { dir, lanes, load_truncated }, together, make)))
 }
 
 fn ready(settings: &Settings) -> String {
@@ -534,15 +408,7 @@ fn live(
         // The executor's first park is slow by tens of milliseconds: have it over before anybody can connect.
         glommio::timer::sleep(Duration::from_millis(1)).await;
         let ready = Report::Ready { lane: birth.id, ring: ring.fd() };
-        let mut shard = make_shard(Place { lane: birth.id, lanes: birth.lanes, stream: birth.stream });
-        shard.adopt(birth.moving);
-        let volume = birth.stream.map(|stream| stream.origin.volume);
-        let (disk, loader, supply) = match birth.files {
-            Some(LaneFiles { file, load, .. }) => {
-                (Some(Disk::new(file, birth.supply)), Some(Loader::new(load, birth.together)), None)
-            }
-            None => (None, None, Some(birth.supply)),
-        };
+        let shard = make_shard(Place { lane: birth.id, lanes: birth.lanes });
         if report.send(ready).is_err() {
             return Ok(());
         }
@@ -560,13 +426,12 @@ fn live(
             doorbell,
             departure: birth.departure,
             census: birth.census,
-            disk,
-            volume,
-            supply,
-            loader,
+            supply: birth.supply,
+            loading: birth.loading,
             keeper: birth.keeper.expect("each lane has a port to it"),
+            ready: birth.ready,
         });
-        lane.run(go.doors, birth.signals).map_err(|error| BootError::Failed { what: "a lane's ring", error })?;
+        lane.run(go.doors, birth.signals)?;
         if lane.is_journal_broken() { Err(BootError::Journal(LOST.to_owned())) } else { Ok(()) }
     })
 }

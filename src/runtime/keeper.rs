@@ -1,6 +1,8 @@
 //! The keeper: a thread of its own for what is done to the journal's directory while the lanes serve.
 //!
 //! ```text
+//!  lanes    <------------- Opened         what each of them begins with (`opening.rs`): first of all, and nobody else asks anything before
+//!
 //!  lane 0   Prepare ------------------->  new files; the next log is named in the manifest     <-- before anybody turns to it
 //!  lanes    <------------- Prepared       each its file of the new log
 //!           Piece, Piece ... Last ----->  appended to the lane's base, synced now and then
@@ -14,14 +16,16 @@
 //! are told that it came to nothing. At any moment the directory holds one whole journal: the manifest names it.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::archive::{Archive, Refusal};
 use super::boot::BootError;
 use super::log::{Level, say};
+use super::opening::{Beginning, Opening};
 use super::segments::LogFile;
+use super::stop::Stopper;
 use super::sys;
 use super::vault::{Appended, What};
 use crate::persist::Position;
@@ -39,6 +43,8 @@ pub(super) enum Task {
 
 /// From the keeper to a lane.
 pub(super) enum News {
+    /// To all lanes, before anything else.
+    Opened(Box<Beginning>),
     /// To all lanes: what their journals turn to, if they do. It is there before the mark at which they do so.
     Prepared {
         prepared: Prepared,
@@ -60,6 +66,16 @@ pub(super) struct Port {
     pub(super) tasks: Sender<Task>,
     pub(super) news: Receiver<News>,
 }
+
+/// The main thread's end of it.
+pub(super) struct Keeping {
+    thread: JoinHandle<Result<(), Refusal>>,
+    /// Nothing comes of it before the directory is open, or refused; then it is closed.
+    opening: Receiver<()>,
+}
+
+/// A directory that is opened within this time is open when the server listens: then nobody who comes at once is told that it loads.
+const OPENING_PATIENCE: Duration = Duration::from_millis(50);
 
 struct Keeper {
     dir: PathBuf,
@@ -85,29 +101,64 @@ struct BaseFile {
     ends: Option<Ends>,
 }
 
-/// Starts the keeper of a journal in `dir`, which is open if one is kept from the start. It ends when the lanes' ports are gone.
+/// Starts the keeper of a journal in `dir`, which it opens first if one is kept from the start. It ends when the lanes' ports are gone; when it
+/// cannot open the directory it stops them.
 pub(super) fn start(
     dir: PathBuf,
-    archive: Option<Archive>,
+    opening: Option<Opening>,
     lanes: usize,
-) -> Result<(Vec<Port>, JoinHandle<()>), BootError> {
+    stopper: Stopper,
+) -> Result<(Vec<Port>, Keeping), BootError> {
     let (tasks, inbox) = channel();
     let (senders, receivers): (Vec<Sender<News>>, Vec<Receiver<News>>) = (0..lanes).map(|_| channel()).unzip();
     let ports = receivers.into_iter().map(|news| Port { tasks: tasks.clone(), news }).collect();
-    let mut keeper = Keeper { dir, archive, lanes: senders, rewrite: None };
+    let mut keeper = Keeper { dir, archive: None, lanes: senders, rewrite: None };
+    let (opens, is_opening) = channel::<()>();
     let keep = move || {
+        let opened = opening.map_or(Ok(()), |opening| keeper.open(opening));
+        drop(opens);
+        if opened.is_err() {
+            stopper.stop();
+            return opened;
+        }
         sys::lower_priority();
         while let Ok(task) = inbox.recv() {
             keeper.perform(task);
         }
         keeper.leave();
+        Ok(())
     };
     let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(keep);
     let thread = thread.map_err(|error| BootError::Failed { what: "starting the keeper's thread", error })?;
-    Ok((ports, thread))
+    Ok((ports, Keeping { thread, opening: is_opening }))
+}
+
+impl Keeping {
+    /// Waits a moment for the directory to be open.
+    pub(super) fn wait_a_moment(&self) {
+        // However it went, the keeper says so itself.
+        let _ = self.opening.recv_timeout(OPENING_PATIENCE);
+    }
+
+    /// All lanes have ended: waits for the keeper, but not until it has read what nobody wants any more. A panic in it has ended the process.
+    pub(super) fn end(self) -> Result<(), BootError> {
+        if self.opening.try_recv() == Err(TryRecvError::Empty) {
+            return Ok(());
+        }
+        self.thread.join().unwrap_or(Ok(())).map_err(BootError::Journal)
+    }
 }
 
 impl Keeper {
+    fn open(&mut self, opening: Opening) -> Result<(), Refusal> {
+        let (archive, beginnings) = opening.perform()?;
+        self.archive = Some(archive);
+        for (lane, beginning) in beginnings.into_iter().enumerate() {
+            self.tell(lane, News::Opened(Box::new(beginning)));
+        }
+        Ok(())
+    }
+
     fn perform(&mut self, task: Task) {
         match task {
             Task::Prepare(preparation) => {

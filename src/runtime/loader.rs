@@ -1,58 +1,38 @@
-//! Loading: what a journal held goes back into the keyspace, a piece a turn, while clients are told to wait.
+//! Loading a lane's files: what they hold goes back into a keyspace, a piece at a time.
 //!
 //! ```text
-//!  file -- READ_BYTES a turn --> Reader --> records up to where the lane's stream counts --> Shard::repeat
+//!  file -- READ_BYTES a step --> Reader --> records up to where the lane's stream counts --> Shard::repeat
 //! ```
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::archive::{Part, Refusal};
+use super::loading::Together;
 use super::survey::{damaged, unreadable};
-use crate::admin::journal::LoadingFacts;
-use crate::base::time::Now;
 use crate::persist::Position;
 use crate::persist::record::Record;
 use crate::persist::stream::Reader;
 use crate::shard::Shard;
 
-/// Bytes read in a turn: some hundred effects.
+/// Bytes read in a step: some hundred effects.
 const READ_BYTES: usize = 32 << 10;
 
-/// What lanes know of each other while they load.
-#[derive(Clone, Debug)]
-pub(super) struct Together {
-    loading: Arc<AtomicUsize>,
-    loaded_bytes: Arc<AtomicU64>,
-    bytes: u64,
-}
-
-impl Together {
-    /// So many lanes load so many bytes in all.
-    pub(super) fn new(lanes: usize, bytes: u64) -> Self {
-        Self { loading: Arc::new(AtomicUsize::new(lanes)), loaded_bytes: Arc::default(), bytes }
-    }
-}
-
+/// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    More,
-    /// All lanes have loaded all.
-    Done,
+pub(super) enum Step {
+    /// So many were repeated.
+    Records(u64),
+    /// There is no more.
+    Over,
 }
 
 pub(super) struct Loader {
-    together: Together,
     /// The next is the last.
     parts: Vec<Part>,
     open: Option<Open>,
     buffer: Vec<u8>,
-    started_s: Option<u64>,
-    /// This lane has loaded its own.
-    is_over: bool,
 }
 
 struct Open {
@@ -66,54 +46,36 @@ struct Open {
 
 impl Loader {
     /// Loads these files in their order.
-    pub(super) fn new(mut parts: Vec<Part>, together: Together) -> Self {
+    pub(super) fn new(mut parts: Vec<Part>) -> Self {
         parts.reverse();
-        Self { together, parts, open: None, buffer: vec![0; READ_BYTES], started_s: None, is_over: false }
+        Self { parts, open: None, buffer: vec![0; READ_BYTES] }
     }
 
     /// Loads the next piece.
-    pub(super) fn step(&mut self, shard: &mut Shard, now: Now) -> Result<Progress, Refusal> {
-        let started_s = *self.started_s.get_or_insert(now.unix_us / 1_000_000);
-        if !self.is_over {
-            self.load_some(shard)?;
-            if self.open.is_none() && self.parts.is_empty() {
-                self.is_over = true;
-                self.together.loading.fetch_sub(1, Ordering::AcqRel);
-            }
-        }
-        if self.together.loading.load(Ordering::Acquire) == 0 {
-            shard.set_loading(None);
-            return Ok(Progress::Done);
-        }
-        let loaded_bytes = self.together.loaded_bytes.load(Ordering::Relaxed);
-        shard.set_loading(Some(LoadingFacts { started_s, bytes: self.together.bytes, loaded_bytes }));
-        Ok(Progress::More)
-    }
-
-    fn load_some(&mut self, shard: &mut Shard) -> Result<(), Refusal> {
+    pub(super) fn step(&mut self, shard: &mut Shard, together: &Together) -> Result<Step, Refusal> {
         let mut open = match self.open.take() {
             Some(open) => open,
             None => match self.parts.pop() {
                 Some(part) => Open::new(part)?,
-                None => return Ok(()),
+                None => return Ok(Step::Over),
             },
         };
         let len = open.file.read(&mut self.buffer).map_err(|error| unreadable(open.path(), &error))?;
-        let loaded_bytes = &self.together.loaded_bytes;
-        let is_over = if len > 0 {
-            loaded_bytes.fetch_add(len as u64, Ordering::Relaxed);
-            open.take(&self.buffer[..len], shard)?;
+        let (records, is_over) = if len > 0 {
+            together.loaded(len as u64);
+            let records = open.take(&self.buffer[..len], shard)?;
             // What is behind it does not count.
-            open.reader.position() >= open.part.to
+            (records, open.reader.position() >= open.part.to)
         } else {
-            !open.next_file()?
+            (0, !open.next_file()?)
         };
         if is_over {
-            loaded_bytes.fetch_add(open.part.bytes.saturating_sub(open.loaded_bytes), Ordering::Relaxed);
-            return open.finish();
+            together.loaded(open.part.bytes.saturating_sub(open.loaded_bytes));
+            open.finish()?;
+        } else {
+            self.open = Some(open);
         }
-        self.open = Some(open);
-        Ok(())
+        Ok(Step::Records(records))
     }
 }
 
@@ -137,19 +99,21 @@ impl Open {
         Ok(true)
     }
 
-    fn take(&mut self, bytes: &[u8], shard: &mut Shard) -> Result<(), Refusal> {
+    /// Repeats what these bytes bring to its end; how many records.
+    fn take(&mut self, bytes: &[u8], shard: &mut Shard) -> Result<u64, Refusal> {
         self.loaded_bytes += bytes.len() as u64;
-        let (mut outcome, to) = (Ok(()), self.part.to);
+        let (mut outcome, mut records, to) = (Ok(()), 0, self.part.to);
         let fed = self.reader.feed(bytes, |found| {
             if found.end > to || outcome.is_err() {
                 return;
             }
+            records += 1;
             if let Record::Effects(effects) | Record::Share(_, _, effects) = found.record {
                 outcome = shard.repeat(effects).map_err(|what| (found.start, what));
             }
         });
         fed.map_err(|damage| damaged(&self.part.files, &damage))?;
-        outcome.map_err(|(at, what)| {
+        outcome.map(|()| records).map_err(|(at, what)| {
             format!("{} holds at position {at} {what}: was it written by a newer version?", self.path().display())
         })
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::archive;
-use super::boot::{JournalSettings, Settings, Stream, boot, provide_descriptors, room_for_clients};
+use super::boot::{JournalSettings, Settings, boot, provide_descriptors, room_for_clients};
 use super::check::check;
 use super::clock::Clock;
 use super::cpus;
@@ -25,7 +25,7 @@ use crate::command::Table;
 use crate::command::acl::catalog;
 use crate::command::docs::commands_md;
 use crate::config::{Config, Note, Rights, Source, Start, help};
-use crate::shard::{Keeping, Setup, Shard, Slicing};
+use crate::shard::{Setup, Shard, Slicing};
 
 /// Runs the program with the arguments that follow its name.
 pub fn run(args: &[String]) -> ExitCode {
@@ -94,21 +94,11 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
     let users = users(&config)?;
     boot(settings, move |place| {
         let identity = Identity { lane: place.lane.0, lanes: place.lanes.count(), ..identity.clone() };
-        let fsync = config.journal_fsync();
-        let keeping = |(Stream { origin, start, held_bytes, is_foreign }, fsync)| Keeping {
-            origin,
-            start,
-            fsync,
-            held_bytes,
-            rewrite: is_foreign,
-        };
-        let journal = place.stream.zip(fsync).map(keeping);
         Shard::new(Setup {
             identity,
             config: config.clone(),
             seed,
             trace: false,
-            journal,
             stopwatch: monotonic_ns,
             process: process::read,
             room_for_clients,
@@ -207,6 +197,7 @@ fn settings(config: &Config) -> Result<Settings, String> {
             is_kept: config.appendonly(),
             dir: PathBuf::from(text(config.appenddirname())),
             load_truncated: config.aof_load_truncated(),
+            load_delay_us: config.key_load_delay_us(),
         },
         pidfile: (!pidfile.is_empty()).then(|| PathBuf::from(pidfile)),
     })

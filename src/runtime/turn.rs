@@ -24,6 +24,8 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use super::archive::{LaneFiles, Refusal};
+use super::boot::BootError;
 use super::census::Census;
 use super::clock::Clock;
 use super::conn::{Conn, Conns, Reading, Settle};
@@ -32,9 +34,11 @@ use super::disk::{Disk, Outcome};
 use super::doorbell::Doorbell;
 use super::keepalive::Keepalive;
 use super::keeper::{News, Port, Task};
-use super::loader::{Loader, Progress};
+use super::loader::Loader;
+use super::loading::{Loading, Next};
 use super::log::{Level, plain, say};
 use super::mesh::{Drain, Mesh};
+use super::opening::Beginning;
 use super::ports::Door;
 use super::ring::{Event, Lease, Pool, RecvEnd, Ring, SendId, Token};
 use super::segments::{LogFile, Supply};
@@ -42,7 +46,7 @@ use super::spin::{Poll, Spin, Talker};
 use super::stop::Stopper;
 use super::sys;
 use crate::base::time::Now;
-use crate::shard::{ConnId, Order, Parcel, Shard, ShardId};
+use crate::shard::{ConnId, Keeping, Order, Parcel, Shard, ShardId};
 use crate::wire::output::Output;
 use accept::Listener;
 
@@ -90,12 +94,12 @@ pub(super) struct Outfit {
     pub(super) doorbell: Doorbell,
     pub(super) departure: Departure,
     pub(super) census: Census,
-    /// Where the journal goes, and what it held before.
-    pub(super) disk: Option<Disk>,
-    pub(super) volume: Option<u32>,
-    pub(super) supply: Option<Supply>,
-    pub(super) loader: Option<Loader>,
+    pub(super) supply: Supply,
+    /// If there is a journal from the start.
+    pub(super) loading: Option<Loading>,
     pub(super) keeper: Port,
+    /// To be said when this lane serves.
+    pub(super) ready: Option<String>,
 }
 
 pub(super) struct Lane {
@@ -120,8 +124,11 @@ pub(super) struct Lane {
     logs: VecDeque<(u32, LogFile)>,
     /// What makes segments for it, until there is a disk.
     supply: Option<Supply>,
-    loader: Option<Loader>,
+    loading: Option<Loading>,
     keeper: Port,
+    ready: Option<String>,
+    /// Why the journal cannot be loaded.
+    refusal: Option<Refusal>,
     /// An empty buffer for a piece of a base.
     spare_piece: Vec<u8>,
     /// A peer's ring was full, and there may be more for it.
@@ -155,12 +162,14 @@ impl Lane {
             doorbell: outfit.doorbell,
             departure: outfit.departure,
             census: outfit.census,
-            disk: outfit.disk,
-            volume: outfit.volume,
+            disk: None,
+            volume: None,
             logs: VecDeque::new(),
-            supply: outfit.supply,
-            loader: outfit.loader,
+            supply: Some(outfit.supply),
+            loading: outfit.loading,
             keeper: outfit.keeper,
+            ready: outfit.ready,
+            refusal: None,
             spare_piece: Vec::new(),
             held_back: false,
             signals: None,
@@ -173,7 +182,14 @@ impl Lane {
     }
 
     /// Serves what comes in at `doors`, which already listen, until told to stop; then answers what it has read and returns.
-    pub(super) fn run(&mut self, doors: Vec<Door>, signals: Option<std::fs::File>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What breaks its ring, and why the journal cannot be loaded.
+    pub(super) fn run(&mut self, doors: Vec<Door>, signals: Option<std::fs::File>) -> Result<(), BootError> {
+        let ring = |error| BootError::Failed { what: "a lane's ring", error };
+        if self.loading.is_none() {
+            self.say_ready();
+        }
         self.open_doors(doors);
         self.ring.watch(WATCH_STOP, self.stopper.fd());
         if let Some(signals) = &signals {
@@ -185,9 +201,10 @@ impl Lane {
             // Asked between the two: what the turn has closed last must not be waited for.
             if self.left() {
                 self.disk.take().into_iter().for_each(Disk::close);
-                return self.ring.submit();
+                self.ring.submit().map_err(ring)?;
+                return self.refusal.take().map_or(Ok(()), |refusal| Err(BootError::Journal(refusal)));
             }
-            self.rest(deadline_ns)?;
+            self.rest(deadline_ns).map_err(ring)?;
         }
     }
 
@@ -202,9 +219,7 @@ impl Lane {
         let now = self.clock.read();
         self.now_ns = now.mono_ns;
         self.shard.begin_turn(now);
-        if self.loader.is_some() {
-            self.load(now);
-        }
+        let load_ns = if self.loading.is_some() { self.load(now) } else { None };
         if self.shard.awaits_keeper() {
             self.hear_keeper();
         }
@@ -230,7 +245,7 @@ impl Lane {
         self.dispatch();
         let leave_ns = self.leaving_ns.map(|since| since + DRAIN_NS);
         let retry_ns = self.held_back.then_some(self.now_ns + RETRY_NS);
-        [wanted_ns, resume_ns, leave_ns, retry_ns].into_iter().flatten().min()
+        [wanted_ns, resume_ns, leave_ns, retry_ns, load_ns].into_iter().flatten().min()
     }
 
     /// Takes what peers have sent. What a full turn leaves comes in the next.
@@ -239,12 +254,16 @@ impl Lane {
         if self.shard.turn_is_full() || !self.mesh.has_mail() {
             return;
         }
-        let Self { mesh, shard, spin, .. } = self;
+        let Self { mesh, shard, spin, loading, .. } = self;
         let mut adopted = Vec::new();
         mesh.drain(|from, post| {
             match post {
                 Post::Parcel(parcel) => {
                     spin.heard(Talker::Lane(from));
+                    // Who sent it may have seen that all is loaded when this lane had not yet looked.
+                    if loading.as_ref().is_some_and(Loading::is_over) {
+                        shard.set_loading(None);
+                    }
                     shard.deliver(from, parcel);
                 }
                 Post::Adopt { stream, open_connections } => adopted.push((stream, open_connections)),
@@ -319,6 +338,7 @@ impl Lane {
 
     fn heard_keeper(&mut self, news: News) {
         match news {
+            News::Opened(beginning) => self.begin_journal(*beginning),
             News::Prepared { prepared, log } => {
                 self.logs.extend(prepared.log.zip(log));
                 if self.id.0 == 0 {
@@ -372,17 +392,40 @@ impl Lane {
         }
     }
 
-    /// Loads a piece of what the journal held; when all lanes have loaded all, commands are served.
-    fn load(&mut self, now: Now) {
-        let Some(loader) = &mut self.loader else { return };
-        match loader.step(&mut self.shard, now) {
-            Ok(Progress::More) => {}
-            Ok(Progress::Done) => self.loader = None,
+    /// The journal's directory is open.
+    fn begin_journal(&mut self, Beginning { files, held_bytes, is_foreign, moving }: Beginning) {
+        let LaneFiles { file, origin, start, load } = files;
+        let fsync = self.shard.config().fsync();
+        self.shard.begin_journal(Keeping { origin, start, fsync, held_bytes, rewrite: is_foreign });
+        let supply = self.supply.take().expect("it is the disk's from the first file on");
+        (self.volume, self.disk) = (Some(origin.volume), Some(Disk::new(file, supply)));
+        self.loading.as_mut().expect("it waits for this").begin(moving, Loader::new(load));
+    }
+
+    /// Loads a piece of what the journal held; when all lanes have loaded all, commands are served. When the next piece may come.
+    #[cold]
+    fn load(&mut self, now: Now) -> Option<u64> {
+        if self.loading.as_ref().is_some_and(Loading::awaits_keeper) {
+            self.hear_keeper();
+        }
+        match self.loading.as_mut()?.step(&mut self.shard, now) {
+            Ok(Next::At(next_ns)) => Some(next_ns),
+            Ok(Next::Done) => {
+                self.loading = None;
+                self.say_ready();
+                None
+            }
             Err(refusal) => {
-                say(Level::Warning, &format!("cannot load the journal: {refusal}"));
-                std::process::exit(1);
+                self.loading = None;
+                self.refusal = Some(refusal);
+                self.stopper.stop();
+                None
             }
         }
+    }
+
+    fn say_ready(&mut self) {
+        self.ready.take().into_iter().for_each(|line| say(Level::Notice, &line));
     }
 
     /// What the lane keeps of the options: polling from now on, keepalive for connections accepted from now on.
@@ -404,7 +447,7 @@ impl Lane {
 
     /// Submits the turn's work and waits for more, unless there is some already.
     fn rest(&mut self, deadline_ns: Option<u64>) -> io::Result<()> {
-        if self.shard.has_backlog() || self.shard.turn_is_full() || self.loader.is_some() {
+        if self.shard.has_backlog() || self.shard.turn_is_full() {
             return self.ring.submit();
         }
         if self.mesh.has_mail() {

@@ -100,7 +100,7 @@ impl Shard {
     #[cold]
     fn restriction(&self, caller: &Caller, row: &'static Command) -> Option<Fault> {
         if self.loading.is_some() && !row.flags.has(Flags::LOADING) {
-            return Some(Fault::Fixed("LOADING Corelane is loading the dataset in memory"));
+            return Some(Fault::Fixed("LOADING Redis is loading the dataset in memory"));
         }
         if !row.is_write() {
             return None;

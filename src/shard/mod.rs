@@ -82,6 +82,7 @@ use crate::command::clients::{Client, Clients, Closing, Parting};
 use crate::command::sliced::{Effort, Job};
 use crate::command::{Command, Table};
 use crate::config::Config;
+use crate::persist::Position;
 use crate::store::incoming::Incoming;
 use crate::store::journal::Effects;
 use crate::store::{Spot, Store, Work};
@@ -99,8 +100,6 @@ pub struct Setup {
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
     pub process: fn() -> Process,
-    /// The journal to keep, if any.
-    pub journal: Option<Keeping>,
     /// Makes room for so many clients of a server of so many lanes; for how many there is room.
     pub room_for_clients: fn(usize, u16) -> usize,
     pub replace_file: file::Replace,
@@ -135,6 +134,17 @@ pub struct Ran {
     pub served: Option<usize>,
     /// What its random choice began with, if it had one.
     pub choice: Option<u64>,
+}
+
+/// A request left records in the journal of a shard, the last of which ends there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Journaled {
+    pub home: ShardId,
+    /// CLIENT ID.
+    pub client: u64,
+    /// How many requests of that client ran before it.
+    pub number: u32,
+    pub end: Position,
 }
 
 pub struct Shard {
@@ -231,6 +241,7 @@ pub struct Shard {
     is_restricted: bool,
 
     history: Option<Vec<Ran>>,
+    journaled: durable::traced::Traced,
     plant: planted::Plant,
     stopwatch: fn() -> u64,
     process: fn() -> Process,
@@ -251,12 +262,9 @@ impl Shard {
     pub fn new(setup: Setup) -> Self {
         let table = Table::with(setup.rows);
         let (lanes, me) = (Lanes::new(setup.identity.lanes), ShardId(setup.identity.lane));
-        let counts = durable::journal::Standing::Counts;
-        let durable = setup.journal.map(|keeping| Box::new(durable::Durable::new(keeping, lanes, me, counts)));
-        let rewrite = setup.journal.map(|keeping| keeping.rewrite);
+        let rewrites = durable::rewrite::Rewrites::new(lanes.count(), setup.config.appendonly());
         let each = || (0..lanes.count()).map(|_| Box::<Parcel>::default()).collect();
         let mut store = Store::new(setup.config.database_count(), setup.seed, setup.identity.lane);
-        store.effects.recording = durable.is_some();
         store.strides = setup.slicing.strides;
         let mut slowlog = Slowlog::default();
         slowlog.follow(setup.config.slowlog_slower_than_us(), setup.config.slowlog_len_max());
@@ -314,15 +322,16 @@ impl Shard {
             blocks: blocking::Blocks::default(),
             waiting: waiters::Waiting::default(),
             spots: Vec::new(),
-            durable,
+            durable: None,
             serial: 0,
-            rewrites: durable::rewrite::Rewrites::new(lanes.count(), rewrite),
+            rewrites,
             base: None,
             kept_bytes: 0,
             disk_failure: None,
             loading: None,
             is_restricted: false,
             history: setup.trace.then(Vec::new),
+            journaled: durable::traced::Traced::default(),
             plant: planted::Plant::new(setup.planted),
             stopwatch: setup.stopwatch,
             process: setup.process,
@@ -526,6 +535,7 @@ impl Shard {
         let started = (self.stopwatch)();
         let locks = &self.locks;
         let next = self.store.tick(self.now, |key| locks.concerns(key));
+        self.trace_own();
         let took_ns = (self.stopwatch)().saturating_sub(started);
         self.stalls.note("expiring and freeing", took_ns);
         self.stats.latency.note(Slow::ExpireCycle, "expiring and freeing", took_ns, self.now.unix_us);

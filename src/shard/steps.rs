@@ -600,7 +600,8 @@ impl Shard {
         if here {
             self.perform_queued(&caller, self.table.found(command), request.args(), Default::default(), &mut out);
             if let Some(client) = self.clients.get(caller.conn) {
-                self.txn(tx).caller = Caller { number: caller.number, ..Caller::of(self.me, caller.conn, client) };
+                let Caller { number, in_exec, .. } = caller;
+                self.txn(tx).caller = Caller { number, in_exec, ..Caller::of(self.me, caller.conn, client) };
             }
         }
         self.txn(tx).say(out);

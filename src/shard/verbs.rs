@@ -153,6 +153,7 @@ impl Shard {
         // Who waits sees it all at once.
         self.waiting.hold_back();
         self.together(|shard| shard.run_queue(caller, multi.queue, reply));
+        self.trace_journaled(caller);
         self.waiting.go_on();
         self.serve_ready();
         Ok(())
@@ -160,7 +161,7 @@ impl Shard {
 
     fn run_queue(&mut self, caller: &Caller, queue: Queue, reply: &mut Reply<'_>) {
         let refusals = self.refusals_of_queue(caller, &queue);
-        let mut caller = Caller { queues: false, ..*caller };
+        let mut caller = Caller { queues: false, in_exec: true, ..*caller };
         for (at, Queued { command, request, longs }) in queue.into_each().enumerate() {
             if let Some(Some(fault)) = refusals.get(at) {
                 let fault = self.refuse_at_exec(&caller, fault);
@@ -174,7 +175,7 @@ impl Shard {
                 shard.perform_queued(&caller, found, request.args(), first, reply.output());
             });
             if let Some(client) = self.clients.get(caller.conn) {
-                caller = Caller::of(self.me, caller.conn, client);
+                caller = Caller { in_exec: true, ..Caller::of(self.me, caller.conn, client) };
             }
         }
     }
@@ -246,7 +247,7 @@ impl Shard {
         self.stats.count_call(exec.0);
         let is_long = multi.queue.words() > self.slicing.words_at_once_max;
         let pace = if is_long { Pace::InSlices } else { Pace::AtOnce };
-        let mut plan = Plan::of(Caller { queues: false, ..*caller }, pace);
+        let mut plan = Plan::of(Caller { queues: false, in_exec: true, ..*caller }, pace);
         for key in self.take_watched(caller.conn) {
             let lane = self.lanes.owner(key.hash.slot());
             plan.watch(lane, key);

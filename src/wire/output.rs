@@ -148,6 +148,11 @@ impl Output {
         self.shared.take_from(mark.shared)
     }
 
+    /// Whether what was written before `mark` is still here.
+    pub fn reaches(&self, mark: Mark) -> bool {
+        self.bytes.len() >= mark.bytes && self.shared.len() >= mark.shared
+    }
+
     /// Takes what was written after `mark`. What stays keeps its buffer.
     #[must_use]
     pub fn split_off(&mut self, mark: Mark) -> Self {

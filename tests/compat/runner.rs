@@ -100,6 +100,7 @@ impl Answerer {
     }
 
     fn of(server: Server, kind: Kind) -> Self {
+        let server = server.loaded();
         let version = info_field(&mut server.client(), "redis_version");
         let version = script::parse_version(&version).expect("redis_version is a version");
         Self { port: server.port, _server: server, target: Target::from_env(), version, kind }

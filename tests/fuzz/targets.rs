@@ -215,7 +215,6 @@ pub(crate) fn shard() -> Shard {
         rows: &[],
         planted: None,
         slicing: Slicing::default(),
-        journal: None,
         stopwatch: || 0,
         process: Default::default,
         room_for_clients: |wanted, _| wanted,

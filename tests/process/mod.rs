@@ -4,6 +4,7 @@ mod config;
 mod journal;
 mod lanes;
 mod leaks;
+mod loading;
 mod rewrite;
 mod starved;
 mod top;

@@ -1,6 +1,7 @@
 //! Rewriting the journal, as an operator meets it: asked for, by itself, switched on and off, left half done; and WAITAOF.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::client::Client;
@@ -97,6 +98,34 @@ fn a_rewritten_journal_is_short_and_holds_the_same() {
     assert_filled(&mut server.client());
     server.stop();
     let _ = fs::remove_dir_all(&dir);
+}
+
+/// As in Redis: within EXEC it comes later, and while one is under way there is no other.
+#[test]
+fn who_asks_for_a_rewrite_is_told_what_becomes_of_it() {
+    for lanes in ["1", "2"] {
+        let dir = scratch_dir();
+        let server = server(&dir, &["--appendonly", "yes", "--lanes", lanes]);
+        let mut client = server.client();
+        client.words("MULTI");
+        client.words("BGREWRITEAOF");
+        let scheduled = Value::Simple("Background append only file rewriting scheduled".into());
+        assert_eq!(client.words("EXEC"), Value::Array(vec![scheduled]));
+        assert!(eventually(|| info_field(&mut client, "aof_rewrites") == "1"), "the rewrite does not come");
+        let pipeline = "BGREWRITEAOF\r\nBGREWRITEAOF\r\nMULTI\r\nBGREWRITEAOF\r\nEXEC\r\nINFO persistence\r\n";
+        client.stream().write_all(pipeline.as_bytes()).expect("it takes them");
+        let refused = Value::Error("ERR Background append only file rewriting already in progress".into());
+        assert_eq!(client.read(), Value::Simple("Background append only file rewriting started".into()));
+        assert_eq!(client.read(), refused);
+        assert_eq!([client.read(), client.read()], [Value::ok(), Value::Simple("QUEUED".into())]);
+        assert_eq!(client.read(), Value::Array(vec![refused]));
+        let Value::Bulk(info) = client.read() else { panic!("INFO is a bulk string") };
+        assert!(String::from_utf8(info).unwrap().contains("aof_rewrite_in_progress:1\r\naof_rewrite_scheduled:0\r\n"));
+        assert!(eventually(|| info_field(&mut client, "aof_rewrites") == "2"), "the rewrite does not end");
+        assert_eq!(info_field(&mut client, "aof_rewrite_in_progress"), "0");
+        server.stop();
+        let _ = fs::remove_dir_all(&dir);
+    }
 }
 
 #[test]

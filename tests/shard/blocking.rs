@@ -41,7 +41,11 @@ impl World {
 
     pub(super) fn with(count: usize, config: &Config, journal: impl Fn(u16) -> Option<Keeping>) -> Self {
         let lanes = u16::try_from(count).expect("few lanes");
-        Self::made(count, |lane| Setup { config: config.clone(), journal: journal(lane), ..setup(lane, lanes) })
+        let mut world = Self::made(count, |lane| Setup { config: config.clone(), ..setup(lane, lanes) });
+        for (number, lane) in (0..).zip(&mut world.lanes) {
+            journal(number).into_iter().for_each(|keeping| lane.shard.begin_journal(keeping));
+        }
+        world
     }
 
     pub(super) fn made(count: usize, setup: impl Fn(u16) -> Setup) -> Self {

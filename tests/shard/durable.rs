@@ -10,17 +10,16 @@
 
 use super::blocking::World;
 use super::request;
+use crate::support::disks::{Disks, FIRST, Forgets};
 use corelane::base::hash::slot;
 use corelane::base::lanes::Lanes;
 use corelane::base::rng::Rng;
-use corelane::base::time::{Millis, Now};
+use corelane::base::time::Millis;
 use corelane::config::{Config, Fsync, Start};
 use corelane::persist::Position;
 use corelane::persist::block::Origin;
-use corelane::persist::cut::{Settled, Share, Streams};
 use corelane::persist::record::{self, Record, Records};
-use corelane::persist::stream::{Found, Reader};
-use corelane::shard::{ConnId, Keeping, Shard, Sync};
+use corelane::shard::{ConnId, Keeping, Shard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -28,16 +27,7 @@ const LANES: u16 = 3;
 const WRITERS: usize = 6;
 
 fn origin(lane: u16) -> Origin {
-    Origin { volume: 77, lane, lanes: LANES }
-}
-
-/// What was written, and what of it is sure to stay.
-#[derive(Default)]
-struct Disk {
-    written: Vec<u8>,
-    synced: usize,
-    /// Where the write under way ends, and whether all is synced then.
-    in_flight: Option<Sync>,
+    Origin { volume: FIRST, lane, lanes: LANES }
 }
 
 /// A client that writes its own pair of keys, or reads others'.
@@ -67,7 +57,7 @@ const LOOKS: [&[&str]; 5] =
 
 struct Play {
     world: World,
-    disks: Vec<Disk>,
+    disks: Disks,
     clients: Vec<Client>,
     rng: Rng,
     /// Of each key the last that was sent, and the greatest that was acknowledged or shown.
@@ -78,9 +68,6 @@ struct Play {
     /// Writers and numbers of writes of both keys.
     pairs: BTreeSet<(usize, u64)>,
     frozen: u32,
-    /// Whether one sync in so many is left out, though the lane is told that it was done.
-    forgets_one_in: Option<u32>,
-    syncs: u32,
 }
 
 fn config(fsync: &str) -> Config {
@@ -125,21 +112,9 @@ impl Play {
             Client { lane, conn, asks: None, heard: String::new(), next: 0, fsyncs }
         });
         let clients = clients.collect();
-        let disks = (0..LANES).map(|_| Disk::default()).collect();
+        let disks = Disks::new(LANES, true);
         let (sent, sure, pairs) = Default::default();
-        Self {
-            world,
-            disks,
-            clients,
-            rng: Rng::new(seed),
-            sent,
-            sure,
-            sure_count: 0,
-            pairs,
-            frozen: 0,
-            forgets_one_in: None,
-            syncs: 0,
-        }
+        Self { world, disks, clients, rng: Rng::new(seed), sent, sure, sure_count: 0, pairs, frozen: 0 }
     }
 
     fn below(&mut self, count: usize) -> usize {
@@ -250,20 +225,12 @@ impl Play {
     }
 
     fn start_write(&mut self, lane: usize) {
-        let disk = &mut self.disks[lane];
-        if disk.in_flight.is_none() {
-            disk.in_flight = self.world.lanes[lane].shard.next_write(&mut disk.written);
-        }
+        self.disks.begin_write(lane, &mut self.world.lanes[lane].shard);
     }
 
     fn end_write(&mut self, lane: usize) {
-        let disk = &mut self.disks[lane];
-        let Some(sync) = disk.in_flight.take() else { return };
-        if sync != Sync::No {
-            self.syncs += 1;
-            if self.forgets_one_in.is_none_or(|many| !self.syncs.is_multiple_of(many)) {
-                disk.synced = disk.written.len();
-            }
+        if !self.disks.end_write(lane) {
+            return;
         }
         self.freeze();
         self.world.lanes[lane].shard.write_done();
@@ -289,20 +256,8 @@ impl Play {
     /// The power fails now: what is found later holds all that was sure.
     fn freeze(&mut self) {
         self.frozen += 1;
-        let mut files = Vec::new();
-        for lane in 0..usize::from(LANES) {
-            let Disk { written, synced, .. } = &self.disks[lane];
-            let (written, synced) = (written.clone(), *synced);
-            // Of what was not synced any part may be there, and any part not.
-            let reaches = synced + self.below(written.len() - synced + 1);
-            let mut file = written[..reaches].to_vec();
-            if reaches > synced && self.below(2) == 0 {
-                let hole = synced + self.below(reaches - synced);
-                file[hole] = !file[hole];
-            }
-            files.push(file);
-        }
-        let found = recover(&files);
+        let (_, shards) = self.disks.recover(&self.disks.lose(&mut self.rng), replica);
+        let found = held(&shards);
         for (key, sure) in &self.sure {
             let found = found.get(key).copied().unwrap_or(0);
             assert!(found >= *sure, "{key} is {found}, but {sure} was told");
@@ -318,51 +273,22 @@ impl Play {
     }
 }
 
-/// What the streams hold, up to the greatest consistent cut.
-fn recover(files: &[Vec<u8>]) -> BTreeMap<String, u64> {
-    let mut streams = Streams::new(LANES);
-    let each = |lane: u16, each: &mut dyn FnMut(Found<'_>)| {
-        let mut reader = Reader::new(origin(lane), Position(0));
-        reader.feed(&files[usize::from(lane)], &mut *each).expect("no damage");
-        reader.finish().expect("no damage")
-    };
-    for lane in 0..LANES {
-        let ending = each(lane, &mut |found| {
-            if let Record::Share(of, lanes, _) = found.record {
-                let share = Share { of, start: found.start, end: found.end, lanes: lanes.iter().collect() };
-                streams.share(lane, share);
-            }
-        });
-        streams.reach(lane, ending.end);
-    }
-    let cuts = streams.cut(&Settled::default());
+/// The numbers in these keyspaces.
+fn held(shards: &[Shard]) -> BTreeMap<String, u64> {
     let mut held = BTreeMap::new();
-    for lane in 0..LANES {
-        let mut shard = replica(lane);
-        each(lane, &mut |found| {
-            if found.end <= cuts[usize::from(lane)]
-                && let Record::Effects(effects) | Record::Share(_, _, effects) = found.record
-            {
-                shard.repeat(effects).expect("effects can be repeated");
-            }
+    for (db, keyspace) in shards.iter().flat_map(|shard| shard.store().open_databases()) {
+        assert_eq!(db, 0);
+        keyspace.scan(corelane::types::dict::Cursor::START, usize::MAX, Millis(0), |entry| {
+            let key = String::from_utf8(entry.key().to_vec()).expect("text");
+            let corelane::store::entry::ValueRef::Str(text) = entry.value() else { panic!("a short string") };
+            held.insert(key, std::str::from_utf8(text).expect("text").parse().expect("a number"));
         });
-        for (db, keyspace) in shard.store().open_databases() {
-            assert_eq!(db, 0);
-            keyspace.scan(corelane::types::dict::Cursor::START, usize::MAX, Millis(0), |entry| {
-                let key = String::from_utf8(entry.key().to_vec()).expect("text");
-                let corelane::store::entry::ValueRef::Str(text) = entry.value() else { panic!("a short string") };
-                held.insert(key, std::str::from_utf8(text).expect("text").parse().expect("a number"));
-            });
-        }
     }
     held
 }
 
 fn replica(lane: u16) -> Shard {
-    let mut world = World::with(usize::from(LANES), &Config::default(), |_| None);
-    let mut shard = world.lanes.swap_remove(usize::from(lane)).shard;
-    shard.begin_turn(Now { unix_us: 1, mono_ns: 1 });
-    shard
+    World::with(usize::from(LANES), &Config::default(), |_| None).lanes.swap_remove(lane.into()).shard
 }
 
 #[test]
@@ -471,7 +397,7 @@ fn everything_can_be_read_after_the_disk_has_failed() {
 fn a_sync_that_is_left_out_is_found_out() {
     let is_found = |seed| {
         let mut play = Play::new(seed);
-        play.forgets_one_in = Some(10);
+        play.disks.forgets = Some(Forgets::OneIn(10));
         let played = catch_unwind(AssertUnwindSafe(|| (0..800).for_each(|_| play.step())));
         played.is_err()
     };

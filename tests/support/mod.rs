@@ -1,6 +1,7 @@
 //! What every outer test needs: a server of its own and a client that is not the code under test.
 
 pub(crate) mod client;
+pub(crate) mod disks;
 pub(crate) mod resp;
 pub(crate) mod server;
 pub(crate) mod text;
@@ -32,7 +33,6 @@ pub(crate) fn setup(lane: u16, lanes: u16) -> Setup {
         read_file: corelane::admin::file::no_file,
         entropy: || Ok([7; 32]),
         users: Vec::new(),
-        journal: None,
         cpu_time_ns: || 0,
         slicing: Slicing::default(),
         rows: &[],

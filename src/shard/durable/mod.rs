@@ -10,13 +10,14 @@
 //! ```
 //!
 //! One write is in flight at a time; what arrives meanwhile goes in the next (group commit). `journal.rs` is that, `notary.rs` what lane 0 does
-//! for all, `written.rs` knows which keys were written last where, `withheld.rs` who waits, `replay.rs` repeats what was written, `rewrite.rs`
-//! makes it short.
+//! for all, `written.rs` knows which keys were written last where, `traced.rs` whose records those are, `withheld.rs` who waits, `replay.rs`
+//! repeats what was written, `rewrite.rs` makes it short.
 
 pub(super) mod journal;
 pub(super) mod notary;
 pub(super) mod replay;
 pub(super) mod rewrite;
+pub(super) mod traced;
 pub(super) mod waitaof;
 pub(super) mod withheld;
 pub(super) mod written;
@@ -29,7 +30,7 @@ use super::locks::{ClaimId, Mode, Scope};
 use super::message::{Message, Ticket, TxId};
 use super::route::Route;
 use super::{ConnId, Shard, ShardId};
-use crate::admin::journal::JournalFacts;
+use crate::admin::journal::{Asked, JournalFacts};
 use crate::base::hash::KeyHash;
 use crate::base::lanes::Lanes;
 use crate::command::clients::{Closing, Durability};
@@ -183,6 +184,15 @@ impl Durable {
 
 /// For the driver.
 impl Shard {
+    /// Goes on with a journal. To be called before anything is served: what was written to it is loaded, or will be.
+    pub fn begin_journal(&mut self, keeping: Keeping) {
+        if keeping.rewrite {
+            self.rewrites.facts.asked = Asked::Later;
+        }
+        self.durable = Some(Box::new(Durable::new(keeping, self.lanes, self.me, Standing::Counts)));
+        self.store.effects.recording = true;
+    }
+
     /// The next write of the journal, if it is time for one; its bytes are appended to `out`, none if only what was written before is to be
     /// synced. Its end is told by [`Self::write_done`] or [`Self::write_failed`].
     pub fn next_write(&mut self, out: &mut Vec<u8>) -> Option<Sync> {
@@ -303,6 +313,7 @@ impl Shard {
 
     #[cold]
     fn track(&mut self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) {
+        self.trace_journaled(caller);
         let waits = caller.fsyncs;
         if !self.durable.as_ref().is_some_and(|durable| (durable.is_tracking || waits) && durable.is_promised()) {
             return;
@@ -377,9 +388,10 @@ impl Shard {
     /// Runs something of which the effects shall stand in the journal later, all together; with up to where the stream must be firm before
     /// its reply may leave.
     pub(super) fn apart<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> (R, Records, Position) {
-        let before = self.store.effects.mark();
+        let (before, traced) = (self.store.effects.mark(), self.journaled.mark());
         let ran = run(self);
         let effects = self.store.effects.split_off(before);
+        self.journaled.back_to(traced);
         let until = self.take_until();
         if let Some(durable) = &mut self.durable {
             durable.noted = self.store.effects.len();
@@ -389,9 +401,10 @@ impl Shard {
 
     /// What `run` leaves in the journal counts together.
     pub(super) fn together<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
-        let before = self.store.effects.mark();
+        let (before, traced) = (self.store.effects.mark(), self.journaled.mark());
         let ran = run(self);
         self.store.effects.group_since(before);
+        self.journaled.back_to(traced);
         if let Some(durable) = &mut self.durable {
             durable.noted = self.store.effects.len();
         }

@@ -92,10 +92,10 @@ impl Shard {
         moving
     }
 
-    /// Takes keys in that another shard gave up.
-    pub fn adopt(&mut self, moving: Moving) {
+    /// Takes so many keys in of those that another shard gave up.
+    pub fn adopt(&mut self, moving: &mut Moving, keys: usize) {
         let recording = std::mem::take(&mut self.store.effects.recording);
-        for (db, name, entry) in moving.0 {
+        for (db, name, entry) in moving.0.drain(moving.0.len().saturating_sub(keys)..) {
             let key = Key { bytes: &name, hash: self.store.hash_key.key(&name) };
             self.store.put(db, key, entry, Millis::default());
         }
@@ -115,6 +115,10 @@ impl Shard {
 pub struct Moving(Vec<(u8, Box<[u8]>, Entry)>);
 
 impl Moving {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn extend(&mut self, more: Self) {
         self.0.extend(more.0);
     }

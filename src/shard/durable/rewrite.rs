@@ -21,10 +21,9 @@ use super::super::message::Message;
 use super::super::{Shard, ShardId};
 use super::journal::Standing;
 use super::{Durable, Keeping};
-use crate::admin::journal::RewriteFacts;
+use crate::admin::journal::{Asked, RewriteFacts};
 use crate::base::limits;
 use crate::command::clients::BlockId;
-use crate::config::Fsync;
 use crate::persist::Position;
 use crate::persist::block::Origin;
 use crate::persist::record::Records;
@@ -137,17 +136,17 @@ const PAUSE_SHARE_OF_TURN: u64 = 4;
 const STARVED_NS: u64 = 2_000_000;
 
 impl Rewrites {
-    /// `rewrite`: whether the journal that is kept from the start, if one is, shall be rewritten at once.
-    pub(in crate::shard) fn new(lanes: u16, rewrite: Option<bool>) -> Self {
+    /// `is_kept`: whether a journal is kept from the start.
+    pub(in crate::shard) fn new(lanes: u16, is_kept: bool) -> Self {
         // Without a journal there is nothing to be told.
-        let told = (0, if rewrite.is_some() { u32::MAX } else { 0 });
+        let told = (0, if is_kept { u32::MAX } else { 0 });
         Self {
             sleeps: false,
             phase: Phase::Idle,
             preparation: None,
             prepared: None,
             is_marking: false,
-            facts: RewriteFacts { asked: rewrite == Some(true), ..RewriteFacts::default() },
+            facts: RewriteFacts::default(),
             not_before_ns: 0,
             sizes: vec![told; lanes.into()],
             base_bytes: None,
@@ -163,7 +162,7 @@ impl Rewrites {
     fn begin(&mut self, preparation: Preparation, now_s: u64) {
         self.phase = Phase::Preparing;
         self.preparation = Some(preparation);
-        self.facts.asked = false;
+        self.facts.asked = Asked::No;
         self.facts.began_s = Some(now_s);
     }
 
@@ -274,9 +273,13 @@ impl Shard {
 impl Shard {
     /// Begins what is due; when it wants to be asked again.
     pub(in crate::shard) fn steer_rewrites(&mut self) -> Option<u64> {
+        // What there is is known when it is loaded.
+        if self.loading.is_some() {
+            return None;
+        }
         self.tell_size();
         self.rewrites.sleeps = self.may_sleep();
-        if self.me.0 != 0 || self.loading.is_some() || self.draining {
+        if self.me.0 != 0 || self.draining {
             return None;
         }
         if self.rewrites.is_marking {
@@ -302,20 +305,20 @@ impl Shard {
     /// Whether nothing is to be steered until a command of the connection's or the keeper's word changes that.
     fn may_sleep(&self) -> bool {
         let rewrites = &self.rewrites;
-        let is_idle = rewrites.phase == Phase::Idle && !rewrites.is_marking && !rewrites.facts.asked;
-        self.durable.is_none() && !self.config.appendonly() && is_idle && self.loading.is_none()
+        let is_idle = rewrites.phase == Phase::Idle && !rewrites.is_marking && rewrites.facts.asked == Asked::No;
+        self.durable.is_none() && !self.config.appendonly() && is_idle
     }
 
     fn begin_if_due(&mut self, counts: bool) -> Option<u64> {
         let (wants, now_ns) = (self.config.appendonly(), self.now.mono_ns);
         let must = wants && (!counts || self.disk_failure.is_some());
-        let over = self.rewrites.over;
+        let (over, asked) = (self.rewrites.over, self.rewrites.facts.asked != Asked::No);
         let all_know = self.rewrites.sizes.iter().all(|(_, seen)| *seen == over);
-        let is_due = all_know && (counts && self.has_grown() || self.rewrites.facts.asked || must);
+        let is_due = all_know && (counts && self.has_grown() || asked || must);
         if !is_due {
             return None;
         }
-        if !self.rewrites.facts.asked && now_ns < self.rewrites.not_before_ns {
+        if !asked && now_ns < self.rewrites.not_before_ns {
             return must.then_some(self.rewrites.not_before_ns);
         }
         let follows = counts && self.disk_failure.is_none();
@@ -408,6 +411,8 @@ impl Shard {
             }
         }
         self.judge_restriction();
+        // The end of a volume is a record, too.
+        self.trace_own();
     }
 
     fn turn_page(&mut self, origin: Origin) -> Position {
@@ -416,7 +421,7 @@ impl Shard {
         if let Some(durable) = &mut self.durable {
             return durable.journal.turn_page(origin, now_ns);
         }
-        let fsync = self.config.journal_fsync().unwrap_or(Fsync::EverySecond);
+        let fsync = self.config.fsync();
         let keeping = Keeping { origin, start: Position(0), fsync, held_bytes: 0, rewrite: false };
         self.durable = Some(Box::new(Durable::new(keeping, self.lanes, self.me, Standing::Pending)));
         Position(0)

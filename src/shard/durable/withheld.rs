@@ -88,7 +88,8 @@ impl Shard {
     #[cold]
     pub(in crate::shard) fn gate(&mut self, caller: &Caller, mark: Mark, out: &mut Output) {
         let until = self.take_until();
-        if !caller.fsyncs || self.is_firm(until) {
+        // A request that waits has taken along what stood before it, and says nothing yet.
+        if !caller.fsyncs || !out.reaches(mark) || self.is_firm(until) {
             return;
         }
         if let Some((_, last)) = self.durable.as_mut().and_then(|durable| durable.gate.as_mut()) {
