@@ -46,6 +46,7 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("debug", "it holds lanes and breaks things on purpose"),
     ("info", FACTS),
     ("memory|help", HELP),
+    ("monitor", OTHERS),
     ("object|help", HELP),
     ("shutdown", "it ends the run"),
     ("time", FACTS),
