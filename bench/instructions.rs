@@ -160,6 +160,7 @@ fn shard(lane: u16, lanes: u16) -> Shard {
         process: Default::default,
         room_for_clients: |wanted, _| wanted,
         can_journal: |_| true,
+        allocator: corelane::admin::process::Allocator::PLAIN,
         replace_file: corelane::admin::file::no_disk,
         read_file: corelane::admin::file::no_file,
         entropy: || Ok([7; 32]),

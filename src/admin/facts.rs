@@ -2,7 +2,7 @@
 
 use super::busy::BusyFacts;
 use super::gauges::LaneGauges;
-use super::info::{StallFacts, StoreFacts};
+use super::info::{DbFacts, StallFacts, StoreFacts};
 use super::journal::JournalFacts;
 use super::stats::{CommandStats, Stats};
 
@@ -135,13 +135,23 @@ impl StoreFacts {
         self.misses += other.misses;
         self.expire_lag_us = self.expire_lag_us.max(other.expire_lag_us);
         self.expire_lag_max_us = self.expire_lag_max_us.max(other.expire_lag_max_us);
-        for (db, keys, expiring, inside) in other.databases {
-            match self.databases.iter_mut().find(|(known, ..)| *known == db) {
-                Some(sum) => (sum.1, sum.2, sum.3) = (sum.1 + keys, sum.2 + expiring, sum.3 + inside),
-                None => self.databases.push((db, keys, expiring, inside)),
+        for db in other.databases {
+            match self.databases.iter_mut().find(|known| known.number == db.number) {
+                Some(sum) => sum.add(db),
+                None => self.databases.push(db),
             }
         }
-        self.databases.sort_unstable();
+        self.databases.sort_unstable_by_key(|db| db.number);
+    }
+}
+
+impl DbFacts {
+    fn add(&mut self, other: Self) {
+        self.keys += other.keys;
+        self.expiring += other.expiring;
+        self.expiring_inside += other.expiring_inside;
+        self.table_bytes += other.table_bytes;
+        self.deadline_bytes += other.deadline_bytes;
     }
 }
 
@@ -157,14 +167,18 @@ mod tests {
                 commands: vec![CommandStats { calls: 2, ..Default::default() }],
                 ..Default::default()
             },
-            store: StoreFacts { databases: vec![(keys % 2, keys, 1, 0)], ..Default::default() },
+            store: StoreFacts {
+                databases: vec![DbFacts { number: keys % 2, keys, expiring: 1, ..Default::default() }],
+                ..Default::default()
+            },
             stalls: StallFacts { max_turn_us: turn_us, what, part_us: 1, max_turn_preempted_us: keys as u64 },
             clients: 3,
             ..Default::default()
         };
         let sum = LaneFacts::sum([lane(1, 10, "get"), lane(2, 30, "keys"), lane(3, 20, "set")]);
         assert_eq!((sum.clients, sum.stats.processed, sum.stats.commands[0].calls), (9, 30, 6));
-        assert_eq!(sum.store.databases, [(0, 2, 1, 0), (1, 4, 2, 0)]);
+        let databases: Vec<_> = sum.store.databases.iter().map(|db| (db.number, db.keys, db.expiring)).collect();
+        assert_eq!(databases, [(0, 2, 1), (1, 4, 2)]);
         assert_eq!((sum.stalls.max_turn_us, sum.stalls.what, sum.stalls.max_turn_preempted_us), (30, "keys", 3));
     }
 }

@@ -68,8 +68,22 @@ pub struct StoreFacts {
     pub expire_lag_us: u64,
     pub expire_lag_max_us: u64,
     pub expire_lags: Lags,
-    /// Number, keys, keys with a deadline and hashes of which fields have one, of each database that holds any.
-    pub databases: Vec<(usize, usize, usize, usize)>,
+    /// Those that hold any keys, in order.
+    pub databases: Vec<DbFacts>,
+}
+
+/// A database that holds keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DbFacts {
+    pub number: usize,
+    pub keys: usize,
+    /// Keys with a deadline.
+    pub expiring: usize,
+    /// Hashes of which fields have one.
+    pub expiring_inside: usize,
+    pub table_bytes: usize,
+    /// Of the indices of deadlines.
+    pub deadline_bytes: usize,
 }
 
 /// Facts of the process that do not change while it runs.
@@ -232,7 +246,7 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
 }
 
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "K", "M", "G", "T"] {
         if value < 1024.0 || unit == "T" {
@@ -418,8 +432,9 @@ fn errorstats(facts: &Facts<'_>, page: &mut Page) {
 }
 
 fn keyspace(facts: &Facts<'_>, page: &mut Page) {
-    for (i, keys, expires, subexpiry) in &facts.store.databases {
-        page.line(&format!("db{i}"), format!("keys={keys},expires={expires},avg_ttl=0,subexpiry={subexpiry}"));
+    for DbFacts { number, keys, expiring, expiring_inside, .. } in &facts.store.databases {
+        let line = format!("keys={keys},expires={expiring},avg_ttl=0,subexpiry={expiring_inside}");
+        page.line(&format!("db{number}"), line);
     }
 }
 

@@ -8,6 +8,7 @@ pub mod gauges;
 pub mod info;
 pub mod journal;
 pub mod latency;
+pub mod memory;
 pub mod process;
 pub mod slowlog;
 pub mod stages;

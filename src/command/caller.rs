@@ -8,7 +8,7 @@ use crate::admin::file;
 use crate::admin::gauges::LaneGauges;
 use crate::admin::info::{Identity, StallFacts};
 use crate::admin::journal::RewriteFacts;
-use crate::admin::process::Process;
+use crate::admin::process::{Allocator, Process};
 use crate::admin::slowlog::Slowlog;
 use crate::admin::stats::Stats;
 use crate::base::ascii::{I64_TEXT_MAX, format_u64};
@@ -195,6 +195,7 @@ pub struct Desk<'s> {
     pub identity: &'s Identity,
     /// Reads what only the kernel knows.
     pub process: fn() -> Process,
+    pub allocator: Allocator,
     /// Makes room for so many clients of a server of so many lanes; for how many there is room.
     pub room_for_clients: fn(usize, u16) -> usize,
     /// Replaces a file beside the lanes.

@@ -25,6 +25,7 @@ pub mod keys;
 pub mod latency;
 pub mod lcs;
 pub mod list;
+pub mod memory;
 pub mod merge;
 pub mod monitor;
 pub mod multi;
@@ -325,9 +326,18 @@ pub enum Part {
 pub enum Verb {
     Discard,
     Exec,
-    Info,
+    /// Tells what all lanes know.
+    Facts(FactsPage),
     Multi,
     Unwatch,
     WaitAof,
     Watch,
+}
+
+/// Pages made of what all lanes know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactsPage {
+    Info,
+    MemoryDoctor,
+    MemoryStats,
 }

@@ -1,9 +1,8 @@
-//! What a key is inside: OBJECT and MEMORY USAGE.
+//! What a key is inside: OBJECT.
 
 use super::connection::FAST_HELP;
-use super::numbers::integer;
 use super::{Command, Ctx, Flags, Group, Keys, Outcome, Run};
-use crate::base::ascii::{is_word, parse_i64};
+use crate::base::ascii::parse_i64;
 use crate::store::entry::{EntryRef, Form, ValueRef};
 use crate::types::Object;
 use crate::wire::fault::Fault;
@@ -21,49 +20,13 @@ const ROW: Command = Command {
 const CONTAINER: Command =
     Command { keys: Keys::NONE, flags: Flags::NONE, arity: -2, complexity: "Depends on subcommand.", ..ROW };
 
-pub const ROWS: &[Command] = &[
-    Command {
-        name: "memory",
-        syntax: "MEMORY",
-        group: Group::Server,
-        since: "4.0.0",
-        summary: "Commands about memory.",
-        children: MEMORY,
-        ..CONTAINER
-    },
-    Command {
-        name: "object",
-        syntax: "OBJECT",
-        summary: "Commands about the inside of keys.",
-        children: OBJECT,
-        ..CONTAINER
-    },
-];
-
-const MEMORY: &[Command] = &[
-    Command {
-        name: "memory|help",
-        syntax: "MEMORY HELP",
-        group: Group::Server,
-        arity: 2,
-        since: "4.0.0",
-        keys: Keys::NONE,
-        flags: FAST_HELP,
-        summary: "Lists the subcommands.",
-        run: Run::Session(super::introspect::help),
-        ..ROW
-    },
-    Command {
-        name: "memory|usage",
-        syntax: "MEMORY USAGE key [SAMPLES count]",
-        group: Group::Server,
-        arity: -3,
-        since: "4.0.0",
-        summary: "Answers the bytes a key and its value take, counted, not sampled.",
-        run: Run::Keys(usage),
-        ..ROW
-    },
-];
+pub const ROWS: &[Command] = &[Command {
+    name: "object",
+    syntax: "OBJECT",
+    summary: "Commands about the inside of keys.",
+    children: OBJECT,
+    ..CONTAINER
+}];
 
 const OBJECT: &[Command] = &[
     Command {
@@ -161,20 +124,4 @@ fn encoding(entry: EntryRef<'_>) -> &'static str {
         ValueRef::Object(Object::Set(set)) => set.encoding(),
         ValueRef::Object(Object::Zset(zset)) => zset.encoding(),
     }
-}
-
-fn usage(ctx: &mut Ctx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let mut options = args.from(3).iter();
-    while let Some(word) = options.next() {
-        let count = options.next().filter(|_| is_word(word, "SAMPLES")).ok_or(Fault::Syntax)?;
-        if integer(count)? < 0 {
-            return Err(Fault::Syntax);
-        }
-    }
-    let (key, now) = (ctx.key(args.at(2)), ctx.now);
-    match ctx.keyspace().find(key.bytes, key.hash, now) {
-        Some(entry) => reply.count(entry.bytes()),
-        None => reply.null(),
-    }
-    Ok(())
 }

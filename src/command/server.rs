@@ -4,9 +4,12 @@ use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use super::connection::FAST_HELP;
+use super::numbers::integer;
 use super::order::Order;
 use super::sliced::Job;
-use super::{Command, Ctx, Desk, Flags, Group, Log, Merge, Merging, Outcome, Over, Part, Policy, Run, Verb, merge};
+use super::{
+    Command, Ctx, Desk, FactsPage, Flags, Group, Log, Merge, Merging, Outcome, Over, Part, Policy, Run, Verb, merge,
+};
 use crate::admin::acl::{User, default_user, user_of_line};
 use crate::admin::file;
 use crate::admin::journal::Asked;
@@ -103,7 +106,27 @@ pub const ROWS: &[Command] = &[
         summary: "Tells how the server does.",
         policy: Policy::AllShards(Merge::Special),
         tips: &["nondeterministic_output"],
-        run: Run::Verb(Verb::Info),
+        run: Run::Verb(Verb::Facts(FactsPage::Info)),
+        ..ROW
+    },
+    Command {
+        name: "lolwut",
+        syntax: "LOLWUT [VERSION version]",
+        arity: -1,
+        flags: Flags::READONLY.and(Flags::FAST),
+        since: "5.0.0",
+        summary: "Answers with the version, and a picture of where keys go.",
+        run: Run::Session(lolwut),
+        ..ROW
+    },
+    Command {
+        name: "role",
+        syntax: "ROLE",
+        arity: 1,
+        flags: ADMIN.and(Flags::FAST),
+        since: "2.8.12",
+        summary: "Answers whether the server is a master, its offset and its replicas.",
+        run: Run::Session(role),
         ..ROW
     },
     Command {
@@ -324,6 +347,32 @@ fn config_resetstat(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> 
     desk.store.counters = Default::default();
     desk.clients.stats_reset = true;
     reply.ok();
+    Ok(())
+}
+
+/// There is no replication yet: a master that nobody follows.
+fn role(_: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.array(3);
+    reply.text("master");
+    reply.int(0);
+    reply.array(0);
+    Ok(())
+}
+
+/// A row for each lane, with its share of the slots; whatever version is asked for.
+fn lolwut(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args.get(1).is_some_and(|word| is_word(word, "VERSION")) {
+        integer(args.get(2).unwrap_or_default())?;
+    }
+    const WIDTH: u32 = 64;
+    let lanes = u32::from(desk.identity.lanes);
+    let mut text = String::new();
+    for lane in 0..lanes {
+        let (from, to) = (lane * WIDTH / lanes, (lane + 1) * WIDTH / lanes);
+        text.extend((0..WIDTH).map(|at| if (from..to).contains(&at) { '\u{2588}' } else { '\u{2591}' }).chain(['\n']));
+    }
+    text.push_str(concat!("\nCorelane ver. ", env!("CARGO_PKG_VERSION"), "\n"));
+    reply.verbatim("txt", text.as_bytes());
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use crate::wire::request::{Args, Span};
 use super::arguments::{self, Argument};
 use super::{Command, Flags, Run, syntax};
 use super::{
-    acl, algebra, blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, monitor,
-    multi, object, pick, ranges, scan, server, set, sliced, slowlog, sort, string, zset,
+    acl, algebra, blocking, cluster, connection, exchange, expire, hash, introspect, keys, latency, lcs, list, memory,
+    monitor, multi, object, pick, ranges, scan, server, set, sliced, slowlog, sort, string, zset,
 };
 
 /// A row's place in the sorted table: the index of its statistics. Subcommands follow their containers.
@@ -64,6 +64,7 @@ const FAMILIES: &[&[Command]] = &[
     list::ROWS,
     list::search::ROWS,
     list::moves::ROWS,
+    memory::ROWS,
     monitor::ROWS,
     multi::ROWS,
     object::ROWS,

@@ -16,7 +16,7 @@ use super::log::{Level, log_to_file, plain, say};
 use super::process;
 use super::replace::{read, replace};
 use super::spin::Poll;
-use super::sys::{Purge, disable_huge_pages, monotonic_ns, random_bytes, set_purge, thread_cpu_ns};
+use super::sys::{ALLOCATOR, Purge, disable_huge_pages, monotonic_ns, random_bytes, set_purge, thread_cpu_ns};
 use super::top;
 use crate::admin::acl::{User, users_at_start};
 use crate::admin::info::Identity;
@@ -101,6 +101,7 @@ fn serve(mut config: Config, notes: &[Note], args: &[String]) -> Result<(), Stri
             trace: false,
             stopwatch: monotonic_ns,
             process: process::read,
+            allocator: ALLOCATOR,
             room_for_clients,
             replace_file: replace,
             can_journal,

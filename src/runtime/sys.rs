@@ -2,9 +2,12 @@
 //! monotonic clock, the scheduler's count. Each a safe function of one call.
 #![expect(unsafe_code, reason = "libc calls; each block says why it is sound")]
 
+use std::ffi::{CStr, c_char, c_void};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::FromRawFd;
+
+use crate::admin::process::Allocator;
 
 /// Bytes from the kernel that nobody can guess, at most 256. It takes no descriptor, of which there may be none left.
 pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], String> {
@@ -78,6 +81,27 @@ pub(super) fn set_purge(purge: Purge) {
     };
     // SAFETY: sets a number inside the allocator; the option exists in the version that is compiled in.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, delay_ms) }
+}
+
+/// What MEMORY asks of it.
+pub(super) const ALLOCATOR: Allocator = Allocator { report: allocator_report, purge: give_back_memory };
+
+/// Takes as long as there are free pages of this thread.
+fn give_back_memory() {
+    // SAFETY: looks through the calling thread's own heap.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
+
+fn allocator_report() -> String {
+    extern "C" fn keep(line: *const c_char, text: *mut c_void) {
+        // SAFETY: the allocator passes on the string below, which nobody else holds meanwhile, and a line of its own that ends in zero.
+        let (line, text) = unsafe { (CStr::from_ptr(line), &mut *text.cast::<String>()) };
+        text.push_str(&line.to_string_lossy());
+    }
+    let mut text = String::new();
+    // SAFETY: `keep` is called with `text` and only before this returns.
+    unsafe { libmimalloc_sys::mi_stats_print_out(Some(keep), (&raw mut text).cast()) };
+    text
 }
 
 /// `mi_option_purge_delay` of mimalloc 2, which the bindings do not name.

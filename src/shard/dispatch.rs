@@ -225,7 +225,7 @@ impl Shard {
         match found.row.run {
             Run::Verb(Verb::Exec) if self.can_exec_here(caller.conn) => Route::Here,
             Run::Verb(Verb::Exec) => Route::Several,
-            Run::Verb(Verb::Info) if self.asks_all_lanes(caller) => Route::Several,
+            Run::Verb(Verb::Facts(_)) if self.asks_all_lanes(caller) => Route::Several,
             Run::Verb(Verb::Watch) if caller.queues => Route::Here,
             Run::Verb(Verb::Watch) => match self.route_of_keys(found.row, args) {
                 Route::Here if self.is_clear() || !self.must_wait(caller, found.id, args) => Route::Here,
@@ -259,7 +259,7 @@ impl Shard {
     ///    by itself, be it of that lane or of both; all else that concerns either waits.
     #[inline(always)]
     fn is_behind(&self, owed: &Owed, row: &Command, route: Route, companion: Option<ShardId>) -> bool {
-        let is_verb = matches!(row.run, Run::Verb(verb) if verb != Verb::Info);
+        let is_verb = matches!(row.run, Run::Verb(verb) if !matches!(verb, Verb::Facts(_)));
         let behind_pairs = match (route, companion) {
             (Route::Lane(_), _) => false,
             (Route::Several, Some(companion)) => owed.has_other_pairs(companion),

@@ -187,6 +187,7 @@ impl Shard {
             acl: &mut self.acl,
             identity: &self.identity,
             process: self.process,
+            allocator: self.allocator,
             room_for_clients: self.room_for_clients,
             replace_file: self.replace_file,
             can_journal: self.can_journal,

@@ -69,7 +69,7 @@ use crate::admin::gauges::LaneGauges;
 use crate::admin::info::Identity;
 use crate::admin::journal::LoadingFacts;
 use crate::admin::latency::Slow;
-use crate::admin::process::Process;
+use crate::admin::process::{Allocator, Process};
 use crate::admin::slowlog::Slowlog;
 use crate::admin::stats::Stats;
 use crate::base::hash::KeyHash;
@@ -100,6 +100,7 @@ pub struct Setup {
     /// Nanoseconds of some monotonic clock, for timing commands. The simulator gives a constant.
     pub stopwatch: fn() -> u64,
     pub process: fn() -> Process,
+    pub allocator: Allocator,
     /// Makes room for so many clients of a server of so many lanes; for how many there is room.
     pub room_for_clients: fn(usize, u16) -> usize,
     pub replace_file: file::Replace,
@@ -245,6 +246,7 @@ pub struct Shard {
     plant: planted::Plant,
     stopwatch: fn() -> u64,
     process: fn() -> Process,
+    allocator: Allocator,
     cpu_time_ns: fn() -> u64,
     room_for_clients: fn(usize, u16) -> usize,
     replace_file: file::Replace,
@@ -335,6 +337,7 @@ impl Shard {
             plant: planted::Plant::new(setup.planted),
             stopwatch: setup.stopwatch,
             process: setup.process,
+            allocator: setup.allocator,
             room_for_clients: setup.room_for_clients,
             replace_file: setup.replace_file,
             can_journal: setup.can_journal,

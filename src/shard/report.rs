@@ -3,11 +3,14 @@
 use super::Shard;
 use crate::admin::busy::{BusyFacts, Reading};
 use crate::admin::facts::{LaneFacts, LaneLine};
-use crate::admin::info::{self, Facts, StoreFacts};
+use crate::admin::info::{self, DbFacts, Facts, StoreFacts};
+use crate::admin::memory;
+use crate::command::FactsPage;
 use crate::command::flags::Group;
 use crate::command::server::REDIS_VERSION;
 use crate::command::table::CommandId;
 use crate::store::Store;
+use crate::store::keyspace::Keyspace;
 use crate::wire::reply::Reply;
 use crate::wire::request::Args;
 
@@ -50,9 +53,15 @@ impl Shard {
         self.busy.note(now, at_ns.saturating_sub(up_ns))
     }
 
-    /// INFO with the sections that `args` name.
-    pub(super) fn write_info(&self, lanes: Vec<LaneFacts>, args: Args<'_>, cluster: bool, reply: &mut Reply<'_>) {
-        let sections: Vec<&[u8]> = args.from(1).iter().collect();
+    /// A page of what these lanes know.
+    pub(super) fn write_facts(
+        &self,
+        page: FactsPage,
+        lanes: Vec<LaneFacts>,
+        args: Args<'_>,
+        cluster: bool,
+        reply: &mut Reply<'_>,
+    ) {
         let LaneFacts { stats, gauges, store, stalls, clients, client_memory, blocked_clients, journal, lines } =
             LaneFacts::sum(lanes);
         let facts = Facts {
@@ -74,7 +83,14 @@ impl Shard {
             family_names: &|i| Group::ALL[i].name(),
             lanes: &lines,
         };
-        reply.verbatim("txt", info::page(&facts, &sections).as_bytes());
+        match page {
+            FactsPage::Info => {
+                let sections: Vec<&[u8]> = args.from(1).iter().collect();
+                reply.verbatim("txt", info::page(&facts, &sections).as_bytes());
+            }
+            FactsPage::MemoryDoctor => reply.verbatim("txt", memory::report(&facts).as_bytes()),
+            FactsPage::MemoryStats => memory::stats(&facts, reply),
+        }
     }
 }
 
@@ -94,6 +110,17 @@ fn store_facts(store: &Store) -> StoreFacts {
         bytes_peak: store.bytes_peak,
         overhead_bytes: store.overhead_bytes(),
         bytes_by_kind: store.bytes_by_kind(),
-        databases: store.open_databases().map(|(i, db)| (i, db.len(), db.expiring(), db.expiring_inside())).collect(),
+        databases: store.open_databases().map(|(number, db)| db_facts(number, db)).collect(),
+    }
+}
+
+fn db_facts(number: usize, db: &Keyspace) -> DbFacts {
+    DbFacts {
+        number,
+        keys: db.len(),
+        expiring: db.expiring(),
+        expiring_inside: db.expiring_inside(),
+        table_bytes: db.table_bytes(),
+        deadline_bytes: db.overhead_bytes() - db.table_bytes(),
     }
 }

@@ -28,7 +28,7 @@ use crate::command::places::Touch;
 use crate::command::sliced::Job;
 use crate::command::staged::{Cargo, Flow, On, Stage, begin, begin_work};
 use crate::command::table::CommandId;
-use crate::command::{Command, Merging as Merge, Run};
+use crate::command::{Command, Merging as Merge, Run, Verb};
 use crate::store::incoming::Incoming;
 use crate::wire::output::Output;
 use crate::wire::reply::Reply;
@@ -576,7 +576,10 @@ impl Shard {
                 let facts = parts.into_iter().flat_map(|part| part.ran).filter_map(|ran| ran.facts);
                 let facts: Vec<LaneFacts> = facts.map(|facts| *facts).collect();
                 let mut out = Output::default();
-                self.write_info(facts, request.args(), caller.shard_port, &mut Reply::new(&mut out, caller.dialect));
+                if let Run::Verb(Verb::Facts(page)) = self.table.row(command).run {
+                    let mut reply = Reply::new(&mut out, caller.dialect);
+                    self.write_facts(page, facts, request.args(), caller.shard_port, &mut reply);
+                }
                 self.txn(tx).say(out);
             }
             Kind::Watch => {

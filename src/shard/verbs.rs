@@ -49,9 +49,9 @@ impl Shard {
             }
             Verb::Exec => return self.exec_here(caller, reply),
             Verb::WaitAof => return self.waitaof_now(args, reply),
-            Verb::Info => {
+            Verb::Facts(page) => {
                 let facts = vec![self.lane_facts()];
-                self.write_info(facts, args, caller.shard_port, reply);
+                self.write_facts(page, facts, args, caller.shard_port, reply);
                 return Ok(());
             }
         }
@@ -229,7 +229,7 @@ impl Shard {
             Run::Staged(stages) => row.is_write() && !may_be_long(stages),
             Run::Sliced { .. } | Run::Filed(_) | Run::Container => false,
         };
-        let everywhere = matches!(row.run, Run::Verb(Verb::Info)) && self.asks_all_lanes(caller);
+        let everywhere = matches!(row.run, Run::Verb(Verb::Facts(_))) && self.asks_all_lanes(caller);
         ends_at_once && !everywhere && self.route(caller, row, args, self.first_of(row, args)) == Route::Here
     }
 
@@ -275,7 +275,7 @@ impl Shard {
         }
         plan.grows |= row.flags.has(Flags::DENYOOM);
         match (row.run, self.route(&caller, row, args, first)) {
-            (Run::Verb(Verb::Info), _) if self.asks_all_lanes(&caller) => {
+            (Run::Verb(Verb::Facts(_)), _) if self.asks_all_lanes(&caller) => {
                 self.lanes.all().for_each(|lane| plan.share(lane).hold([]));
                 plan.steps.push_back(self.facts_of_all(&caller, command, args));
             }
@@ -375,7 +375,7 @@ impl Shard {
         let place = spread.companion(self.me).map_or(Where::Several, Where::Pair);
         let barrier = if place != Where::Several || overtakes(found.row) { Barrier::No } else { Barrier::Yes };
         let step = match found.row.run {
-            Run::Verb(Verb::Info) => {
+            Run::Verb(Verb::Facts(_)) => {
                 plan.join_all(self.lanes.all());
                 self.facts_of_all(caller, found.id, args)
             }
@@ -494,7 +494,7 @@ impl Shard {
 /// Whether later requests of its connection need not wait for a command over several lanes: it holds nothing on them, and is of no single
 /// moment anyway.
 fn overtakes(row: &Command) -> bool {
-    matches!(row.run, Run::Verb(Verb::Info))
+    matches!(row.run, Run::Verb(Verb::Facts(_)))
         || matches!(row.run, Run::Split { over: Over::Nodes, part: Part::Sliced(_), .. })
 }
 

@@ -564,6 +564,10 @@ impl Keyspace {
         self.usage.iter().map(|usage| usage.bytes).sum::<usize>() + self.overhead_bytes()
     }
 
+    pub fn table_bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
     /// Table and deadlines.
     pub fn overhead_bytes(&self) -> usize {
         self.table.bytes() + self.deadlines.bytes() + self.inside.bytes()

@@ -219,6 +219,7 @@ pub(crate) fn shard() -> Shard {
         process: Default::default,
         room_for_clients: |wanted, _| wanted,
         can_journal: |_| true,
+        allocator: corelane::admin::process::Allocator::PLAIN,
         replace_file: corelane::admin::file::no_disk,
         read_file: corelane::admin::file::no_file,
         entropy: || Ok([7; 32]),

@@ -473,11 +473,16 @@ fn the_backlog_is_as_wanted() {
 fn keepalive_ticks(client: &mut Client) -> Option<u64> {
     const KEEPALIVE_TIMER: &str = "02";
     let port = client.stream().local_addr().expect("it is connected").port();
+    let server_port = client.stream().peer_addr().expect("it is connected").port();
+    // The same port may be in use beside for a connection to another server.
+    let is_end = |place: usize, port: u16, fields: &[&str]| {
+        fields.get(place).is_some_and(|address| address.ends_with(&format!(":{port:04X}")))
+    };
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
     let fields: Vec<&str> = table
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .find(|fields| fields.get(2).is_some_and(|remote| remote.ends_with(&format!(":{port:04X}"))))?;
+        .find(|fields| is_end(1, server_port, fields) && is_end(2, port, fields))?;
     let (kind, when) = fields.get(5)?.split_once(':')?;
     (kind == KEEPALIVE_TIMER).then(|| u64::from_str_radix(when, 16).ok()).flatten()
 }

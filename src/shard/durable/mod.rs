@@ -501,7 +501,7 @@ impl Shard {
 fn shows_everything(row: &Command) -> bool {
     let walks = matches!(
         row.run,
-        Run::Keys(_) | Run::Split { part: Part::Keys(_) | Part::Sliced(_), .. } | Run::Verb(Verb::Info)
+        Run::Keys(_) | Run::Split { part: Part::Keys(_) | Part::Sliced(_), .. } | Run::Verb(Verb::Facts(_))
     );
     row.keys.first == 0 && walks
 }
