@@ -140,12 +140,15 @@ fn a_changed_directory_is_read_as_it_was_or_refused() {
         let mut server = Crashing::new(free_port(), &FLAGS, ("CORELANE_DISK", ""));
         let dir = server.journal_dir();
         copy(&written, &dir);
-        let changes: Vec<String> = (0..1 + seed % 2).map(|_| change(&dir, &mut rng)).collect();
+        // One in eight is as it was: that it can be loaded is then not left to chance.
+        let changes = if seed % 8 == 0 { 0 } else { 1 + seed % 2 };
+        let changes: Vec<String> = (0..changes).map(|_| change(&dir, &mut rng)).collect();
         let told = format!("seed {seed}, {}", changes.join(", "));
         let checked = run_to_end(&["check", dir.to_str().expect("plain names")]);
         assert!(matches!(checked.code, Some(0 | 1)), "{told}: {:?} {}", checked.code, checked.output);
         match server.try_start() {
             Err(said) => {
+                assert!(!changes.is_empty(), "{told}: {said}");
                 assert!(says_where(&said) && !said.contains("panicked"), "{told}: {said}");
                 assert!(checked.code == Some(1) && says_where(&checked.output), "{told}: {} {said}", checked.output);
                 refused += 1;
