@@ -346,14 +346,18 @@ fn groups(wish: &Wish, manifest: &Manifest) -> Result<Vec<Group>, Refusal> {
 
 /// None: nothing of the file counts.
 fn part(wish: &Wish, volume: &Volume, lane: u16) -> Result<Option<Part>, Refusal> {
+    let at = |positions: &Option<Vec<Position>>| positions.as_ref().map(|positions| positions[usize::from(lane)]);
+    let from = at(&volume.from).unwrap_or_default();
+    let to = at(&volume.to).unwrap_or(Position::MAX);
+    // Of what counts for nothing, nothing can be missing: `corelane check` says the same.
+    if from == to {
+        return Ok(None);
+    }
     let files = stream_files(&wish.dir, volume, lane);
     let lens =
         files.iter().map(|path| fs::metadata(path).map(|file| file.len()).map_err(|error| unreadable(path, &error)));
     let bytes = lens.sum::<Result<u64, _>>()?;
-    let at = |positions: &Option<Vec<Position>>| positions.as_ref().map(|positions| positions[usize::from(lane)]);
-    let from = at(&volume.from).unwrap_or_default();
-    let to = at(&volume.to).unwrap_or(Position::MAX);
-    Ok((from != to).then(|| Part { files, bytes, origin: volume.origin(lane), from, to }))
+    Ok(Some(Part { files, bytes, origin: volume.origin(lane), from, to }))
 }
 
 /// Where the streams go on.
