@@ -12,17 +12,7 @@ BATCH = 100
 
 
 def fill(server, requests):
-    """Sends requests, some of them under way at a time."""
-    pending = 0
-    for words in requests:
-        server.send(*words)
-        pending += 1
-        if pending == 50:
-            for _ in range(pending):
-                server.read()
-            pending = 0
-    for _ in range(pending):
-        server.read()
+    server.pipeline(requests, 50)
 
 
 def batches(name, key, count, words):

@@ -47,13 +47,17 @@ class Server:
         return None
 
     def fill(self, key, first, count, command="SADD", words=lambda i: (b"member:%09d" % i,)):
-        """Adds members in requests of a hundred, some of them under way at a time; `words` are those of one member."""
+        """Adds members in requests of a hundred; `words` are those of one member."""
+        batches = (range(begin, min(begin + BATCH, first + count)) for begin in range(first, first + count, BATCH))
+        self.pipeline(([command, key, *(word for i in members for word in words(i))] for members in batches), 20)
+
+    def pipeline(self, requests, most):
+        """Sends requests, so many of them under way at a time."""
         pending = 0
-        for begin in range(first, first + count, BATCH):
-            members = range(begin, min(begin + BATCH, first + count))
-            self.send(command, key, *(word for i in members for word in words(i)))
+        for words in requests:
+            self.send(*words)
             pending += 1
-            if pending == 20:
+            if pending == most:
                 for _ in range(pending):
                     self.read()
                 pending = 0
