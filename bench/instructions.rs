@@ -3,12 +3,10 @@
 //! for keys of the other; `user-get` and so on ask as a user who may some things. `tests/shard/instructions.rs` holds the budgets. `large-zadd`, `large-zpopmin` and so on ask for one collection of
 //! `LARGE` elements, pops in turn with what puts as many back; these also print the time that a request took.
 
-use corelane::admin::info::Identity;
 use corelane::base::hash::slot;
 use corelane::base::lanes::{Lanes, ShardId};
 use corelane::base::time::Now;
-use corelane::config::Config;
-use corelane::shard::{ConnId, Opening, Setup, Shard, Slicing};
+use corelane::shard::{ConnId, Opening, Setup, Shard};
 use corelane::wire::output::Output;
 
 #[global_allocator]
@@ -151,25 +149,7 @@ impl World {
 }
 
 fn shard(lane: u16, lanes: u16) -> Shard {
-    Shard::new(Setup {
-        identity: Identity { lane, lanes, ..Identity::default() },
-        config: Config::default(),
-        seed: [1, 2],
-        trace: false,
-        stopwatch: || 0,
-        process: Default::default,
-        room_for_clients: |wanted, _| wanted,
-        can_journal: |_| true,
-        allocator: corelane::admin::process::Allocator::PLAIN,
-        replace_file: corelane::admin::file::no_disk,
-        read_file: corelane::admin::file::no_file,
-        entropy: || Ok([7; 32]),
-        users: Vec::new(),
-        cpu_time_ns: || 0,
-        slicing: Slicing::default(),
-        rows: &[],
-        planted: None,
-    })
+    Shard::new(Setup::plain(lane, lanes))
 }
 
 /// Whether the last of so many lanes owns a key: each has its share of the slots in a row.

@@ -121,6 +121,31 @@ pub struct Setup {
     pub planted: Option<Planted>,
 }
 
+impl Setup {
+    /// Of a shard without a machine around it, lane `lane` of `lanes`: all clocks stand still, nothing is random, there are no files.
+    pub fn plain(lane: u16, lanes: u16) -> Self {
+        Self {
+            identity: Identity { lane, lanes, ..Identity::default() },
+            config: Config::default(),
+            seed: [1, 2],
+            trace: false,
+            stopwatch: || 0,
+            process: Default::default,
+            room_for_clients: |wanted, _| wanted,
+            can_journal: |_| true,
+            allocator: Allocator::PLAIN,
+            replace_file: file::no_disk,
+            read_file: file::no_file,
+            entropy: || Ok([7; 32]),
+            users: Vec::new(),
+            cpu_time_ns: || 0,
+            slicing: Slicing::default(),
+            rows: &[],
+            planted: None,
+        }
+    }
+}
+
 /// A request that touched the keyspace of a shard. The same request may have done so on several shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ran {

@@ -2,13 +2,12 @@
 //! the coverage-guided ones in `fuzz/`. Each answers a number that stands for what it saw, so that inputs with a new one are kept.
 
 use corelane::admin::acl::{User, parse_file, terms};
-use corelane::admin::info::Identity;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
 use corelane::command::Table;
 use corelane::command::acl::{catalog, rights};
 use corelane::config::{Config, ConfigError, Start, parse};
-use corelane::shard::{ConnId, Opening, Order, Setup, Shard, Slicing};
+use corelane::shard::{ConnId, Opening, Order, Setup, Shard};
 use corelane::wire::request::{Args, Request};
 use corelane::wire::resp::{Bounds, Parser, ProtocolFault, Step, split_words};
 
@@ -207,25 +206,7 @@ pub(crate) fn shard() -> Shard {
     // So that SETRANGE and APPEND stay quick.
     let small = ["--proto-max-bulk-len", "1mb"].map(str::to_owned);
     let Ok(Start::Run(config, _)) = Config::from_flags(&small, &mut |_| Ok(Vec::new())) else { panic!("legal flags") };
-    Shard::new(Setup {
-        identity: Identity { lanes: 1, ..Identity::default() },
-        config,
-        seed: [1, 2],
-        trace: false,
-        rows: &[],
-        planted: None,
-        slicing: Slicing::default(),
-        stopwatch: || 0,
-        process: Default::default,
-        room_for_clients: |wanted, _| wanted,
-        can_journal: |_| true,
-        allocator: corelane::admin::process::Allocator::PLAIN,
-        replace_file: corelane::admin::file::no_disk,
-        read_file: corelane::admin::file::no_file,
-        entropy: || Ok([7; 32]),
-        users: Vec::new(),
-        cpu_time_ns: || 0,
-    })
+    Shard::new(Setup { config, ..Setup::plain(0, 1) })
 }
 
 /// Pieces of all sizes, most of them small.

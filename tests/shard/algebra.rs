@@ -10,7 +10,6 @@
 use super::blocking::World;
 use super::effects::{dump, effects_in, repeat};
 use super::{Driver, request};
-use crate::support::setup;
 use corelane::base::time::{Millis, Now};
 use corelane::command::places::Spec;
 use corelane::command::sliced::Job;
@@ -155,11 +154,11 @@ struct Lanes {
 impl Lanes {
     fn new(count: usize) -> Self {
         let lanes = u16::try_from(count).expect("few");
-        let mut world = World::made(count, |lane| Setup { rows: &ROWS, ..setup(lane, lanes) });
+        let mut world = World::made(count, |lane| Setup { rows: &ROWS, ..Setup::plain(lane, lanes) });
         world.lanes.iter_mut().for_each(|lane| lane.shard.effects().recording = true);
         let replicas = (0..count)
             .map(|_| {
-                let mut replica = Driver::made(Setup { rows: &ROWS, ..setup(0, 1) });
+                let mut replica = Driver::made(Setup { rows: &ROWS, ..Setup::plain(0, 1) });
                 replica.now = Now { unix_us: 1, mono_ns: 1 };
                 replica
             })

@@ -9,7 +9,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::request;
-use crate::support::setup;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
 use corelane::config::Config;
@@ -41,7 +40,7 @@ impl World {
 
     pub(super) fn with(count: usize, config: &Config, journal: impl Fn(u16) -> Option<Keeping>) -> Self {
         let lanes = u16::try_from(count).expect("few lanes");
-        let mut world = Self::made(count, |lane| Setup { config: config.clone(), ..setup(lane, lanes) });
+        let mut world = Self::made(count, |lane| Setup { config: config.clone(), ..Setup::plain(lane, lanes) });
         for (number, lane) in (0..).zip(&mut world.lanes) {
             journal(number).into_iter().for_each(|keeping| lane.shard.begin_journal(keeping));
         }

@@ -2,7 +2,6 @@
 
 use super::blocking::World;
 use super::request;
-use crate::support::setup;
 use corelane::base::limits;
 use corelane::command::blocking::{Blocking, Serve, Served, seconds};
 use corelane::command::caller::answer;
@@ -34,7 +33,7 @@ static ROWS: [Command; 1] = [Command {
 
 fn world(count: usize) -> World {
     let lanes = u16::try_from(count).expect("few");
-    World::made(count, |lane| Setup { rows: &ROWS, ..setup(lane, lanes) })
+    World::made(count, |lane| Setup { rows: &ROWS, ..Setup::plain(lane, lanes) })
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Commands that wait for a disk: it may take as long as it likes, and nobody but their own connection waits with them.
 
 use super::{Driver, request};
-use crate::support::setup;
 use corelane::admin::file::{Make, Outcome};
 use corelane::shard::Setup;
 use std::cell::RefCell;
@@ -21,7 +20,7 @@ fn slow_disk(_: &str, make: Make) -> Outcome {
 }
 
 fn driver() -> Driver {
-    let plain = setup(0, 1);
+    let plain = Setup::plain(0, 1);
     let mut identity = plain.identity.clone();
     identity.config_file = "/x.conf".into();
     Driver::made(Setup { identity, replace_file: slow_disk, ..plain })

@@ -27,7 +27,6 @@ mod unread;
 mod users;
 mod waits;
 
-use crate::support::setup;
 use corelane::base::time::Now;
 use corelane::shard::{ConnId, Opening, Order, Setup, Shard};
 use corelane::wire::output::Output;
@@ -41,7 +40,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new() -> Self {
-        Self::made(setup(0, 1))
+        Self::made(Setup::plain(0, 1))
     }
 
     pub(crate) fn made(setup: Setup) -> Self {
@@ -98,6 +97,18 @@ impl Driver {
             self.spare = output;
         }
         sent
+    }
+
+    /// Turns until all that was begun is over; each of them also answers a PING of `quick`. How many.
+    pub(crate) fn turns_beside(&mut self, quick: ConnId) -> usize {
+        let mut turns = 0;
+        while self.shard.has_backlog() {
+            self.shard.feed(quick, &request(&["PING"]));
+            self.turn();
+            assert_eq!(self.replies(quick), b"+PONG\r\n", "others are served meanwhile");
+            turns += 1;
+        }
+        turns
     }
 
     /// Runs one request to its end and answers what it replied.

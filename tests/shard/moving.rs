@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 
 use super::blocking::World;
 use super::request;
-use crate::support::setup;
 use corelane::base::rng::Rng;
 use corelane::command::blocking::{Blocking, Serve, seconds};
 use corelane::command::places::Spec;
@@ -81,7 +80,7 @@ fn flat(text: Text<'_>) -> Vec<u8> {
 
 fn world(count: usize) -> World {
     let lanes = u16::try_from(count).expect("few");
-    World::made(count, |lane| Setup { rows: &ROWS, ..setup(lane, lanes) })
+    World::made(count, |lane| Setup { rows: &ROWS, ..Setup::plain(lane, lanes) })
 }
 
 /// Of different lanes wherever there are several, in both orders.

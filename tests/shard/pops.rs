@@ -83,13 +83,7 @@ fn who_waited_for_many_is_served_in_slices_and_the_next_after_it() {
             driver.turn();
         }
         driver.shard.feed(conn, &request(&["RENAME", from, to]));
-        let mut turns = 0;
-        while driver.shard.has_backlog() {
-            driver.shard.feed(quick, &request(&["PING"]));
-            driver.turn();
-            assert_eq!(driver.replies(quick), b"+PONG\r\n");
-            turns += 1;
-        }
+        let turns = driver.turns_beside(quick);
         let reply = String::from_utf8(driver.replies(first)).expect("text");
         assert!(turns > 5, "{many}: {turns} turns");
         assert_eq!(names(&reply), expected(0..9000, false), "{many}");

@@ -25,13 +25,7 @@ fn fill(driver: &mut Driver, conn: ConnId, key: &str, range: std::ops::Range<usi
 pub(super) fn sliced(driver: &mut Driver, words: &[&str]) -> (String, usize) {
     let (slow, quick) = (driver.connect(), driver.connect());
     driver.shard.feed(slow, &request(words));
-    let mut turns = 1;
-    while driver.shard.has_backlog() {
-        driver.shard.feed(quick, &request(&["PING"]));
-        driver.turn();
-        assert_eq!(driver.replies(quick), b"+PONG\r\n", "others are served meanwhile");
-        turns += 1;
-    }
+    let turns = 1 + driver.turns_beside(quick);
     (String::from_utf8(driver.replies(slow)).expect("text"), turns)
 }
 

@@ -3,8 +3,8 @@
 use super::blocking::World;
 use super::effects::{dump, effects_in, repeat};
 use super::{Driver, request};
-use crate::support::setup;
 use corelane::base::time::{Millis, Now};
+use corelane::shard::Setup;
 
 const ELEMENTS: usize = 3000;
 
@@ -15,7 +15,7 @@ fn weight(element: usize) -> usize {
 
 fn filled(count: usize) -> World {
     let lanes = u16::try_from(count).expect("few");
-    let mut world = World::made(count, |lane| setup(lane, lanes));
+    let mut world = World::made(count, |lane| Setup::plain(lane, lanes));
     world.lanes.iter_mut().for_each(|lane| lane.shard.effects().recording = true);
     let conn = world.connect(0);
     for some in (0..ELEMENTS).collect::<Vec<_>>().chunks(100) {
@@ -104,7 +104,7 @@ fn what_is_stored_is_stated_and_nobody_sees_half_of_it() {
         }
         is_quiet(&mut world);
         for lane in &mut world.lanes {
-            let mut replica = Driver::made(setup(0, 1));
+            let mut replica = Driver::made(Setup::plain(0, 1));
             replica.now = Now { unix_us: 1, mono_ns: 1 };
             effects_in(&lane.shard.effects().take()).iter().for_each(|effect| repeat(&mut replica, effect));
             assert_eq!(dump(lane.shard.store(), world.now.millis()), dump(replica.shard.store(), Millis(0)));

@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::request;
-use crate::support::setup;
 use corelane::base::rng::Rng;
 use corelane::base::time::Now;
 use corelane::shard::{ConnId, Opening, Parcel, Setup, Shard, ShardId};
@@ -32,7 +31,7 @@ impl World {
     pub(super) fn new(lanes: u16) -> Self {
         CLOCK_NS.set(1_000_000 * US);
         let lane = |lane| {
-            let mut shard = Shard::new(Setup { stopwatch: || pass(US), ..setup(lane, lanes) });
+            let mut shard = Shard::new(Setup { stopwatch: || pass(US), ..Setup::plain(lane, lanes) });
             let address = "127.0.0.1:1".parse().expect("an address");
             let opening = Opening { peer: address, local: address, fd: 0, open_connections: 1, shard_port: false };
             let conn = shard.open(&opening).expect("room for a client");

@@ -1,7 +1,6 @@
 //! Rights in pipelines: what a request changes counts from the next one on, whatever came in the same receive.
 
 use super::{Driver, request};
-use crate::support::setup;
 use corelane::shard::Setup;
 
 fn pipeline(lines: &[&str]) -> Vec<u8> {
@@ -59,7 +58,7 @@ fn users_that_a_shard_is_made_with_are_there() {
         .apply_file("x.conf", b"user u on >p ~k +get\nuser default on -@all +ping", &mut |_| Ok(Vec::new()))
         .expect("a legal file");
     let users = users_at_start(&config, None, &catalog).expect("legal users");
-    let mut driver = Driver::made(Setup { config, users, ..setup(0, 1) });
+    let mut driver = Driver::made(Setup { config, users, ..Setup::plain(0, 1) });
     let no_password = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
     assert_eq!(answers(&mut driver, &["PING"]), "-NOAUTH Authentication required.\r\n");
     assert_eq!(answers(&mut driver, &["AUTH default x"]), no_password);

@@ -17,7 +17,6 @@
 
 use std::collections::VecDeque;
 
-use crate::support::setup;
 use corelane::base::limits::Strides;
 use corelane::base::rng::Rng;
 use corelane::base::time::{Millis, Now};
@@ -588,7 +587,7 @@ pub(crate) fn shard(
     slicing: Slicing,
     planted: Option<Planted>,
 ) -> Shard {
-    Shard::new(Setup { config, seed, slicing, planted, trace: true, ..setup(id, lanes) })
+    Shard::new(Setup { config, seed, slicing, planted, trace: true, ..Setup::plain(id, lanes) })
 }
 
 /// What is worked off in slices: in one run nothing, in another whatever has more than two words. Drawn apart from all else, so that seeds
