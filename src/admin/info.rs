@@ -8,6 +8,7 @@ use super::durations::Durations;
 use super::facts::LaneLine;
 use super::gauges::LaneGauges;
 use super::journal::{Asked, JournalFacts, LoadingFacts};
+use super::memory::Sizes;
 use super::process::Process;
 use super::stats::{CommandStats, Stats};
 use crate::base::lags::Lags;
@@ -200,11 +201,8 @@ fn clients(facts: &Facts<'_>, page: &mut Page) {
 /// `used_memory` is what the store and the connections hold, exact to the allocator's classes; what the allocator holds beyond that is the
 /// difference to the resident size.
 fn memory(facts: &Facts<'_>, page: &mut Page) {
-    let StoreFacts { bytes_used, overhead_bytes, bytes_by_kind, .. } = facts.store;
-    let used = (bytes_used + facts.client_memory) as u64;
-    let dataset = (bytes_used - overhead_bytes) as u64;
+    let Sizes { used, peak, overhead, dataset, .. } = Sizes::of(facts);
     let (process, limit) = (facts.process, facts.config.maxmemory_bytes());
-    let peak = (facts.store.bytes_peak as u64).max(used);
     let mut sizes = |field: &str, bytes: u64| {
         page.line(field, bytes);
         page.line(&format!("{field}_human"), human(bytes));
@@ -214,13 +212,13 @@ fn memory(facts: &Facts<'_>, page: &mut Page) {
     sizes("used_memory_peak", peak);
     page.line("used_memory_peak_perc", percent(used, peak));
     page.line("used_memory_peak_rss", process.rss_peak_bytes);
-    page.line("used_memory_overhead", used - dataset);
+    page.line("used_memory_overhead", overhead);
     page.line("used_memory_startup", 0);
     page.line("used_memory_dataset", dataset);
     page.line("used_memory_dataset_perc", percent(dataset, used));
     page.line("used_memory_clients_normal", facts.client_memory);
     let kinds = ["strings", "lists", "sets", "zsets", "hashes", "streams"];
-    for (kind, bytes) in kinds.iter().zip(bytes_by_kind) {
+    for (kind, bytes) in kinds.iter().zip(facts.store.bytes_by_kind) {
         page.line(&format!("used_memory_{kind}"), bytes);
     }
     page.line("allocator_allocated", used);

@@ -1,4 +1,4 @@
-//! MEMORY STATS and MEMORY DOCTOR: where the memory is, and what is odd about it. All sizes are bytes.
+//! MEMORY STATS and MEMORY DOCTOR, and the sizes that INFO memory shows: where the memory is, and what is odd about it. All sizes are bytes.
 
 use std::fmt::Write as _;
 
@@ -9,18 +9,19 @@ use crate::wire::reply::Reply;
 const TOO_LITTLE_BYTES: u64 = 5 << 20;
 
 /// What the facts say of memory.
-struct Sizes {
-    used: u64,
-    peak: u64,
+pub(super) struct Sizes {
+    pub(super) used: u64,
+    pub(super) peak: u64,
     clients: u64,
-    overhead: u64,
-    dataset: u64,
+    /// All but the entries and values: tables, deadlines, clients.
+    pub(super) overhead: u64,
+    pub(super) dataset: u64,
     keys: u64,
     rss: u64,
 }
 
 impl Sizes {
-    fn of(facts: &Facts<'_>) -> Self {
+    pub(super) fn of(facts: &Facts<'_>) -> Self {
         let (store, clients) = (&facts.store, facts.client_memory as u64);
         let used = store.bytes_used as u64 + clients;
         let overhead = store.overhead_bytes as u64 + clients;
@@ -93,7 +94,7 @@ pub fn stats(facts: &Facts<'_>, reply: &mut Reply<'_>) {
 fn write(name: &str, field: Field, reply: &mut Reply<'_>) {
     reply.text(name);
     match field {
-        Field::Bytes(bytes) => reply.int(i64::try_from(bytes).unwrap_or(i64::MAX)),
+        Field::Bytes(bytes) => reply.unsigned(bytes),
         Field::Ratio(ratio) => reply.double(ratio),
     }
 }

@@ -1,10 +1,13 @@
-//! A request as an operator sees it, in SLOWLOG: clipped, and without secrets.
+//! A request as an operator sees it, in SLOWLOG and MONITOR: clipped, and without secrets.
+
+use std::borrow::Cow;
 
 use super::Command;
 use crate::admin::slowlog::{WORD_BYTES_MAX, WORDS_MAX};
 use crate::base::ascii::is_word;
 use crate::config;
 use crate::store::incoming::Incoming;
+use crate::types::rope::Rope;
 use crate::wire::request::{Args, Request};
 
 const HIDDEN: &[u8] = b"(redacted)";
@@ -17,12 +20,9 @@ pub fn clipped(row: &Command, args: Args<'_>, longs: &Incoming) -> Request {
     for (i, word) in args.iter().enumerate().take(shown) {
         if is_secret(row, args, i) {
             request.push(HIDDEN);
-        } else if let Some(rope) = longs.at(i) {
-            let mut head = Vec::with_capacity(WORD_BYTES_MAX + 32);
-            rope.read_into(0..WORD_BYTES_MAX.min(rope.len()), &mut head);
-            request.push(&shortened(&head, rope.len()));
         } else {
-            request.push(&shortened(&word[..word.len().min(WORD_BYTES_MAX)], word.len()));
+            let (head, rest) = clip(word, longs.at(i), WORD_BYTES_MAX);
+            request.push(&[&head, rest.as_bytes()].concat());
         }
     }
     if shown < args.len() {
@@ -31,13 +31,18 @@ pub fn clipped(row: &Command, args: Args<'_>, longs: &Incoming) -> Request {
     request
 }
 
-/// The head of a word that has `len` bytes.
-fn shortened(head: &[u8], len: usize) -> Vec<u8> {
-    let mut text = head.to_vec();
-    if len > head.len() {
-        text.extend_from_slice(format!("... ({} more bytes)", len - head.len()).as_bytes());
-    }
-    text
+/// The head of a word, `long` if it came as that, and how much is missing, if any.
+pub fn clip<'w>(word: &'w [u8], long: Option<&Rope>, bytes_max: usize) -> (Cow<'w, [u8]>, String) {
+    let (head, len) = match long {
+        None => (Cow::Borrowed(&word[..word.len().min(bytes_max)]), word.len()),
+        Some(rope) => {
+            let mut head = Vec::new();
+            rope.read_into(0..bytes_max.min(rope.len()), &mut head);
+            (Cow::Owned(head), rope.len())
+        }
+    };
+    let missing = len - head.len();
+    (head, if missing > 0 { format!("... ({missing} more bytes)") } else { String::new() })
 }
 
 /// Whether nobody but who sent it may read this word of a request: passwords, and what tells of users.
@@ -56,7 +61,6 @@ pub fn is_secret(row: &Command, args: Args<'_>, word: usize) -> bool {
 mod tests {
     use super::*;
     use crate::command::table::Table;
-    use crate::types::rope::Rope;
 
     fn shown(line: &str) -> String {
         let request: Request = line.split(' ').map(str::as_bytes).collect();

@@ -169,8 +169,8 @@ fn history(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(samples.len());
     for sample in samples {
         reply.array(2);
-        number(sample.unix_s, reply);
-        number(sample.ms, reply);
+        reply.unsigned(sample.unix_s);
+        reply.unsigned(sample.ms);
     }
     Ok(())
 }
@@ -182,9 +182,9 @@ fn latest(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
         let last = series.samples.last().expect("a series begins with a sample");
         reply.array(4);
         reply.text(event);
-        number(last.unix_s, reply);
-        number(last.ms, reply);
-        number(series.max_ms, reply);
+        reply.unsigned(last.unix_s);
+        reply.unsigned(last.ms);
+        reply.unsigned(series.max_ms);
     }
     Ok(())
 }
@@ -273,14 +273,14 @@ impl Called {
         reply.text(&self.name);
         reply.map(2);
         reply.text("calls");
-        number(self.calls_of(self.steps.values().sum()), reply);
+        reply.unsigned(self.calls_of(self.steps.values().sum()));
         reply.text("histogram_usec");
         reply.map(self.steps.len());
         let mut up_to = 0;
         for (ns, count) in &self.steps {
             up_to += count;
-            number(ns / 1000, reply);
-            number(self.calls_of(up_to), reply);
+            reply.unsigned(ns / 1000);
+            reply.unsigned(self.calls_of(up_to));
         }
     }
 
@@ -305,8 +305,4 @@ fn histogram(parts: &mut Parts<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.map(commands.len());
     commands.values().for_each(|called| called.write(reply));
     Ok(())
-}
-
-fn number(number: u64, reply: &mut Reply<'_>) {
-    reply.int(i64::try_from(number).unwrap_or(i64::MAX));
 }

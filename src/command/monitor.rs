@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::clients::ConnId;
-use super::clipped::is_secret;
+use super::clipped::{clip, is_secret};
 use super::connection::BASE;
 use super::{Command, Desk, Flags, Group, Merging, Outcome, Over, Part, Run, merge};
 use crate::base::lanes::ShardId;
@@ -121,22 +121,20 @@ pub fn line(unix_us: u64, db: u8, peer: SocketAddr, (row, args, longs): (&Comman
         line.push(' ');
         if is_secret(row, args, i) {
             line.push_str("\"(redacted)\"");
-        } else if let Some(rope) = longs.at(i) {
-            let mut head = Vec::new();
-            rope.read_into(0..WORD_BYTES_MAX.min(rope.len()), &mut head);
-            quote(&head, rope.len(), &mut line);
         } else {
-            quote(&word[..word.len().min(WORD_BYTES_MAX)], word.len(), &mut line);
+            let (head, rest) = clip(word, longs.at(i), WORD_BYTES_MAX);
+            line.push('"');
+            escape(&head, &mut line);
+            line.extend([rest.as_str(), "\""]);
         }
     }
     line.push_str("\r\n");
     line.into_bytes()
 }
 
-/// The head of a word of `len` bytes, as a string of C.
-fn quote(head: &[u8], len: usize, line: &mut String) {
-    line.push('"');
-    for byte in head {
+/// As within a string of C.
+fn escape(bytes: &[u8], line: &mut String) {
+    for byte in bytes {
         match byte {
             b'\\' | b'"' => line.extend(['\\', char::from(*byte)]),
             b'\n' => line.push_str("\\n"),
@@ -148,10 +146,6 @@ fn quote(head: &[u8], len: usize, line: &mut String) {
             byte => write!(line, "\\x{byte:02x}").expect("writing to a String does not fail"),
         }
     }
-    if len > head.len() {
-        write!(line, "... ({} more bytes)", len - head.len()).expect("writing to a String does not fail");
-    }
-    line.push('"');
 }
 
 #[cfg(test)]

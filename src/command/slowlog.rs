@@ -88,8 +88,8 @@ fn dump(desk: &mut Desk<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(1 + FIELDS * told);
     reply.count(wanted);
     for entry in entries.take(told) {
-        number(entry.unix_us, reply);
-        number(entry.id, reply);
+        reply.unsigned(entry.unix_us);
+        reply.unsigned(entry.id);
         write(entry, reply);
     }
     Ok(())
@@ -99,9 +99,9 @@ const FIELDS: usize = 3;
 
 fn write(entry: &Entry, reply: &mut Reply<'_>) {
     reply.array(6);
-    number(entry.id, reply);
-    number(entry.unix_us / 1_000_000, reply);
-    number(entry.took_ns / 1000, reply);
+    reply.unsigned(entry.id);
+    reply.unsigned(entry.unix_us / 1_000_000);
+    reply.unsigned(entry.took_ns / 1000);
     reply.array(entry.request.args().len());
     entry.request.args().iter().for_each(|word| reply.bulk(word));
     reply.text(&entry.peer.map_or(String::new(), |peer| peer.to_string()));
@@ -150,8 +150,4 @@ fn reset(desk: &mut Desk<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     desk.slowlog.reset();
     reply.ok();
     Ok(())
-}
-
-fn number(number: u64, reply: &mut Reply<'_>) {
-    reply.int(i64::try_from(number).unwrap_or(i64::MAX));
 }
