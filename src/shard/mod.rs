@@ -82,7 +82,6 @@ use crate::command::clients::{Client, Clients, Closing, Parting};
 use crate::command::sliced::{Effort, Job};
 use crate::command::{Command, Table};
 use crate::config::Config;
-use crate::persist::Position;
 use crate::store::incoming::Incoming;
 use crate::store::journal::Effects;
 use crate::store::{Spot, Store, Work};
@@ -160,17 +159,6 @@ pub struct Ran {
     pub served: Option<usize>,
     /// What its random choice began with, if it had one.
     pub choice: Option<u64>,
-}
-
-/// A request left records in the journal of a shard, the last of which ends there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Journaled {
-    pub home: ShardId,
-    /// CLIENT ID.
-    pub client: u64,
-    /// How many requests of that client ran before it.
-    pub number: u32,
-    pub end: Position,
 }
 
 pub struct Shard {
@@ -267,7 +255,6 @@ pub struct Shard {
     is_restricted: bool,
 
     history: Option<Vec<Ran>>,
-    journaled: durable::traced::Traced,
     plant: planted::Plant,
     stopwatch: fn() -> u64,
     process: fn() -> Process,
@@ -358,7 +345,6 @@ impl Shard {
             loading: None,
             is_restricted: false,
             history: setup.trace.then(Vec::new),
-            journaled: durable::traced::Traced::default(),
             plant: planted::Plant::new(setup.planted),
             stopwatch: setup.stopwatch,
             process: setup.process,
@@ -563,7 +549,6 @@ impl Shard {
         let started = (self.stopwatch)();
         let locks = &self.locks;
         let next = self.store.tick(self.now, |key| locks.concerns(key));
-        self.trace_own();
         let took_ns = (self.stopwatch)().saturating_sub(started);
         self.stalls.note("expiring and freeing", took_ns);
         self.stats.latency.note(Slow::ExpireCycle, "expiring and freeing", took_ns, self.now.unix_us);

@@ -648,7 +648,6 @@ impl Shard {
             }
         });
         let end = self.append_guest(tx, guest.signature.as_ref(), &effects);
-        self.trace_journaled_to(&guest.caller, end);
         if let Some(durable) = &mut self.durable {
             durable.note_written(&scope, end);
         }
@@ -759,11 +758,10 @@ impl Shard {
     fn dismiss(&mut self, tx: TxId, why: Why) -> Position {
         let guest = self.guests.remove(&tx).expect("dismissed once");
         let of = guest.holds_line.then_some((tx.home, guest.caller.conn));
-        let Guest { caller, claim, signature, effects, until, .. } = guest;
+        let Guest { claim, signature, effects, until, .. } = guest;
         let mut until = until;
         if why == Why::Over {
             let end = self.append_guest(tx, signature.as_ref(), &effects);
-            self.trace_journaled_to(&caller, end);
             if let Some(durable) = &mut self.durable {
                 // Who holds nothing may have changed anything.
                 let everything = Scope::Whole(Mode::Exclusive);

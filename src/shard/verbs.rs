@@ -153,7 +153,6 @@ impl Shard {
         // Who waits sees it all at once.
         self.waiting.hold_back();
         self.together(|shard| shard.run_queue(caller, multi.queue, reply));
-        self.trace_journaled(caller);
         self.waiting.go_on();
         self.serve_ready();
         Ok(())

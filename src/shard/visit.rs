@@ -523,7 +523,6 @@ impl Shard {
         effort.ns += took_ns;
         if let Some(id) = command {
             self.state_effect(caller, self.table.row(id), None);
-            self.trace_journaled(caller);
         }
         if let Some(command) = command.filter(|_| progress == Progress::Done) {
             self.note_duration(command, effort.ns);

@@ -10,14 +10,13 @@
 //! ```
 //!
 //! One write is in flight at a time; what arrives meanwhile goes in the next (group commit). `journal.rs` is that, `notary.rs` what lane 0 does
-//! for all, `written.rs` knows which keys were written last where, `traced.rs` whose records those are, `withheld.rs` who waits, `replay.rs`
-//! repeats what was written, `rewrite.rs` makes it short.
+//! for all, `written.rs` knows which keys were written last where, `withheld.rs` who waits, `replay.rs` repeats what was written, `rewrite.rs`
+//! makes it short.
 
 pub(super) mod journal;
 pub(super) mod notary;
 pub(super) mod replay;
 pub(super) mod rewrite;
-pub(super) mod traced;
 pub(super) mod waitaof;
 pub(super) mod withheld;
 pub(super) mod written;
@@ -313,7 +312,6 @@ impl Shard {
 
     #[cold]
     fn track(&mut self, caller: &Caller, row: &Command, args: Args<'_>, first: KeyHash) {
-        self.trace_journaled(caller);
         let waits = caller.fsyncs;
         if !self.durable.as_ref().is_some_and(|durable| (durable.is_tracking || waits) && durable.is_promised()) {
             return;
@@ -388,10 +386,9 @@ impl Shard {
     /// Runs something of which the effects shall stand in the journal later, all together; with up to where the stream must be firm before
     /// its reply may leave.
     pub(super) fn apart<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> (R, Records, Position) {
-        let (before, traced) = (self.store.effects.mark(), self.journaled.mark());
+        let before = self.store.effects.mark();
         let ran = run(self);
         let effects = self.store.effects.split_off(before);
-        self.journaled.back_to(traced);
         let until = self.take_until();
         if let Some(durable) = &mut self.durable {
             durable.noted = self.store.effects.len();
@@ -401,10 +398,9 @@ impl Shard {
 
     /// What `run` leaves in the journal counts together.
     pub(super) fn together<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
-        let (before, traced) = (self.store.effects.mark(), self.journaled.mark());
+        let before = self.store.effects.mark();
         let ran = run(self);
         self.store.effects.group_since(before);
-        self.journaled.back_to(traced);
         if let Some(durable) = &mut self.durable {
             durable.noted = self.store.effects.len();
         }

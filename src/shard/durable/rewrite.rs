@@ -411,8 +411,6 @@ impl Shard {
             }
         }
         self.judge_restriction();
-        // The end of a volume is a record, too.
-        self.trace_own();
     }
 
     fn turn_page(&mut self, origin: Origin) -> Position {
